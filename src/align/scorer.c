@@ -1,0 +1,275 @@
+#include "align/scorer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "align/edit_distance.h"
+
+/* Skipped rows wait behind a batch that is not full; this bounds them. */
+enum { MOST_WAITING = 4096 };
+
+/* A row that waits for its batch. */
+typedef struct waiting {
+    plumb_score score;
+    plumb_group_place place;
+    int states[2];  /* hidden states that count on each side */
+    int targets[2]; /* how many of them predict a token: all but the last in the official way */
+    int shared_states;
+    int first_target; /* of this row, among all targets of the batch */
+} waiting;
+
+struct plumb_scorer {
+    plumb_scorer_options options;
+    const plumb_model *model;
+    plumb_forward *forward;
+    plumb_batch batch;
+    waiting *rows;
+    size_t count, capacity;
+    plumb_arena scratch;
+    plumb_ids targets; /* tokens that states predict, side by side, row by row */
+    plumb_ids states;  /* the wanted state that predicts each of them */
+    float *gathered;   /* [targets][d] */
+    size_t gathered_capacity;
+    double *logps, *lse; /* [targets] */
+    size_t logps_capacity, lse_capacity;
+    double flops;
+    int needs, largest_rows, largest_wanted;
+};
+
+int plumb_measures_need(uint32_t measures)
+{
+    size_t count;
+    const plumb_measure *table = plumb_measures(&count);
+    int needs = 0;
+    for (size_t i = 0; i < count; i++)
+        if (measures >> i & 1) needs |= table[i].needs;
+    if (needs & PLUMB_NEED_THEORY) needs |= PLUMB_NEED_LOGPS;
+    if (needs & PLUMB_NEED_LOGPS) needs |= PLUMB_NEED_STATES;
+    return needs;
+}
+
+plumb_status plumb_scorer_new(const plumb_model *model, const plumb_scorer_options *options, plumb_scorer **out)
+{
+    plumb_scorer *s;
+    *out = NULL;
+    PLUMB_TRY(plumb_new(&s, 1, sizeof *s));
+    s->options = *options;
+    if (s->options.batch_rows <= 0) s->options.batch_rows = PLUMB_BATCH_ROWS;
+    s->model = model;
+    s->needs = plumb_measures_need(options->measures);
+    plumb_status status = PLUMB_OK;
+    if (s->needs) {
+        status = model ? plumb_forward_new(model, &s->forward)
+                       : plumb_fail(PLUMB_E_INTERNAL, "these measures need a model");
+    }
+    if (status) {
+        plumb_scorer_free(s);
+        return status;
+    }
+    *out = s;
+    return PLUMB_OK;
+}
+
+void plumb_scorer_free(plumb_scorer *s)
+{
+    if (!s) return;
+    plumb_forward_free(s->forward);
+    plumb_batch_free(&s->batch);
+    plumb_arena_free(&s->scratch);
+    plumb_ids_free(&s->targets);
+    plumb_ids_free(&s->states);
+    free(s->rows);
+    free(s->gathered);
+    free(s->logps);
+    free(s->lse);
+    free(s);
+}
+
+double plumb_scorer_flops(const plumb_scorer *s)
+{
+    return s->flops;
+}
+
+void plumb_scorer_largest(const plumb_scorer *s, int *rows, int *wanted)
+{
+    *rows = s->largest_rows;
+    *wanted = s->largest_wanted;
+}
+
+/* The wanted state number i of a side: the prefix's first, then the branch's own. */
+static int state_row(const waiting *w, int side, int i)
+{
+    return i < w->place.prefix_wanted ? w->place.first + i : w->place.branch[side] + (i - w->place.prefix_wanted);
+}
+
+static plumb_status list_targets(plumb_scorer *s, waiting *w, const plumb_pair *pair)
+{
+    w->first_target = (int)s->targets.count;
+    for (int side = 0; side < 2; side++) {
+        PLUMB_TRY(plumb_ids_append(&s->targets, pair->ids[side].data + pair->prompt, (size_t)w->targets[side]));
+        for (int i = 0; i < w->targets[side]; i++) PLUMB_TRY(plumb_ids_push(&s->states, state_row(w, side, i)));
+    }
+    return PLUMB_OK;
+}
+
+/* What the tokens alone tell. */
+static plumb_status score_tokens(plumb_scorer *s, waiting *w, const plumb_pair *pair)
+{
+    plumb_score *score = &w->score;
+    score->prompt_tokens = pair->prompt;
+    for (int side = 0; side < 2; side++) score->tokens[side] = (int)pair->ids[side].count - pair->prompt;
+    score->shared_tokens = pair->shared;
+    score->boundary_clean = pair->boundary_clean;
+    score->truncated = pair->truncated;
+    int edit = plumb_measure_find("edit"), distance, n = score->tokens[0], m = score->tokens[1];
+    if (!(s->options.measures >> edit & 1)) return PLUMB_OK;
+    PLUMB_TRY(plumb_edit_distance(&s->scratch, pair->ids[0].data + pair->prompt, n, pair->ids[1].data + pair->prompt, m,
+                                  &distance));
+    plumb_arena_reset(&s->scratch);
+    score->edit_similarity = 1.0 - (double)distance / (n > m ? n : m);
+    return PLUMB_OK;
+}
+
+/* Rows of the pair that the model must read: the last token's own state is not wanted, unless the official way asks. */
+static int inputs(const plumb_scorer *s, const plumb_pair *pair, int counts[2])
+{
+    int last = s->options.compat == PLUMB_COMPAT_OFFICIAL ? 0 : 1, shared = pair->shared;
+    for (int side = 0; side < 2; side++) {
+        counts[side] = (int)pair->ids[side].count - last;
+        if (shared > counts[side]) shared = counts[side];
+    }
+    return shared;
+}
+
+plumb_status plumb_scorer_add(plumb_scorer *s, int64_t index, uint64_t row, const plumb_pair *pair)
+{
+    int counts[2], shared = 0;
+    bool packed = s->needs && !pair->skip;
+    if (packed) {
+        shared = inputs(s, pair, counts);
+        int rows = plumb_group_rows(counts, 2, shared);
+        if (s->batch.ids.count && (int64_t)s->batch.ids.count + rows > s->options.batch_rows) PLUMB_TRY(plumb_scorer_flush(s));
+    }
+    if (s->count >= MOST_WAITING) PLUMB_TRY(plumb_scorer_flush(s));
+    PLUMB_TRY(plumb_reserve(&s->rows, &s->capacity, s->count + 1, sizeof *s->rows));
+    waiting *w = &s->rows[s->count++];
+    *w = (waiting){.score = {.index = index, .row = row, .skip = pair->skip}};
+    if (!pair->skip) PLUMB_TRY(score_tokens(s, w, pair));
+    if (!packed) return s->batch.ids.count ? PLUMB_OK : plumb_scorer_flush(s);
+    int from = pair->prompt - 1;
+    PLUMB_TRY(plumb_batch_add(&s->batch, (const int32_t *[]){pair->ids[0].data, pair->ids[1].data}, counts, 2, shared, from,
+                              &w->place));
+    for (int side = 0; side < 2; side++) {
+        w->states[side] = counts[side] - from;
+        w->targets[side] = w->score.tokens[side];
+    }
+    w->shared_states = shared > from ? shared - from : 0;
+    return s->needs & PLUMB_NEED_LOGPS ? list_targets(s, w, pair) : PLUMB_OK;
+}
+
+static double dot(const double *a, const double *b, int n)
+{
+    double sum = 0;
+    for (int i = 0; i < n; i++) sum += a[i] * b[i];
+    return sum;
+}
+
+/* ches, ln_ches and last_hidden from the states of a pair. */
+static plumb_status score_states(plumb_scorer *s, waiting *w, const float *hidden)
+{
+    int d = s->model->config.hidden_size;
+    double *sum[2];
+    const float *last[2];
+    for (int side = 0; side < 2; side++) {
+        int own = w->states[side] - w->place.prefix_wanted;
+        PLUMB_TRY(plumb_arena_new(&s->scratch, &sum[side], (size_t)d, sizeof(double)));
+        plumb_sum_states(hidden + (size_t)w->place.first * d, d, w->place.prefix_wanted, d, sum[side]);
+        plumb_sum_states(hidden + (size_t)w->place.branch[side] * d, d, own, d, sum[side]);
+        last[side] = hidden + (size_t)state_row(w, side, w->states[side] - 1) * d;
+    }
+    plumb_score *score = &w->score;
+    double n = w->states[0], m = w->states[1];
+    score->dot = dot(sum[0], sum[1], d);
+    score->norm2[0] = dot(sum[0], sum[0], d);
+    score->norm2[1] = dot(sum[1], sum[1], d);
+    score->ches = score->dot - score->norm2[0];
+    score->ln_ches = score->dot / (n * m) - score->norm2[0] / (n * n);
+    score->last_hidden = 0;
+    for (int j = 0; j < d; j++) score->last_hidden += (double)last[0][j] * last[1][j];
+    plumb_arena_reset(&s->scratch);
+    return PLUMB_OK;
+}
+
+static plumb_unembed unembedding(const plumb_model *m)
+{
+    return (plumb_unembed){.w = &m->unembed, .scale = 1, .cap = (float)m->config.final_cap};
+}
+
+/* Log-probabilities of all targets of the batch at once. */
+static plumb_status run_unembedding(plumb_scorer *s, const float *hidden)
+{
+    size_t n = s->targets.count, d = (size_t)s->model->config.hidden_size;
+    plumb_unembed u = unembedding(s->model);
+    PLUMB_TRY(plumb_reserve(&s->gathered, &s->gathered_capacity, n * d, sizeof(float)));
+    PLUMB_TRY(plumb_reserve(&s->logps, &s->logps_capacity, n, sizeof(double)));
+    PLUMB_TRY(plumb_reserve(&s->lse, &s->lse_capacity, n, sizeof(double)));
+    plumb_gather_rows(s->model->compute, hidden, (int)d, s->states.data, (int)n, (int)d, s->gathered, (int)d);
+    return plumb_unembed_logps(s->model->compute, &u, s->gathered, (int)d, (int)n, s->targets.data, s->logps, s->lse);
+}
+
+static plumb_status score_logps(plumb_scorer *s, waiting *w)
+{
+    size_t at = (size_t)w->first_target, d = (size_t)s->model->config.hidden_size;
+    for (int side = 0; side < 2; side++) {
+        w->score.logps[side] = 0;
+        for (int i = 0; i < w->targets[side]; i++) w->score.logps[side] += s->logps[at++];
+    }
+    if (!(s->needs & PLUMB_NEED_THEORY)) return PLUMB_OK;
+    plumb_unembed u = unembedding(s->model);
+    at = (size_t)w->first_target;
+    int shared = w->shared_states;
+    for (int side = 0; side < 2; side++)
+        if (shared > w->targets[side]) shared = w->targets[side];
+    plumb_status status = plumb_theory_terms(s->model->compute, &u, s->gathered + at * d, w->targets[0], w->targets[1], shared,
+                                             s->targets.data + at, s->lse + at, &s->scratch, &w->score.theory);
+    plumb_arena_reset(&s->scratch);
+    return status;
+}
+
+/* What a batch costs at the least, and how large it is. */
+static void count_batch(plumb_scorer *s)
+{
+    double per_target = 2.0 * s->model->config.hidden_size * s->model->config.vocab_size;
+    int rows = (int)s->batch.ids.count, wanted = (int)s->batch.wanted.count;
+    s->flops += plumb_forward_flops(&s->model->config, &s->batch);
+    if (s->needs & PLUMB_NEED_LOGPS) s->flops += per_target * (double)s->targets.count;
+    if (s->needs & PLUMB_NEED_THEORY) s->flops += 2 * per_target * (double)s->targets.count;
+    if (rows > s->largest_rows) s->largest_rows = rows;
+    if (wanted > s->largest_wanted) s->largest_wanted = wanted;
+}
+
+static plumb_status run_batch(plumb_scorer *s)
+{
+    const float *hidden;
+    count_batch(s);
+    if (s->options.plan) return PLUMB_OK;
+    PLUMB_TRY(plumb_forward_run(s->forward, &s->batch, &hidden));
+    if (s->needs & PLUMB_NEED_LOGPS) PLUMB_TRY(run_unembedding(s, hidden));
+    for (size_t i = 0; i < s->count; i++) {
+        if (s->rows[i].score.skip) continue;
+        PLUMB_TRY(score_states(s, &s->rows[i], hidden));
+        if (s->needs & PLUMB_NEED_LOGPS) PLUMB_TRY(score_logps(s, &s->rows[i]));
+    }
+    return s->needs & PLUMB_NEED_LOGPS ? plumb_compute_check(s->model->compute) : PLUMB_OK;
+}
+
+plumb_status plumb_scorer_flush(plumb_scorer *s)
+{
+    if (s->batch.ids.count) PLUMB_TRY(run_batch(s));
+    for (size_t i = 0; i < s->count && !s->options.plan; i++)
+        PLUMB_TRY(s->options.emit(s->options.user, &s->rows[i].score));
+    s->count = 0;
+    s->targets.count = s->states.count = 0;
+    plumb_batch_clear(&s->batch);
+    return PLUMB_OK;
+}

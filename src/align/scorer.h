@@ -1,0 +1,46 @@
+/* The scorer: pairs in, scores out, in the same order. Packs pairs into batches of bounded size and runs the model once per
+ * batch; memory does not grow with the number of pairs. A score depends on its pair and the model alone, not on the batch.
+ *
+ *     plumb_scorer *s;
+ *     plumb_scorer_new(model, &options, &s);
+ *     for each row: plumb_scorer_add(s, index, hash, &pair);
+ *     plumb_scorer_flush(s);
+ */
+#ifndef PLUMB_ALIGN_SCORER_H
+#define PLUMB_ALIGN_SCORER_H
+
+#include "align/measures.h"
+#include "model/forward.h"
+
+typedef struct plumb_scorer_options {
+    uint32_t measures;   /* a bit for each row of plumb_measures */
+    plumb_compat compat; /* official: all states up to the last token count */
+    bool plan;           /* run nothing: only count (plumb_scorer_flops, plumb_scorer_largest); emit may be NULL */
+    int batch_rows;      /* packed rows of a batch (0: the default, 2048); one pair may be larger */
+    plumb_status (*emit)(void *user, const plumb_score *score); /* called in order; a failure stops the scorer */
+    void *user;
+} plumb_scorer_options;
+
+enum { PLUMB_BATCH_ROWS = 2048 };
+
+typedef struct plumb_scorer plumb_scorer;
+
+/* model may be NULL when no measure needs it (plumb_measures_need). */
+plumb_status plumb_scorer_new(const plumb_model *model, const plumb_scorer_options *options, plumb_scorer **out) PLUMB_MUST_USE;
+void plumb_scorer_free(plumb_scorer *s);
+
+/* Takes one row (its tokens are copied); scores come through emit, perhaps later. */
+plumb_status plumb_scorer_add(plumb_scorer *s, int64_t index, uint64_t row, const plumb_pair *pair) PLUMB_MUST_USE;
+/* Scores what is waiting. */
+plumb_status plumb_scorer_flush(plumb_scorer *s) PLUMB_MUST_USE;
+
+/* The least floating-point operations of all batches so far (plumb_forward_flops, and the unembedding where it is needed). */
+double plumb_scorer_flops(const plumb_scorer *s);
+
+/* Packed rows and wanted states of the largest batch so far. */
+void plumb_scorer_largest(const plumb_scorer *s, int *rows, int *wanted);
+
+/* All needs of a selection. */
+int plumb_measures_need(uint32_t measures);
+
+#endif

@@ -1,0 +1,158 @@
+/* The frame around the commands: the only part of plumb that prints or exits.
+ *
+ * A command is a struct of option values, a plumb_usage, and a body that does the work and returns a status:
+ *
+ *     int plumb_command_trim(int argc, char **argv)
+ *     {
+ *         trim_values v = {0};
+ *         return plumb_cli_run(&usage, argc, argv, &v, &v.common, trim);
+ *     }
+ *
+ * plumb_cli_run reads the options, answers --help and --version, catches signals, calls the body, prints its error and
+ * turns it into the exit code. */
+#ifndef PLUMB_CLI_CLI_H
+#define PLUMB_CLI_CLI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/options.h"
+#include "base/sink.h"
+#include "base/status.h"
+#include "io/output.h"
+
+enum {
+    PLUMB_EXIT_DONE = 0,
+    PLUMB_EXIT_FINDINGS = 1, /* done, with findings or a failed gate */
+    PLUMB_EXIT_INPUT = 2,    /* usage, input, or an output that cannot be created */
+    PLUMB_EXIT_FAILED = 3,   /* could not finish: disk full, memory, internal */
+    PLUMB_EXIT_SIGNAL = 128, /* + the signal: 130 Ctrl-C, 143 SIGTERM */
+};
+
+/* Values of the options that many commands share; a command embeds it as `common` and lists the rows it honours. */
+typedef struct plumb_common {
+    int64_t threads; /* 0: not given (plumb_cli_threads) */
+    int64_t seed;
+    int64_t limit;     /* 0: all rows */
+    plumb_range range; /* end < 0: to the end */
+    int on_error;      /* plumb_on_error */
+    bool quiet, resume, dry_run;
+    const char *output; /* NULL or "-": stdout */
+} plumb_common;
+
+typedef enum plumb_on_error { PLUMB_ON_ERROR_STOP, PLUMB_ON_ERROR_SKIP } plumb_on_error;
+
+/* The rows themselves, for a values struct of that type. The help texts may be replaced by writing the row out. */
+#define PLUMB_OPTION_THREADS(type)                                                                                     \
+    {                                                                                                                  \
+        .name = "threads", .kind = PLUMB_OPTION_INTEGER, .offset = offsetof(type, common.threads), .metavar = "N",     \
+        .low = 1, .high = 1024, .changes_no_result = true,                                                             \
+        .help = "processor threads; without it as many as there are processors. Results do not depend on it"           \
+    }
+#define PLUMB_OPTION_SEED(type)                                                                                        \
+    {                                                                                                                  \
+        .name = "seed", .kind = PLUMB_OPTION_INTEGER, .offset = offsetof(type, common.seed), .fallback = "42",         \
+        .metavar = "N", .low = 0, .high = INT64_MAX, .help = "seed of everything random"                               \
+    }
+#define PLUMB_OPTION_LIMIT(type)                                                                                       \
+    {                                                                                                                  \
+        .name = "limit", .kind = PLUMB_OPTION_INTEGER, .offset = offsetof(type, common.limit), .metavar = "N",         \
+        .low = 1, .high = INT64_MAX, .help = "only the first N rows (of the range, if there is one)"                   \
+    }
+#define PLUMB_OPTION_ROWS(type)                                                                                        \
+    {                                                                                                                  \
+        .name = "range", .kind = PLUMB_OPTION_RANGE, .offset = offsetof(type, common.range), .metavar = "A:B",         \
+        .help = "only rows A to B - 1 of the data file, counted from 0 without blank lines; A: and :B work too"        \
+    }
+#define PLUMB_OPTION_ON_ERROR(type)                                                                                    \
+    {                                                                                                                  \
+        .name = "on_error", .kind = PLUMB_OPTION_CHOICE, .offset = offsetof(type, common.on_error),                    \
+        .choices = "stop|skip", .fallback = "stop",                                                                    \
+        .help = "what to do about a bad row: stop, or skip it, count it and list it at the end"                        \
+    }
+#define PLUMB_OPTION_QUIET(type)                                                                                       \
+    {                                                                                                                  \
+        .name = "quiet", .letter = 'q', .kind = PLUMB_OPTION_FLAG, .offset = offsetof(type, common.quiet),             \
+        .changes_no_result = true, .help = "no progress, notes or summary on stderr, only errors"                      \
+    }
+#define PLUMB_OPTION_RESUME(type)                                                                                      \
+    {                                                                                                                  \
+        .name = "resume", .kind = PLUMB_OPTION_FLAG, .offset = offsetof(type, common.resume),                          \
+        .changes_no_result = true, .help = "go on with FILE.partial of an interrupted run with the same options"       \
+    }
+#define PLUMB_OPTION_DRY_RUN(type)                                                                                     \
+    {                                                                                                                  \
+        .name = "dry-run", .kind = PLUMB_OPTION_FLAG, .offset = offsetof(type, common.dry_run),                        \
+        .changes_no_result = true, .help = "say what would be done, without writing anything"                          \
+    }
+#define PLUMB_OPTION_OUTPUT(type)                                                                                      \
+    {                                                                                                                  \
+        .name = "output", .letter = 'o', .kind = PLUMB_OPTION_STRING, .offset = offsetof(type, common.output),         \
+        .fallback = "-", .metavar = "FILE", .changes_no_result = true,                                                 \
+        .help =                                                                                                        \
+            "where the result goes; - is stdout. A file is complete or not there: it is written as FILE.partial and "  \
+            "renamed, with FILE.meta.json beside it"                                                                   \
+    }
+
+/* One run of a command, as its body sees it. */
+typedef struct plumb_cli {
+    const plumb_usage *usage;
+    plumb_options *options;
+    plumb_common *common;
+    plumb_sink sink; /* for the library: notes, progress, interruption */
+    int argc;
+    char **argv;
+    int exit_code; /* what a body that returns PLUMB_OK ends with: PLUMB_EXIT_DONE or PLUMB_EXIT_FINDINGS */
+    struct plumb_display *display;
+} plumb_cli;
+
+typedef plumb_status (*plumb_cli_body)(plumb_cli *cli, void *values);
+
+/* Runs a command from its command line (argv[0] is the command's name) to its exit code. `values` is the zeroed struct
+ * of the option table and `common` lies in it. */
+int plumb_cli_run(const plumb_usage *usage, int argc, char **argv, void *values, plumb_common *common,
+                  plumb_cli_body body);
+
+/* Lines for people on stderr, below a progress bar if one is shown; nothing with --quiet. */
+void plumb_cli_say(plumb_cli *cli, const char *format, ...) PLUMB_PRINTF(2, 3);
+
+/* Prints "plumb: error: message" and the cure on a second line; frees s; gives the exit code. */
+int plumb_cli_error(plumb_status s);
+
+/* All of `text` to stdout and flushed: a full disk is an error, not a silent loss. */
+plumb_status plumb_cli_print(const char *text, size_t size) PLUMB_MUST_USE;
+
+/* --threads, or the number of processors this process may use. */
+int plumb_cli_threads(const plumb_common *common);
+
+/* Rows of --range and --limit together as [begin, end); end < 0: to the end of the file. */
+void plumb_cli_rows(const plumb_common *common, int64_t *begin, int64_t *end);
+
+/* Width for text and bars: the terminal's on stderr, 80 without one. */
+int plumb_cli_columns(void);
+
+/* The output of a command, with the record of the run (cli/meta.h) beside it.
+ *
+ * Opening writes FILE.partial.meta.json. With --resume and a FILE.partial it compares the two records instead, and
+ * *resumed is true: the partial file ends in a complete line and is open for appending. An output without a regular
+ * file (stdout, a device) has no record, and --resume is an error there. A name ending in .gz is an error. */
+plumb_status plumb_cli_open_output(plumb_cli *cli, const json_t *meta, plumb_output **out,
+                                   bool *resumed) PLUMB_MUST_USE;
+
+/* Ends it. s is how the work went: after success the file gets its name and `meta` (with counts and hashes by now)
+ * becomes FILE.meta.json. After an interruption, a full disk and the like the partial file stays, and so it does after
+ * an error in the input if keep_on_input_error; the cure then says how to go on. Takes `output` and s over; returns s
+ * or what went wrong at the end. */
+plumb_status plumb_cli_close_output(plumb_cli *cli, const json_t *meta, plumb_output *output, bool keep_on_input_error,
+                                    plumb_status s) PLUMB_MUST_USE;
+
+/* Refuses an output that is one of the inputs: the name "-" is never the same. */
+plumb_status plumb_cli_distinct(const char *output, const char *input) PLUMB_MUST_USE;
+
+/* The commands; main.c lists them with their usages. */
+extern const plumb_usage plumb_usage_score;
+int plumb_command_score(int argc, char **argv);
+extern const plumb_usage plumb_usage_filter;
+int plumb_command_filter(int argc, char **argv);
+
+#endif

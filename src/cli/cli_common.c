@@ -1,0 +1,384 @@
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <math.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/progress.h"
+#include "cli/meta.h"
+
+enum { NARROWEST_HELP = 80, WIDEST_HELP = 100, BAR_EVERY_MS = 100, LINE_EVERY_MS = 30000, MOST_COLUMNS = 240 };
+
+/* What stands on stderr, and what is to be said there at the end. */
+struct plumb_display {
+    bool quiet, is_terminal;
+    bool bar_shown;
+    plumb_pace pace;
+    double began, last_shown; /* seconds of the clock */
+    char *partial;            /* a partial file that was left, for the last message */
+};
+
+/* ---- signals ---- */
+
+/* The only global of the program: a signal handler has no other way to say what it saw. */
+static volatile sig_atomic_t caught_signal;
+
+static void on_signal(int number)
+{
+    if (caught_signal) _exit(PLUMB_EXIT_SIGNAL + number);
+    caught_signal = number;
+}
+
+/* A signal that was ignored when plumb started stays ignored (nohup, background jobs of a script). Reads are not
+ * restarted: somebody who waits for a pipe and presses Ctrl-C does not wait for the next row. */
+static void catch_signals(void)
+{
+    static const int signals[] = {SIGINT, SIGTERM};
+    for (int i = 0; i < 2; i++) {
+        struct sigaction action = {.sa_handler = on_signal}, before;
+        sigemptyset(&action.sa_mask);
+        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            sigaction(signals[i], &action, NULL);
+    }
+}
+
+static bool sink_interrupted(void *user)
+{
+    (void)user;
+    return caught_signal != 0;
+}
+
+/* ---- the terminal ---- */
+
+static int terminal_columns(int fd)
+{
+    struct winsize window;
+    if (ioctl(fd, TIOCGWINSZ, &window) || window.ws_col < 20) return 80;
+    return window.ws_col < MOST_COLUMNS ? window.ws_col : MOST_COLUMNS;
+}
+
+int plumb_cli_columns(void)
+{
+    return terminal_columns(STDERR_FILENO);
+}
+
+static bool is_terminal(int fd)
+{
+    const char *term = getenv("TERM");
+    return isatty(fd) && term && strcmp(term, "dumb") != 0;
+}
+
+static bool wants_colour(void)
+{
+    const char *no = getenv("NO_COLOR"); /* no-color.org: any value but the empty one */
+    return is_terminal(STDERR_FILENO) && (!no || !*no);
+}
+
+static double clock_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static void clear_bar(struct plumb_display *d)
+{
+    if (!d->bar_shown) return;
+    /* Spaces, not an escape sequence: every terminal knows them. One column stays free, so that no line wraps. */
+    fprintf(stderr, "\r%*s\r", plumb_cli_columns() - 1, "");
+    d->bar_shown = false;
+}
+
+static void show_progress(struct plumb_display *d)
+{
+    char line[4 * MOST_COLUMNS];
+    if (d->is_terminal) {
+        plumb_progress_bar(&d->pace, plumb_cli_columns() - 1, line, sizeof line);
+        fprintf(stderr, "\r%s", line);
+        d->bar_shown = true;
+    } else {
+        plumb_progress_line(&d->pace, line, sizeof line);
+        fprintf(stderr, "plumb: %s\n", line);
+    }
+}
+
+static void sink_progress(void *user, const char *unit, double done, double total)
+{
+    struct plumb_display *d = ((plumb_cli *)user)->display;
+    double now = clock_seconds();
+    if (d->quiet) return;
+    if (!d->pace.unit || strcmp(unit, d->pace.unit) != 0 || done < d->pace.done) { /* a new job */
+        d->pace = (plumb_pace){.unit = unit, .first = done};
+        d->began = d->last_shown = now;
+    }
+    d->pace.done = done;
+    d->pace.total = total;
+    d->pace.elapsed = now - d->began;
+    if (1000 * (now - d->last_shown) < (d->is_terminal ? BAR_EVERY_MS : LINE_EVERY_MS)) return;
+    d->last_shown = now;
+    show_progress(d);
+}
+
+static void sink_note(void *user, const char *text)
+{
+    plumb_cli_say(user, "plumb: note: %s", text);
+}
+
+void plumb_cli_say(plumb_cli *cli, const char *format, ...)
+{
+    if (cli->display->quiet) return;
+    clear_bar(cli->display);
+    va_list args;
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+}
+
+/* ---- errors ---- */
+
+static int exit_code(plumb_code code)
+{
+    switch (code) {
+    case PLUMB_E_NONE:
+        return PLUMB_EXIT_DONE;
+    case PLUMB_E_INPUT:
+    case PLUMB_E_OUTPUT:
+        return PLUMB_EXIT_INPUT;
+    case PLUMB_E_INTERRUPTED:
+        return PLUMB_EXIT_SIGNAL + (caught_signal ? caught_signal : SIGINT);
+    case PLUMB_E_IO:
+    case PLUMB_E_MEMORY:
+    case PLUMB_E_INTERNAL:
+        return PLUMB_EXIT_FAILED;
+    }
+    return PLUMB_EXIT_FAILED;
+}
+
+int plumb_cli_error(plumb_status s)
+{
+    bool colour = wants_colour();
+    const char *red = colour ? "\033[1;31m" : "", *plain = colour ? "\033[0m" : "", *cure = plumb_status_cure(s);
+    int code = exit_code(plumb_status_code(s));
+    if (plumb_status_code(s) == PLUMB_E_INTERRUPTED)
+        fprintf(stderr, "plumb: %sstopped by %s%s\n", red, caught_signal == SIGTERM ? "SIGTERM" : "Ctrl-C", plain);
+    else
+        fprintf(stderr, "plumb: %serror:%s %s\n", red, plain, plumb_status_message(s));
+    if (cure) fprintf(stderr, "  %s\n", cure);
+    plumb_status_free(s);
+    return code;
+}
+
+plumb_status plumb_cli_print(const char *text, size_t size)
+{
+    if (fwrite(text, 1, size, stdout) == size && fflush(stdout) == 0) return PLUMB_OK;
+    return plumb_fail(PLUMB_E_IO, "<stdout>: writing failed: %s", strerror(errno));
+}
+
+/* A word as the shell reads it. */
+static void print_quoted(const char *word)
+{
+    if (*word &&
+        strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+=.,:/%@") == strlen(word)) {
+        fprintf(stderr, " %s", word);
+        return;
+    }
+    fputs(" '", stderr);
+    for (const char *p = word; *p; p++) fputs(*p == '\'' ? "'\\''" : (const char[2]){*p, 0}, stderr);
+    fputc('\'', stderr);
+}
+
+/* How to continue, also with --quiet: whoever was interrupted needs it. */
+static void print_way_on(const plumb_cli *cli)
+{
+    fprintf(stderr, "  what was done is in %s; go on with:\n    plumb %s", cli->display->partial, cli->usage->name);
+    if (!cli->common->resume) fputs(" --resume", stderr);
+    for (int i = 1; i < cli->argc; i++) print_quoted(cli->argv[i]);
+    fputc('\n', stderr);
+}
+
+/* ---- common options ---- */
+
+int plumb_cli_threads(const plumb_common *common)
+{
+    cpu_set_t set;
+    if (common->threads > 0) return (int)common->threads;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? (int)online : 1;
+}
+
+void plumb_cli_rows(const plumb_common *common, int64_t *begin, int64_t *end)
+{
+    *begin = common->range.begin;
+    *end = common->range.end;
+    bool cut = common->limit > 0 && common->limit < INT64_MAX - *begin;
+    if (cut && (*end < 0 || *end - *begin > common->limit)) *end = *begin + common->limit;
+}
+
+/* ---- running a command ---- */
+
+static plumb_status print_help(const plumb_usage *usage)
+{
+    plumb_text text = {0};
+    int columns = terminal_columns(STDOUT_FILENO);
+    if (columns < NARROWEST_HELP) columns = NARROWEST_HELP;
+    if (columns > WIDEST_HELP) columns = WIDEST_HELP;
+    plumb_status s = plumb_options_help(usage, columns, &text);
+    if (!s) s = plumb_cli_print(text.data, text.size);
+    plumb_text_free(&text);
+    return s;
+}
+
+static plumb_status run(plumb_cli *cli, void *values, plumb_cli_body body)
+{
+    if (plumb_options_wants_help(cli->options)) return print_help(cli->usage);
+    if (plumb_options_wants_version(cli->options))
+        return plumb_cli_print("plumb " PLUMB_VERSION "\n", sizeof PLUMB_VERSION + 6);
+    cli->display->quiet = cli->common->quiet;
+    cli->display->is_terminal = is_terminal(STDERR_FILENO);
+    catch_signals();
+    plumb_status s = body(cli, values);
+    clear_bar(cli->display);
+    return s;
+}
+
+int plumb_cli_run(const plumb_usage *usage, int argc, char **argv, void *values, plumb_common *common,
+                  plumb_cli_body body)
+{
+    struct plumb_display display = {0};
+    plumb_cli cli = {.usage = usage, .common = common, .argc = argc, .argv = argv, .display = &display};
+    cli.sink = (plumb_sink){&cli, sink_note, sink_progress, sink_interrupted};
+    plumb_status s = plumb_options_parse(usage, argc, argv, values, &cli.options);
+    if (!s) s = run(&cli, values, body);
+    int code = s ? plumb_cli_error(s) : cli.exit_code;
+    if (display.partial) print_way_on(&cli);
+    free(display.partial);
+    plumb_options_free(cli.options);
+    return code;
+}
+
+/* ---- outputs ---- */
+
+static bool can_resume(const plumb_cli *cli)
+{
+    for (size_t i = 0; i < cli->usage->option_count; i++)
+        if (strcmp(cli->usage->options[i].name, "resume") == 0) return true;
+    return false;
+}
+
+static bool is_empty(const char *path)
+{
+    struct stat about;
+    return stat(path, &about) == 0 && about.st_size == 0;
+}
+
+static plumb_status refuse_gzip(const char *path)
+{
+    size_t n = path ? strlen(path) : 0;
+    if (n < 3 || strcmp(path + n - 3, ".gz") != 0) return PLUMB_OK;
+    return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "%s: output is not compressed", path),
+                      "leave out -o and write: plumb ... | gzip > %s", path);
+}
+
+/* The record of a partial output: compared when it is continued, else written. */
+static plumb_status begin_record(plumb_cli *cli, const json_t *meta, const char *partial, bool *resumed)
+{
+    *resumed = cli->common->resume && !is_empty(partial);
+    if (*resumed) return plumb_meta_compare(meta, partial);
+    if (cli->common->resume)
+        plumb_note(&cli->sink, "there is no %s to go on with; starting from the beginning", partial);
+    return plumb_meta_write(meta, partial);
+}
+
+/* Says that an earlier run's work goes; the name is close enough for that (a link may lead elsewhere). */
+static void mention_overwriting(plumb_cli *cli, const char *path)
+{
+    plumb_text partial = {0};
+    plumb_status s = plumb_text_printf(&partial, "%s.partial", path);
+    if (!s && plumb_path_exists(partial.data) && !is_empty(partial.data))
+        plumb_note(&cli->sink, "%s, left by an interrupted run, is written anew; --resume would have gone on with it",
+                   partial.data);
+    plumb_status_free(s);
+    plumb_text_free(&partial);
+}
+
+plumb_status plumb_cli_open_output(plumb_cli *cli, const json_t *meta, plumb_output **out, bool *resumed)
+{
+    const char *path = cli->common->output;
+    plumb_output *o = NULL;
+    *resumed = false;
+    PLUMB_TRY(refuse_gzip(path));
+    if (path && !cli->common->resume && can_resume(cli)) mention_overwriting(cli, path);
+    PLUMB_TRY(plumb_output_open(path, cli->common->resume, &o));
+    plumb_status s = PLUMB_OK;
+    if (plumb_output_is_file(o))
+        s = begin_record(cli, meta, plumb_output_partial(o), resumed);
+    else if (cli->common->resume)
+        s = plumb_cure(plumb_fail(PLUMB_E_INPUT, "--resume: there is no partial file to go on with"),
+                       "it needs -o FILE, the same as in the interrupted run");
+    if (s) {
+        plumb_output_close(o, *resumed);
+        return s;
+    }
+    *out = o;
+    return PLUMB_OK;
+}
+
+/* The partial file stays, or goes together with its record. */
+static plumb_status leave_partial(plumb_cli *cli, plumb_output *output, bool keep, plumb_status s)
+{
+    char *partial = strdup(plumb_output_partial(output));
+    bool is_file = plumb_output_is_file(output);
+    plumb_output_close(output, keep);
+    if (!is_file) {
+        free(partial);
+        return plumb_status_code(s) == PLUMB_E_INTERRUPTED && can_resume(cli)
+                   ? plumb_cure(s, "with -o FILE an interrupted run can be continued")
+                   : s;
+    }
+    if (!keep && partial) plumb_meta_remove(partial);
+    if (keep) {
+        cli->display->partial = partial;
+        return s;
+    }
+    free(partial);
+    return s;
+}
+
+plumb_status plumb_cli_close_output(plumb_cli *cli, const json_t *meta, plumb_output *output, bool keep_on_input_error,
+                                    plumb_status s)
+{
+    if (s) {
+        bool keep = can_resume(cli) && (plumb_status_code(s) != PLUMB_E_INPUT || keep_on_input_error);
+        return leave_partial(cli, output, keep, s);
+    }
+    bool is_file = plumb_output_is_file(output);
+    char *partial = strdup(plumb_output_partial(output));
+    s = partial ? plumb_output_commit(output) : plumb_no_memory();
+    if (!partial) plumb_output_close(output, true);
+    if (!s && is_file) {
+        plumb_meta_remove(partial);
+        partial[strlen(partial) - strlen(".partial")] = 0;
+        s = plumb_meta_write(meta, partial);
+    }
+    free(partial);
+    return s;
+}
+
+plumb_status plumb_cli_distinct(const char *output, const char *input)
+{
+    struct stat a, b;
+    if (!output || strcmp(output, "-") == 0 || strcmp(input, "-") == 0) return PLUMB_OK;
+    if (stat(output, &a) || stat(input, &b) || !S_ISREG(a.st_mode)) return PLUMB_OK;
+    if (a.st_dev != b.st_dev || a.st_ino != b.st_ino) return PLUMB_OK;
+    return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "%s: is also an input", output), "give the output another name");
+}

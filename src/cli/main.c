@@ -1,0 +1,80 @@
+/* plumb: finds the command and hands it the rest of the line. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+static const struct command {
+    const plumb_usage *usage;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {&plumb_usage_score, plumb_command_score},
+    {&plumb_usage_filter, plumb_command_filter},
+};
+
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static const struct command *find_command(const char *name)
+{
+    for (int i = 0; i < COMMANDS; i++)
+        if (strcmp(commands[i].usage->name, name) == 0) return &commands[i];
+    return NULL;
+}
+
+static plumb_status unknown_command(const char *name)
+{
+    const char *names[COMMANDS + 1] = {"help"};
+    for (int i = 0; i < COMMANDS; i++) names[i + 1] = commands[i].usage->name;
+    const char *near = plumb_nearest(name, names, COMMANDS + 1);
+    plumb_status s = plumb_fail(PLUMB_E_INPUT, "%s: unknown %s", name, *name == '-' ? "option" : "command");
+    return near ? plumb_cure(s, "did you mean plumb %s?", near) : plumb_cure(s, "plumb help lists the commands");
+}
+
+static plumb_status overview(plumb_text *t)
+{
+    PLUMB_TRY(plumb_text_string(t, "plumb " PLUMB_VERSION ": a native instrument for preference tuning of language "
+                                   "models\n\nUsage: plumb COMMAND [options]\n\nCommands:\n"));
+    for (int i = 0; i < COMMANDS; i++)
+        PLUMB_TRY(plumb_text_printf(t, "  %-10s %s\n", commands[i].usage->name, commands[i].usage->summary));
+    PLUMB_TRY(
+        plumb_text_printf(t, "  %-10s %s\n", "help", "print this text, or with a command's name that command's help"));
+    return plumb_text_string(t,
+                             "\nplumb COMMAND --help tells all about a command; plumb --version prints the version.\n"
+                             "Exit codes: 0 done; 1 done, with findings; 2 wrong usage or input; 3 could not finish;\n"
+                             "130 and 143 after Ctrl-C and SIGTERM.\n");
+}
+
+static int print_overview(FILE *to, int code)
+{
+    plumb_text text = {0};
+    plumb_status s = overview(&text);
+    if (!s && to == stderr) fputs(text.data, stderr);
+    if (!s && to == stdout) s = plumb_cli_print(text.data, text.size);
+    plumb_text_free(&text);
+    return s ? plumb_cli_error(s) : code;
+}
+
+static int help(int argc, char **argv)
+{
+    if (argc < 2 || strcmp(argv[1], "help") == 0) return print_overview(stdout, PLUMB_EXIT_DONE);
+    const struct command *command = find_command(argv[1]);
+    char ask[] = "--help";
+    if (!command) return plumb_cli_error(unknown_command(argv[1]));
+    return command->run(2, (char *[]){argv[1], ask, NULL});
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN); /* a reader that went away is a write error, with a message and an exit code */
+    if (argc < 2) return print_overview(stderr, PLUMB_EXIT_INPUT);
+    const char *name = argv[1];
+    if (strcmp(name, "help") == 0) return help(argc - 1, argv + 1);
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) return print_overview(stdout, PLUMB_EXIT_DONE);
+    if (strcmp(name, "--version") == 0) {
+        plumb_status s = plumb_cli_print("plumb " PLUMB_VERSION "\n", sizeof PLUMB_VERSION + 6);
+        return s ? plumb_cli_error(s) : PLUMB_EXIT_DONE;
+    }
+    const struct command *command = find_command(name);
+    return command ? command->run(argc - 1, argv + 1) : plumb_cli_error(unknown_command(name));
+}

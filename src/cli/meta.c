@@ -1,0 +1,193 @@
+#include "cli/meta.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io/json.h"
+#include "io/output.h"
+
+enum { LARGEST_RECORD = 1 << 24 };
+
+plumb_status plumb_meta_new(const plumb_usage *usage, const plumb_options *options, json_t **out)
+{
+    json_t *record = NULL, *meta = json_pack("{s:s, s:s}", "plumb", PLUMB_VERSION, "command", usage->name);
+    plumb_status s = meta ? plumb_options_json(options, &record) : plumb_no_memory();
+    if (!s && json_object_update(meta, record)) s = plumb_no_memory();
+    json_decref(record);
+    if (s) {
+        json_decref(meta);
+        return s;
+    }
+    *out = meta;
+    return PLUMB_OK;
+}
+
+/* A path as a JSON string; bytes that are not UTF-8 become U+FFFD. */
+static plumb_status path_json(const char *path, json_t **out)
+{
+    plumb_text text = {0};
+    plumb_status s = plumb_json_quote(&text, path, strlen(path));
+    if (!s) s = plumb_json_parse(text.data, text.size, false, path, out);
+    plumb_text_free(&text);
+    return s;
+}
+
+plumb_status plumb_meta_model(json_t *meta, const char *path, const char *hash)
+{
+    json_t *name = NULL;
+    PLUMB_TRY(path_json(path, &name));
+    json_t *model = json_pack("{s:o, s:s}", "path", name, "hash", hash);
+    return json_object_set_new(meta, "model", model) ? plumb_no_memory() : PLUMB_OK;
+}
+
+/* The entry of the list `role` with that path, made if there is none. */
+static plumb_status input_entry(json_t *meta, const char *role, const char *path, json_t **out)
+{
+    json_t *name = NULL, *list = json_object_get(meta, role), *entry = NULL;
+    size_t i;
+    PLUMB_TRY(path_json(path, &name));
+    if (!list) {
+        list = json_array();
+        if (json_object_set_new(meta, role, list)) list = NULL;
+    }
+    json_array_foreach(list, i, entry)
+    {
+        if (json_equal(json_object_get(entry, "path"), name)) {
+            json_decref(name);
+            *out = entry;
+            return PLUMB_OK;
+        }
+    }
+    entry = json_pack("{s:o}", "path", name);
+    *out = entry;
+    return json_array_append_new(list, entry) ? plumb_no_memory() : PLUMB_OK;
+}
+
+plumb_status plumb_meta_input(json_t *meta, const char *role, const char *path, int64_t rows, uint64_t hash)
+{
+    json_t *entry = NULL;
+    PLUMB_TRY(input_entry(meta, role, path, &entry));
+    if (rows < 0) return PLUMB_OK;
+    if (json_object_set_new(entry, "rows", json_integer(rows)) ||
+        json_object_set_new(entry, "hash", json_sprintf("%016" PRIx64, hash)))
+        return plumb_no_memory();
+    return PLUMB_OK;
+}
+
+plumb_status plumb_meta_count(json_t *meta, const char *name, int64_t count)
+{
+    json_t *counts = json_object_get(meta, "counts");
+    if (!counts) {
+        counts = json_object();
+        if (json_object_set_new(meta, "counts", counts)) return plumb_no_memory();
+    }
+    return json_object_set_new(counts, name, json_integer(count)) ? plumb_no_memory() : PLUMB_OK;
+}
+
+static plumb_status record_path(const char *path, plumb_text *t)
+{
+    return plumb_text_printf(t, "%s.meta.json", path);
+}
+
+plumb_status plumb_meta_write(const json_t *meta, const char *path)
+{
+    plumb_text name = {0};
+    char *bytes = NULL;
+    plumb_status s = record_path(path, &name);
+    if (!s) {
+        bytes = json_dumps(meta, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+        s = bytes ? PLUMB_OK : plumb_no_memory();
+    }
+    if (!s) {
+        size_t n = strlen(bytes);
+        bytes[n] = '\n'; /* over the zero byte: a text file ends in a line end */
+        s = plumb_write_file(name.data, bytes, n + 1);
+    }
+    free(bytes);
+    plumb_text_free(&name);
+    return s;
+}
+
+void plumb_meta_remove(const char *path)
+{
+    plumb_text name = {0};
+    plumb_status s = record_path(path, &name);
+    if (!s) (void)unlink(name.data);
+    plumb_status_free(s);
+    plumb_text_free(&name);
+}
+
+static plumb_status differs(const char *path, const char *what, const json_t *then, const json_t *now)
+{
+    char *a = then ? json_dumps(then, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    char *b = now ? json_dumps(now, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    plumb_status s = plumb_fail(PLUMB_E_INPUT, "%s: was made with %s %s, now it is %s", path, what, a ? a : "(none)",
+                                b ? b : "(none)");
+    free(a);
+    free(b);
+    return plumb_cure(s, "--resume needs the same command as before; without it the run starts anew");
+}
+
+static plumb_status compare_options(const json_t *then, const json_t *now, const char *path)
+{
+    const char *key;
+    json_t *value;
+    char label[128];
+    json_object_foreach((json_t *)now, key, value)
+    {
+        if (json_equal(value, json_object_get(then, key))) continue;
+        snprintf(label, sizeof label, "--%s", key);
+        return differs(path, label, json_object_get(then, key), value);
+    }
+    return PLUMB_OK;
+}
+
+/* Inputs by their paths: what is in them is checked row by row when the run goes on. */
+static plumb_status compare_inputs(const json_t *then, const json_t *now, const char *role, const char *path)
+{
+    size_t count = json_array_size(now), before = json_array_size(then);
+    for (size_t i = 0; i < (count > before ? count : before); i++) {
+        const json_t *a = json_object_get(json_array_get(then, i), "path");
+        const json_t *b = json_object_get(json_array_get(now, i), "path");
+        if (!json_equal(a, b)) return differs(path, role, a, b);
+    }
+    return PLUMB_OK;
+}
+
+static plumb_status compare(const json_t *then, const json_t *now, const char *path)
+{
+    static const char *const names[] = {"plumb", "command"};
+    const char *key;
+    json_t *value;
+    for (int i = 0; i < 2; i++) {
+        const json_t *a = json_object_get(then, names[i]), *b = json_object_get(now, names[i]);
+        if (!json_equal(a, b)) return differs(path, i ? "the command" : "plumb", a, b);
+    }
+    PLUMB_TRY(compare_options(json_object_get(then, "options"), json_object_get(now, "options"), path));
+    const json_t *a = json_object_get(json_object_get(then, "model"), "hash");
+    const json_t *b = json_object_get(json_object_get(now, "model"), "hash");
+    if ((a || b) && !json_equal(a, b)) return differs(path, "a model of hash", a, b);
+    json_object_foreach((json_t *)now, key, value)
+    {
+        if (json_is_array(value)) PLUMB_TRY(compare_inputs(json_object_get(then, key), value, key, path));
+    }
+    return PLUMB_OK;
+}
+
+plumb_status plumb_meta_compare(const json_t *meta, const char *path)
+{
+    plumb_text name = {0};
+    json_t *then = NULL;
+    plumb_status s = record_path(path, &name);
+    if (!s && !plumb_path_exists(name.data))
+        s = plumb_fail(PLUMB_E_INPUT, "%s: its record %s is missing", path, name.data);
+    if (!s) s = plumb_json_load(name.data, LARGEST_RECORD, &then);
+    s = plumb_cure(s, "without its record a partial file cannot be checked; run again without --resume");
+    if (!s) s = compare(then, meta, path);
+    json_decref(then);
+    plumb_text_free(&name);
+    return s;
+}

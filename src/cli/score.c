@@ -1,0 +1,452 @@
+/* plumb score: the measures of every pair of a preference file. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "align/pair_reader.h"
+#include "align/scorer.h"
+#include "base/progress.h"
+#include "cli/cli.h"
+#include "cli/meta.h"
+#include "cli/show_pair.h"
+#include "io/json.h"
+#include "study/score_summary.h"
+
+typedef struct score_values {
+    plumb_common common;
+    plumb_list model, data, measures;
+    int compat, implicit_prompt, hash;
+    int64_t max_length;
+    const char *prompt_key, *chosen_key, *rejected_key, *chat_template;
+    int isa;
+    bool write_out;
+} score_values;
+
+static const plumb_option options[] = {
+    {.name = "measures",
+     .kind = PLUMB_OPTION_LIST,
+     .offset = offsetof(score_values, measures),
+     .choices = "ches|ln_ches|last_hidden|edit|logps|alpha",
+     .fallback = "ches,ln_ches,last_hidden,edit",
+     .metavar = "NAME",
+     .help = "what to compute; a list replaces the default. logps (log-probabilities of both responses) and alpha (CHES "
+             "with its coefficients from the next-token distributions: alpha_ches, minus, plus, hidden_path, rate) go "
+             "through the unembedding and take longer"},
+    {.name = "compat",
+     .kind = PLUMB_OPTION_CHOICE,
+     .offset = offsetof(score_values, compat),
+     .choices = "trl|official",
+     .fallback = "trl",
+     .help = "how a pair becomes tokens: as TRL's DPOTrainer, so that scores speak of what training sees, or as the "
+             "paper's own code (no EOS, responses raw behind the prompt's template, the state of the last token counted)"},
+    {.name = "max_length",
+     .kind = PLUMB_OPTION_INTEGER,
+     .offset = offsetof(score_values, max_length),
+     .metavar = "N",
+     .low = 2,
+     .high = 1 << 24,
+     .help = "cut prompt + response at N tokens, at the end; without it 1024 or the model's positions, the smaller "
+             "(--compat official: no cut)"},
+    {.name = "prompt_key",
+     .kind = PLUMB_OPTION_STRING,
+     .offset = offsetof(score_values, prompt_key),
+     .fallback = "prompt",
+     .metavar = "KEY",
+     .help = "the column of the prompt"},
+    {.name = "chosen_key",
+     .kind = PLUMB_OPTION_STRING,
+     .offset = offsetof(score_values, chosen_key),
+     .fallback = "chosen",
+     .metavar = "KEY",
+     .help = "the column of the preferred response"},
+    {.name = "rejected_key",
+     .kind = PLUMB_OPTION_STRING,
+     .offset = offsetof(score_values, rejected_key),
+     .fallback = "rejected",
+     .metavar = "KEY",
+     .help = "the column of the dispreferred response"},
+    {.name = "implicit_prompt",
+     .kind = PLUMB_OPTION_CHOICE,
+     .offset = offsetof(score_values, implicit_prompt),
+     .choices = "none|turn|word",
+     .fallback = "none",
+     .help = "where the prompt ends in plain rows that have only chosen and rejected: at the last common turn marker "
+             "(HH-RLHF), or at the last common word"},
+    {.name = "chat_template",
+     .kind = PLUMB_OPTION_STRING,
+     .offset = offsetof(score_values, chat_template),
+     .metavar = "FILE",
+     .help = "a Jinja file instead of the checkpoint's own chat template"},
+    {.name = "write-out",
+     .kind = PLUMB_OPTION_FLAG,
+     .offset = offsetof(score_values, write_out),
+     .changes_no_result = true,
+     .help = "show the first pair on stderr as tokens, with the boundary and the mask of what is scored"},
+    {.name = "hash",
+     .kind = PLUMB_OPTION_CHOICE,
+     .offset = offsetof(score_values, hash),
+     .choices = "sample|full",
+     .fallback = "sample",
+     .changes_no_result = true,
+     .help = "what the model's hash in FILE.meta.json covers: headers, config, tokenizer and 64 KiB samples of each tensor, "
+             "or every byte"},
+    {.name = "isa",
+     .kind = PLUMB_OPTION_CHOICE,
+     .offset = offsetof(score_values, isa),
+     .choices = "auto|ref|avx2|avx512",
+     .fallback = "auto",
+     .help = "instructions to use; auto takes the best this processor has. Results differ in the last digits"},
+    PLUMB_OPTION_OUTPUT(score_values),
+    PLUMB_OPTION_LIMIT(score_values),
+    PLUMB_OPTION_ROWS(score_values),
+    PLUMB_OPTION_ON_ERROR(score_values),
+    PLUMB_OPTION_THREADS(score_values),
+    PLUMB_OPTION_DRY_RUN(score_values),
+    PLUMB_OPTION_RESUME(score_values),
+    PLUMB_OPTION_QUIET(score_values),
+};
+
+static const plumb_positional positionals[] = {
+    {"MODEL", "a Hugging Face checkpoint folder: config.json, tokenizer.json, *.safetensors", 1, 1,
+     offsetof(score_values, model)},
+    {"DATA", "preference rows as JSONL, plain or .gz; - is stdin", 1, 1, offsetof(score_values, data)},
+};
+
+const plumb_usage plumb_usage_score = {
+    .name = "score",
+    .summary = "measure each preference pair: which ones will push the chosen response down?",
+    .description =
+        "Runs the model over every pair and writes one JSON row for each, in the order of the file. The higher the CHES "
+        "score of a pair (centered hidden embedding similarity, arXiv 2410.08847), the more training on it lowers the "
+        "likelihood of the very response it prefers. Compare scores of one model only, and use ln_ches, which does not "
+        "depend on lengths, to filter.\n\n"
+        "Rows may hold prompt, chosen and rejected as strings or as message lists, whole conversations, or token ids; "
+        "conversations go through the checkpoint's chat template. A summary with quantiles and the three highest pairs "
+        "stands on stderr at the end.",
+    .options = options,
+    .option_count = sizeof options / sizeof *options,
+    .positionals = positionals,
+    .positional_count = sizeof positionals / sizeof *positionals,
+    .example = "  plumb score OLMo-1B-hf pairs.jsonl -o scores.jsonl\n"
+               "  plumb filter pairs.jsonl scores.jsonl --keep-lowest 5% -o kept.jsonl",
+};
+
+/* All that a run holds; freed in one place. */
+typedef struct run {
+    plumb_cli *cli;
+    const score_values *v;
+    uint32_t measures;
+    plumb_compute *compute;
+    plumb_model *model;
+    plumb_encoder *encoder;
+    plumb_config config;
+    plumb_pair_reader *reader;
+    plumb_scorer *scorer;
+    plumb_score_summary *summary;
+    plumb_output *output;
+    json_t *meta;
+    plumb_text line;
+    int max_length;
+    double written;
+} run;
+
+static void free_run(run *r)
+{
+    plumb_scorer_free(r->scorer);
+    plumb_score_summary_free(r->summary);
+    plumb_pair_reader_close(r->reader);
+    plumb_encoder_close(r->encoder);
+    plumb_model_close(r->model);
+    plumb_compute_close(r->compute);
+    plumb_text_free(&r->line);
+    json_decref(r->meta);
+}
+
+static uint32_t selected(const plumb_list *names)
+{
+    uint32_t bits = 0;
+    for (size_t i = 0; i < names->count; i++) bits |= 1u << plumb_measure_find(names->items[i]);
+    return bits;
+}
+
+enum { DEFAULT_MAX_LENGTH = 1024 };
+
+/* TRL's default is 1024; more positions than the model has would be a silent loss of quality. */
+static int choose_max_length(run *r)
+{
+    const score_values *v = r->v;
+    if (plumb_options_given(r->cli->options, "max_length")) {
+        if (v->max_length > r->config.max_positions)
+            plumb_note(&r->cli->sink, "--max_length %" PRId64 " is more than the model's %d positions", v->max_length,
+                       r->config.max_positions);
+        return (int)v->max_length;
+    }
+    if (v->compat == PLUMB_COMPAT_OFFICIAL) return 0;
+    return r->config.max_positions < DEFAULT_MAX_LENGTH ? r->config.max_positions : DEFAULT_MAX_LENGTH;
+}
+
+static plumb_status open_model(run *r)
+{
+    static const char *const isas[] = {NULL, "ref", "avx2", "avx512"}; /* as in the option's choices */
+    const char *folder = r->v->model.items[0], *isa = isas[r->v->isa];
+    PLUMB_TRY(plumb_config_load(folder, &r->config));
+    PLUMB_TRY(plumb_compute_open(isa, plumb_cli_threads(&r->v->common), &r->compute));
+    if (plumb_measures_need(r->measures)) PLUMB_TRY(plumb_model_open(folder, r->compute, &r->model));
+    PLUMB_TRY(plumb_encoder_open(folder, r->v->chat_template, r->config.eos_id, &r->encoder));
+    r->max_length = choose_max_length(r);
+    return PLUMB_OK;
+}
+
+static plumb_status open_reader(run *r)
+{
+    const score_values *v = r->v;
+    plumb_pair_source source = {
+        .path = v->data.items[0],
+        .keys = {v->prompt_key, v->chosen_key, v->rejected_key, (plumb_implicit_prompt)v->implicit_prompt},
+        .pairing = {r->encoder, (plumb_compat)v->compat, r->max_length},
+        .skip_bad_rows = v->common.on_error == PLUMB_ON_ERROR_SKIP,
+        .sink = &r->cli->sink,
+    };
+    plumb_cli_rows(&v->common, &source.begin, &source.end);
+    return plumb_pair_reader_open(&source, &r->reader);
+}
+
+static plumb_status write_score(void *user, const plumb_score *score)
+{
+    run *r = user;
+    plumb_text_clear(&r->line);
+    PLUMB_TRY(plumb_score_line(score, r->measures, &r->line));
+    PLUMB_TRY(plumb_output_write(r->output, r->line.data, r->line.size));
+    plumb_score_summary_add(r->summary, score);
+    r->written++;
+    plumb_progress(&r->cli->sink, "rows", r->written, plumb_pair_reader_expected(r->reader));
+    return PLUMB_OK;
+}
+
+static plumb_status new_scorer(run *r, bool plan)
+{
+    plumb_scorer_options how = {.measures = r->measures,
+                                    .compat = (plumb_compat)r->v->compat,
+                                    .plan = plan,
+                                    .emit = write_score,
+                                    .user = r};
+    return plumb_scorer_new(r->model, &how, &r->scorer);
+}
+
+/* ---- going on with a partial output ---- */
+
+static plumb_status check_written_row(const run *r, const json_t *row, const plumb_row *data, int64_t line)
+{
+    char hash[17];
+    snprintf(hash, sizeof hash, "%016" PRIx64, data->hash);
+    const char *was = json_string_value(json_object_get(row, "row"));
+    if (json_integer_value(json_object_get(row, "index")) == data->index && was && strcmp(was, hash) == 0) return PLUMB_OK;
+    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s:%" PRId64 ": was made from another row than row %" PRId64 " of %s",
+                                 plumb_output_partial(r->output), line, data->index, r->v->data.items[0]),
+                      "the data changed; delete the partial file and score again");
+}
+
+/* Reads the rows that are there already, checks each against the data and passes over those. */
+static plumb_status pass_written(run *r)
+{
+    plumb_rows *rows;
+    plumb_row written;
+    bool found;
+    PLUMB_TRY(plumb_rows_open(plumb_output_partial(r->output), 0, -1, &rows));
+    plumb_status s;
+    while (!(s = plumb_rows_next(rows, &written, &found)) && found) {
+        const plumb_row *data;
+        json_t *row = NULL;
+        s = plumb_json_parse(written.bytes, written.size, false, NULL, &row);
+        if (!s) s = plumb_pair_reader_pass(r->reader, &data, &found);
+        if (!s && !found)
+            s = plumb_fail(PLUMB_E_INPUT, "%s: has more rows than %s", plumb_output_partial(r->output), r->v->data.items[0]);
+        if (!s) s = check_written_row(r, row, data, written.line);
+        if (!s) plumb_score_summary_add_row(r->summary, row);
+        json_decref(row);
+        if (s) break;
+        r->written++;
+    }
+    plumb_rows_close(rows);
+    if (!s) plumb_note(&r->cli->sink, "going on after %.0f rows", r->written);
+    return s;
+}
+
+/* ---- the record ---- */
+
+static plumb_status start_meta(run *r)
+{
+    uint64_t hash;
+    char text[17];
+    PLUMB_TRY(plumb_meta_new(r->cli->usage, r->cli->options, &r->meta));
+    PLUMB_TRY(plumb_model_hash(r->v->model.items[0], r->v->hash == 1, &hash));
+    snprintf(text, sizeof text, "%016" PRIx64, hash);
+    PLUMB_TRY(plumb_meta_model(r->meta, r->v->model.items[0], text));
+    return plumb_meta_input(r->meta, "data", r->v->data.items[0], -1, 0);
+}
+
+static plumb_status finish_meta(run *r)
+{
+    uint64_t hash;
+    int64_t skipped[PLUMB_SKIPS], truncated, unclean, rows = plumb_pair_reader_rows(r->reader, &hash, NULL);
+    plumb_score_summary_counts(r->summary, skipped, &truncated, &unclean);
+    PLUMB_TRY(plumb_meta_input(r->meta, "data", r->v->data.items[0], rows, hash));
+    PLUMB_TRY(plumb_meta_count(r->meta, "scored", skipped[PLUMB_SKIP_NONE]));
+    for (int i = 1; i < PLUMB_SKIPS; i++)
+        if (skipped[i]) PLUMB_TRY(plumb_meta_count(r->meta, plumb_skip_name((plumb_skip)i), skipped[i]));
+    return plumb_meta_count(r->meta, "truncated", truncated);
+}
+
+/* ---- what is told ---- */
+
+static void say_field(plumb_cli *cli, const plumb_field_summary *f)
+{
+    char line[256];
+    int at = snprintf(line, sizeof line, "%-16s", f->name);
+    for (int i = 0; i < PLUMB_SUMMARY_QUANTILES; i++)
+        at += snprintf(line + at, sizeof line - (size_t)at, " %11.5g", f->quantiles[i]);
+    at += snprintf(line + at, sizeof line - (size_t)at, "   ");
+    for (int i = 0; i < f->tops; i++)
+        at += snprintf(line + at, sizeof line - (size_t)at, "%s%" PRId64, i ? ", " : "", f->top_index[i]);
+    plumb_cli_say(cli, "%s%s", line, f->sampled ? "  (quantiles from a sample)" : "");
+}
+
+static void say_summary(run *r)
+{
+    int64_t skipped[PLUMB_SKIPS], truncated, unclean, repeated;
+    int64_t rows = plumb_score_summary_counts(r->summary, skipped, &truncated, &unclean);
+    plumb_text text = {0};
+    plumb_status s = plumb_text_printf(&text, "%" PRId64 " rows, %" PRId64 " scored", rows, skipped[PLUMB_SKIP_NONE]);
+    for (int i = 1; i < PLUMB_SKIPS && !s; i++)
+        if (skipped[i]) s = plumb_text_printf(&text, ", %" PRId64 " skipped (%s)", skipped[i], plumb_skip_name((plumb_skip)i));
+    if (!s && truncated) s = plumb_text_printf(&text, "; %" PRId64 " cut at %d tokens", truncated, r->max_length);
+    if (!s && unclean) s = plumb_text_printf(&text, "; %" PRId64 " whose response merges with the prompt's last token", unclean);
+    if (!s) plumb_cli_say(r->cli, "%s", text.data);
+    plumb_status_free(s);
+    plumb_text_free(&text);
+    plumb_pair_reader_rows(r->reader, NULL, &repeated);
+    if (repeated) plumb_cli_say(r->cli, "%" PRId64 " rows repeat their string prompt in the conversations", repeated);
+    if (!skipped[PLUMB_SKIP_NONE]) return;
+    plumb_cli_say(r->cli, "%-16s %11s %11s %11s %11s %11s %11s %11s   highest rows", "", "min", "5 %", "25 %", "median", "75 %",
+                  "95 %", "max");
+    size_t count;
+    plumb_measures(&count);
+    for (size_t i = 0; i < count; i++) {
+        plumb_field_summary f;
+        if (!(r->measures >> i & 1)) continue;
+        plumb_score_summary_field(r->summary, (int)i, &f);
+        say_field(r->cli, &f);
+    }
+}
+
+/* ---- the work ---- */
+
+static plumb_status score_rows(run *r)
+{
+    const plumb_row *row;
+    const plumb_pair *pair;
+    bool found, shown = !r->v->write_out;
+    for (;;) {
+        PLUMB_TRY(plumb_check_interrupt(&r->cli->sink));
+        PLUMB_TRY(plumb_pair_reader_next(r->reader, &row, &pair, &found));
+        if (!found) break;
+        if (!shown && !pair->skip) {
+            PLUMB_TRY(plumb_show_pair(r->cli, r->encoder->tokenizer, row->index, pair, (plumb_compat)r->v->compat));
+            shown = true;
+        }
+        PLUMB_TRY(plumb_context(plumb_scorer_add(r->scorer, row->index, row->hash, pair), "%s: rows up to %" PRId64,
+                                r->v->data.items[0], row->index));
+    }
+    if (plumb_pair_reader_rows(r->reader, NULL, NULL) == 0)
+        return plumb_fail(PLUMB_E_INPUT, "%s: holds no rows%s", r->v->data.items[0],
+                          plumb_options_given(r->cli->options, "range") ? " in this range" : "");
+    return plumb_scorer_flush(r->scorer);
+}
+
+static plumb_status score_into(run *r)
+{
+    bool resumed = false;
+    PLUMB_TRY(start_meta(r));
+    PLUMB_TRY(plumb_cli_open_output(r->cli, r->meta, &r->output, &resumed));
+    plumb_status s = resumed ? pass_written(r) : PLUMB_OK;
+    if (!s) s = new_scorer(r, false);
+    if (!s) s = score_rows(r);
+    if (!s) s = finish_meta(r);
+    s = plumb_cli_close_output(r->cli, r->meta, r->output, true, s);
+    if (!s) say_summary(r);
+    return s;
+}
+
+/* Operations per second of the linears, from one small product: for the estimate of --dry-run. */
+static plumb_status measure_speed(run *r, double *flops)
+{
+    enum { ROWS = 512, WIDTH = 1024, TURNS = 3 };
+    float *x = NULL, *y = NULL, *w = NULL;
+    struct timespec start, end;
+    double best = 0;
+    plumb_status s = plumb_new(&x, ROWS * WIDTH, sizeof *x);
+    if (!s) s = plumb_new(&y, ROWS * WIDTH, sizeof *y);
+    if (!s) s = plumb_new(&w, WIDTH * WIDTH, sizeof *w);
+    plumb_linear linear = {.weight = w, .dtype = PLUMB_F32, .n = WIDTH, .k = WIDTH, .name = "speed"};
+    for (int i = 0; i < TURNS && !s; i++) {
+        clock_gettime(CLOCK_MONOTONIC, &start);
+        s = plumb_linear_run(r->compute, &linear, x, WIDTH, ROWS, y, WIDTH, PLUMB_STORE);
+        clock_gettime(CLOCK_MONOTONIC, &end);
+        double seconds = (double)(end.tv_sec - start.tv_sec) + 1e-9 * (double)(end.tv_nsec - start.tv_nsec);
+        double speed = 2.0 * ROWS * WIDTH * WIDTH / (seconds > 0 ? seconds : 1e-9);
+        if (speed > best) best = speed;
+    }
+    free(x);
+    free(y);
+    free(w);
+    *flops = best;
+    return s;
+}
+
+static plumb_status say_plan(run *r)
+{
+    char time[64], bytes[64], parameters[64];
+    double speed;
+    int rows, wanted;
+    PLUMB_TRY(measure_speed(r, &speed));
+    plumb_scorer_largest(r->scorer, &rows, &wanted);
+    plumb_format_duration(plumb_scorer_flops(r->scorer) / (0.8 * speed), time, sizeof time);
+    plumb_format_bytes((double)plumb_forward_bytes(&r->config, rows, wanted), bytes, sizeof bytes);
+    plumb_format_count((double)plumb_config_parameters(&r->config), parameters, sizeof parameters);
+    plumb_cli_say(r->cli, "model: %s, %s, %s parameters", r->v->model.items[0], r->config.architecture->class_name, parameters);
+    plumb_cli_say(r->cli, "data: %s, %" PRId64 " rows, max_length %d", r->v->data.items[0],
+                  plumb_pair_reader_rows(r->reader, NULL, NULL), r->max_length);
+    plumb_cli_say(r->cli, "work: %.3g TFLOP at the least, %d threads of %s, about %s", plumb_scorer_flops(r->scorer) / 1e12,
+                  plumb_compute_threads(r->compute), plumb_compute_isa(r->compute), time);
+    plumb_cli_say(r->cli, "memory: the mapped checkpoint and about %s for the largest batch (%d packed tokens)", bytes, rows);
+    plumb_cli_say(r->cli, "dry run: nothing was written");
+    return PLUMB_OK;
+}
+
+static plumb_status plan(run *r)
+{
+    PLUMB_TRY(new_scorer(r, true));
+    PLUMB_TRY(score_rows(r));
+    return say_plan(r);
+}
+
+static plumb_status score(plumb_cli *cli, void *values)
+{
+    const score_values *v = values;
+    run r = {.cli = cli, .v = v, .measures = selected(&v->measures)};
+    plumb_status s = plumb_cli_distinct(v->common.output, v->data.items[0]);
+    if (!s) s = open_model(&r);
+    if (!s) s = open_reader(&r);
+    if (!s) s = plumb_score_summary_new(r.measures, &r.summary);
+    if (!s) s = v->common.dry_run ? plan(&r) : score_into(&r);
+    free_run(&r);
+    return s;
+}
+
+int plumb_command_score(int argc, char **argv)
+{
+    score_values v = {0};
+    return plumb_cli_run(&plumb_usage_score, argc, argv, &v, &v.common, score);
+}

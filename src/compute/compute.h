@@ -1,0 +1,180 @@
+/* Compute: the arithmetic of a transformer behind one table of kernels per back end.
+ *
+ * The folder knows descriptors, not models: a *linear* is a stored weight matrix, a *segment* says which query rows see
+ * which key rows, an *unembed* job which rows are compared with which vocabulary entry. Back ends fill a table with the
+ * reference kernels and override what they do better: ref -> avx2 -> avx512 (kernels.h).
+ *
+ * Usage:
+ *     plumb_compute *c;
+ *     plumb_compute_open(NULL, threads, &c);              picks the best back end this CPU has
+ *     plumb_linear_run(c, &w, x, d, rows, y, n, PLUMB_STORE);
+ *     plumb_compute_close(c);
+ *
+ * Conventions. Matrices are row-major; `ld...` is the distance of two rows in elements. Activations are fp32. Buffers
+ * come from plumb_compute_alloc, weights through plumb_compute_adopt, so that a device can own them; on the CPU both
+ * are plain memory. Inputs are borrowed, never kept. x and y must not overlap unless a function says so.
+ *
+ * Bit identity. Each output depends on its own row of inputs, the weights and its segment alone, never on how many rows
+ * there are, where they lie in a buffer, or the number of threads: a linear's output is one chain of fused (ref:
+ * rounded) multiply-adds over ascending k whose accumulator starts from the bias, the old y or zero; row reductions run
+ * in fixed lanes. Results of different instruction sets differ within the tolerances. */
+#ifndef PLUMB_COMPUTE_COMPUTE_H
+#define PLUMB_COMPUTE_COMPUTE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/dtype.h"
+#include "base/status.h"
+
+typedef struct plumb_compute plumb_compute;
+
+/* isa: "ref", "avx2", "avx512", or NULL for the best that CPUID and XGETBV report. An unknown or unavailable name is
+ * PLUMB_E_INPUT listing the available ones. threads: 1 ..; 0 means the CPUs this process may run on. */
+plumb_status plumb_compute_open(const char *isa, int threads, plumb_compute **out) PLUMB_MUST_USE;
+void plumb_compute_close(plumb_compute *c);
+const char *plumb_compute_isa(const plumb_compute *c);
+int plumb_compute_threads(const plumb_compute *c);
+
+/* A buffer of n bytes, aligned to 64, not zeroed; released with plumb_compute_release (NULL is fine). */
+plumb_status plumb_compute_alloc(plumb_compute *c, void *out, size_t count, size_t size) PLUMB_MUST_USE;
+void plumb_compute_release(plumb_compute *c, void *buffer);
+/* Makes n bytes of host memory usable as weights; on the CPU the pointer itself, which must outlive c's use of it. */
+plumb_status plumb_compute_adopt(plumb_compute *c, const void *host, size_t bytes, const void **out) PLUMB_MUST_USE;
+void plumb_compute_to_host(plumb_compute *c, void *host, const void *buffer, size_t bytes);
+void plumb_compute_from_host(plumb_compute *c, void *buffer, const void *host, size_t bytes);
+
+/* --- linear ------------------------------------------------------------------------------------------------------- */
+
+/* A stored weight: y = x W^T + b. */
+typedef struct plumb_linear {
+    const void *weight; /* [n][k] in dtype, row-major, contiguous */
+    plumb_dtype dtype;
+    const float *bias; /* [n] or NULL */
+    int n, k;
+    const char *name; /* for messages: "model.layers.3.mlp.up_proj.weight" */
+} plumb_linear;
+
+typedef enum plumb_store {
+    PLUMB_STORE, /* y  = x W^T (+ b) */
+    PLUMB_ADD,   /* y += x W^T (+ b): the chain starts from y, then k ascends; b is added to y first */
+} plumb_store;
+
+/* y [rows][n] from x [rows][k]. Weights are widened while they are packed into panels; a NaN or infinity met there is
+ * remembered and reported by plumb_compute_check. rows may be 0. */
+plumb_status plumb_linear_run(plumb_compute *c, const plumb_linear *w, const float *x, int ldx, int rows, float *y,
+                              int ldy, plumb_store store) PLUMB_MUST_USE;
+
+/* Several linears of the same input (q, k, v; gate, up): x is packed once. Same results as one call each. count <= 4.
+ */
+plumb_status plumb_linear_run_many(plumb_compute *c, const plumb_linear *const w[], int count, const float *x, int ldx,
+                                   int rows, float *const y[], const int ldy[], plumb_store store) PLUMB_MUST_USE;
+
+/* The transposed product: y [rows][k] (+)= x [rows][n] W, i.e. a gradient with respect to the input of w (bias unused).
+ * A chain over ascending n. */
+plumb_status plumb_linear_transposed(plumb_compute *c, const plumb_linear *w, const float *x, int ldx, int rows,
+                                     float *y, int ldy, plumb_store store) PLUMB_MUST_USE;
+
+/* PLUMB_E_INPUT naming the first weight tensor in which a NaN or an infinity was met, if any was. */
+plumb_status plumb_compute_check(const plumb_compute *c) PLUMB_MUST_USE;
+
+/* --- rows --------------------------------------------------------------------------------------------------------- */
+
+/* x [n][k] = scale * row ids[i] of table, the embedding matrix [n][k]. ids must be in range (the caller checks). A NaN
+ * or infinity met is remembered for plumb_compute_check, with the table's name. */
+void plumb_embed(plumb_compute *c, const plumb_linear *table, const int32_t *ids, int n, float scale, float *x,
+                 int ldx);
+
+typedef enum plumb_norm_kind { PLUMB_RMS_NORM, PLUMB_LAYER_NORM } plumb_norm_kind;
+
+/* y = (x - mean) / sqrt(var + eps) * w + b, or x / sqrt(mean(x^2) + eps) * w. Statistics in fp64 or compensated lanes.
+ */
+typedef struct plumb_norm {
+    plumb_norm_kind kind;
+    int d;
+    float eps;
+    const float *weight; /* [d], already widened, the 1 of Gemma's (1 + w) already added; NULL: 1 */
+    const float *bias;   /* [d] or NULL: 0 */
+} plumb_norm;
+
+/* y may be x. Row i, group g is x + i * ldx + g * d: groups > 1 normalise parts of a row (heads) with the same weight.
+ */
+void plumb_norm_run(plumb_compute *c, const plumb_norm *norm, const float *x, int ldx, int rows, int groups, float *y,
+                    int ldy);
+
+typedef enum plumb_activation { PLUMB_SILU, PLUMB_GELU_TANH, PLUMB_GELU, PLUMB_RELU } plumb_activation;
+
+/* out[i][j] = act(gate[i][j]) * up[i][j], j < n; out may be gate or up. up NULL: out = act(gate). */
+void plumb_activate(plumb_compute *c, plumb_activation act, const float *gate, int ldg, const float *up, int ldu,
+                    int rows, int n, float *out, int ldo);
+
+/* x[i][j] = min(max(x, -bound), bound) in place (OLMo's clip_qkv). */
+void plumb_clip(plumb_compute *c, float *x, int ldx, int rows, int n, float bound);
+/* y += x, row by row (a residual that a norm separates from its linear). */
+void plumb_add(plumb_compute *c, const float *x, int ldx, int rows, int n, float *y, int ldy);
+
+/* y [count][n]: row i is row index[i] of x. */
+void plumb_gather_rows(plumb_compute *c, const float *x, int ldx, const int32_t *index, int count, int n, float *y, int ldy);
+/* Of each row of x the `count` blocks of `block` elements that stand `stride` apart, side by side in y: takes the queries
+ * out of a fused matrix that holds q, k, v head by head. */
+void plumb_copy_blocks(plumb_compute *c, const float *x, int ldx, int rows, int block, int stride, int count, float *y, int ldy);
+
+/* Rotary positions in place on x [rows][heads * head_dim]: the first `rotary` (even) elements of each head are pairs
+ * (j, j + rotary / 2) turned by the angle of the row's position: cosine and sine are [positions][rotary / 2]. */
+void plumb_rotary(plumb_compute *c, float *x, int ldx, int rows, int heads, int head_dim, int rotary,
+                  const float *cosine, const float *sine, const int32_t *positions);
+
+/* --- attention ---------------------------------------------------------------------------------------------------- */
+
+/* Rows at consecutive positions in a key/value (or query) buffer. */
+typedef struct plumb_span {
+    int row, count, position; /* first row, number of rows, position of the first */
+} plumb_span;
+
+/* Query rows that see the same keys: those of the shared prefix and those of their own sequence, each as far as
+ * causality and the window allow. Key tiles start at position 0 of the prefix and at the first position of the own
+ * span, never at a buffer offset. The query of position p sees keys of positions max(0, p - window + 1) .. p. */
+typedef struct plumb_segment {
+    plumb_span query;
+    plumb_span prefix; /* count may be 0 */
+    plumb_span own;    /* positions follow the prefix's; count may be 0 */
+} plumb_segment;
+
+typedef struct plumb_attention {
+    int heads, kv_heads, head_dim; /* query head h uses key/value head h / (heads / kv_heads) */
+    float scale;                   /* of the scores */
+    float cap;                     /* scores = cap * tanh(scores / cap) (Gemma 2); 0: none */
+    int window;                    /* 0: none */
+} plumb_attention;
+
+/* out [.][heads * head_dim] at the query rows' places; q likewise; k, v [.][kv_heads * head_dim]. */
+plumb_status plumb_attend(plumb_compute *c, const plumb_attention *a, const plumb_segment *segments, int count,
+                          const float *q, int ldq, const float *k, int ldk, const float *v, int ldv, float *out,
+                          int ldo) PLUMB_MUST_USE;
+
+/* --- unembedding -------------------------------------------------------------------------------------------------- */
+
+typedef struct plumb_unembed {
+    const plumb_linear *w; /* [vocabulary][d] */
+    float scale;           /* logits are multiplied by it (1 for most) */
+    float cap;             /* z = cap * tanh(z / cap) (Gemma 2); 0: none */
+} plumb_unembed;
+
+/* Log-softmax by vocabulary tile, never a full [rows][vocabulary] matrix: for each row of h [rows][d] the
+ * log-probability of targets[i] and the log of the sum of exponentials. The maximum and sum are kept in fp64. logps or
+ * lse may be NULL. */
+plumb_status plumb_unembed_logps(plumb_compute *c, const plumb_unembed *u, const float *h, int ldh, int rows,
+                                 const int32_t *targets, double *logps, double *lse) PLUMB_MUST_USE;
+
+/* Logits z [rows][last - first] of the vocabulary entries first .. last - 1, before the cap. */
+plumb_status plumb_unembed_tile(plumb_compute *c, const plumb_unembed *u, const float *h, int ldh, int rows, int first,
+                                int last, float *z, int ldz) PLUMB_MUST_USE;
+
+/* The derivative of a row's log-probability with respect to its logits before the cap, in place over a tile of them:
+ * z [rows][n] holds logits first .. first + n - 1 before the cap, z[i][v] becomes
+ *     cap'(z[i][v]) * ([v == targets[i]] - exp(cap(z[i][v]) - lse[i])).
+ * Razin et al. 2024, the coefficients of Theorem 3 (e_y - pi). lse as from plumb_unembed_logps. */
+void plumb_logit_gradient(plumb_compute *c, float cap, float *z, int ldz, int rows, int first, int n, const int32_t *targets,
+                          const double *lse);
+
+#endif

@@ -1,0 +1,314 @@
+/* The portable frame of the matrix products, in the manner of BLIS (Van Zee & van de Geijn 2015).
+ *
+ *     for each chunk of rows, for each block of k:              all threads together
+ *         pack the inputs [chunk][block] into panels of mr rows
+ *         for each strip of columns:                            one thread each
+ *             widen and pack the weights [strip][block] into panels of nr columns
+ *             for each panel of rows, for each panel of columns: gemm_tile
+ *
+ * A panel of inputs stays in the first cache, a strip of weights in the second, the inputs of a block in the third. How
+ * the work is cut decides speed alone: a tile continues the chain of its outputs from y, so that every output is one
+ * chain over ascending k. */
+#include <omp.h>
+
+#include "compute/compute.h"
+#include "compute/kernels.h"
+
+enum {
+    BLOCK = 384,       /* steps of k */
+    CHUNK = 2048,      /* rows */
+    STRIP = 128,       /* columns */
+    MATRICES = 4,      /* that share their inputs */
+    SHARE = 2,         /* pieces of work wanted per thread, so that a slow one does not hold up the others */
+    ALONE = 64 * 1024, /* multiply-adds below which other threads are not worth waking */
+};
+
+/* One product of inputs with `count` matrices, and how it is cut. */
+typedef struct job {
+    const plumb_kernels *kernels;
+    const plumb_linear *const *w;
+    int count;
+    bool transposed;
+    const float *x;
+    int ldx, rows;
+    float *const *y;
+    const int *ldy;
+    plumb_store store;
+
+    int depth; /* length of the chains: k, or n of the transposed product */
+    int block; /* steps of depth at a time */
+    int blocks;
+    int chunk;  /* rows whose packed inputs are held at a time; a multiple of mr */
+    int strip;  /* columns that a thread packs at a time; a multiple of nr */
+    int pieces; /* a strip's rows are computed in so many pieces */
+    int strips[MATRICES];
+    size_t units; /* strips * pieces */
+    int threads;
+    float *inputs;  /* [chunk / mr][block][mr] */
+    float *weights; /* [threads][strip / nr][block][nr] */
+} job;
+
+static int ceil_div(int a, int b)
+{
+    return a / b + (a % b != 0);
+}
+
+static int smaller(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+/* Cuts `total` into equal parts of at most about `part`, each a multiple of `step`. */
+static int even_part(int total, int part, int step)
+{
+    int parts = ceil_div(total, part);
+    return parts ? ceil_div(ceil_div(total, parts), step) * step : step;
+}
+
+static int outputs(const job *j, int matrix)
+{
+    return j->transposed ? j->w[matrix]->k : j->w[matrix]->n;
+}
+
+static int all_strips(const job *j)
+{
+    int total = 0;
+    for (int i = 0; i < j->count; i++) total += j->strips[i];
+    return total;
+}
+
+static void cut_columns(job *j, int strip)
+{
+    j->strip = strip;
+    for (int i = 0; i < j->count; i++) j->strips[i] = ceil_div(outputs(j, i), strip);
+}
+
+/* Strips get narrower, then shorter, until there is work for every thread. */
+static void cut(job *j, int threads)
+{
+    const plumb_kernels *kernels = j->kernels;
+    double work = 0;
+    for (int i = 0; i < j->count; i++) work += (double)outputs(j, i) * j->depth * j->rows;
+    j->threads = work < ALONE ? 1 : threads;
+    j->block = even_part(j->depth, BLOCK, 32);
+    j->blocks = j->depth ? ceil_div(j->depth, j->block) : 1;
+    j->chunk = even_part(j->rows, CHUNK, kernels->mr);
+    int strip = ceil_div(STRIP, kernels->nr) * kernels->nr;
+    cut_columns(j, strip);
+    while (strip > kernels->nr && all_strips(j) < SHARE * j->threads) {
+        strip = ceil_div(strip / 2, kernels->nr) * kernels->nr;
+        cut_columns(j, strip);
+    }
+    int wanted = all_strips(j) ? ceil_div(SHARE * j->threads, all_strips(j)) : 1;
+    j->pieces = all_strips(j) >= j->threads ? 1 : smaller(wanted, j->chunk / kernels->mr);
+    j->units = (size_t)all_strips(j) * (size_t)j->pieces;
+}
+
+/* Where a unit of work lies. All units have one order: by chunk of rows, block of depth, matrix, strip, piece. */
+typedef struct unit {
+    int row0, rows;      /* the chunk */
+    int k0, kc;          /* the block */
+    int first, last;     /* rows of the chunk that the piece covers, in steps of mr */
+    int matrix;          /* whose columns ... */
+    int column, columns; /* ... make the strip */
+} unit;
+
+static unit find_unit(const job *j, size_t index)
+{
+    unit u = {0};
+    size_t step = index / j->units, blocks = (size_t)j->blocks;
+    int strip = (int)(index % j->units) / j->pieces, piece = (int)(index % j->units) % j->pieces;
+    u.row0 = (int)(step / blocks) * j->chunk;
+    u.rows = smaller(j->chunk, j->rows - u.row0);
+    u.k0 = (int)(step % blocks) * j->block;
+    u.kc = smaller(j->block, j->depth - u.k0);
+    int height = ceil_div(j->chunk / j->kernels->mr, j->pieces) * j->kernels->mr;
+    u.first = smaller(piece * height, u.rows);
+    u.last = smaller(u.first + height, u.rows);
+    while (strip >= j->strips[u.matrix]) strip -= j->strips[u.matrix++];
+    u.column = strip * j->strip;
+    u.columns = smaller(j->strip, outputs(j, u.matrix) - u.column);
+    return u;
+}
+
+/* Lines of memory that a thread will want soon, asked for a few at a time between tiles. */
+typedef struct wish {
+    const char *row; /* NULL: nothing more */
+    size_t bytes, distance, rows_left, at;
+} wish;
+
+enum { LINE = 64 };
+
+/* The stored weights of a unit. */
+static wish wish_for(const job *j, const unit *u)
+{
+    const plumb_linear *w = j->w[u->matrix];
+    size_t size = plumb_dtype_size(w->dtype);
+    size_t row = (size_t)(j->transposed ? u->k0 : u->column), column = (size_t)(j->transposed ? u->column : u->k0);
+    return (wish){.row = (const char *)w->weight + (row * (size_t)w->k + column) * size,
+                  .bytes = (size_t)(j->transposed ? u->columns : u->kc) * size,
+                  .distance = (size_t)w->k * size,
+                  .rows_left = (size_t)(j->transposed ? u->kc : u->columns)};
+}
+
+static size_t lines_of(const wish *w)
+{
+    return w->row ? w->rows_left * (w->bytes / LINE + 1) : 0;
+}
+
+static void ask(wish *w, size_t lines)
+{
+    for (; lines && w->row; lines--) {
+        __builtin_prefetch(w->row + w->at, 0, 2);
+        w->at += LINE;
+        if (w->at < w->bytes) continue;
+        w->at = 0;
+        w->row = --w->rows_left ? w->row + w->distance : NULL;
+    }
+}
+
+static void ask_for_outputs(const float *y, size_t ldy, int m, int n)
+{
+    for (int i = 0; i < m; i++)
+        for (int c = 0; c < n; c += LINE / (int)sizeof *y) __builtin_prefetch(y + (size_t)i * ldy + c, 1, 3);
+}
+
+static void pack_panel(const job *j, int row0, int rows, int panel, int k0, int kc)
+{
+    int mr = j->kernels->mr, first = panel * mr;
+    const float *x = j->x + ((size_t)row0 + (size_t)first) * (size_t)j->ldx;
+    float *a = j->inputs + (size_t)first * (size_t)j->block;
+    j->kernels->pack_inputs(x, j->ldx, smaller(mr, rows - first), k0, kc, mr, a);
+}
+
+/* The weights of a unit as panels. Returns false at a NaN or infinity. */
+static bool pack_strip(const job *j, const unit *u, float *panels)
+{
+    const plumb_kernels *kernels = j->kernels;
+    const plumb_linear *w = j->w[u->matrix];
+    size_t k = (size_t)w->k;
+    int nr = kernels->nr;
+    bool finite = true;
+    for (int c = 0; c < u->columns; c += nr, panels += (size_t)nr * (size_t)j->block) {
+        int n = smaller(nr, u->columns - c), column = u->column + c;
+        const char *row = (const char *)w->weight + (size_t)column * k * plumb_dtype_size(w->dtype);
+        if (j->transposed)
+            finite &= kernels->pack_weights_transposed(w->weight, w->dtype, k, u->k0, u->kc, column, n, nr, panels);
+        else
+            finite &= kernels->pack_weights(row, w->dtype, k, n, u->k0, u->kc, nr, panels);
+    }
+    return finite;
+}
+
+/* The tiles of one unit. Meanwhile the outputs of the next tile and the weights of the next unit are on their way. */
+static void multiply(const job *j, const unit *u, const float *panels, wish *next)
+{
+    const plumb_kernels *kernels = j->kernels;
+    int mr = kernels->mr, nr = kernels->nr;
+    size_t ldy = (size_t)j->ldy[u->matrix], tiles = (size_t)ceil_div(u->last - u->first, mr);
+    tiles *= (size_t)ceil_div(u->columns, nr);
+    size_t share = tiles ? lines_of(next) / tiles + 1 : 0;
+    const float *bias = j->transposed || u->k0 ? NULL : j->w[u->matrix]->bias;
+    bool start = u->k0 > 0 || j->store == PLUMB_ADD;
+    for (int i = u->first; i < u->last; i += mr) {
+        float *y = j->y[u->matrix] + ((size_t)u->row0 + (size_t)i) * ldy + u->column;
+        const float *a = j->inputs + (size_t)i * (size_t)j->block, *b = panels;
+        int m = smaller(mr, u->last - i);
+        for (int c = 0; c < u->columns; c += nr, b += (size_t)nr * (size_t)j->block) {
+            bool more = c + nr < u->columns;
+            ask(next, share);
+            if (more)
+                ask_for_outputs(y + c + nr, ldy, m, smaller(nr, u->columns - c - nr));
+            else if (i + mr < u->last)
+                ask_for_outputs(y + (size_t)mr * ldy, ldy, smaller(mr, u->last - i - mr), smaller(nr, u->columns));
+            kernels->gemm_tile(u->kc, a, b, y + c, (int)ldy, m, smaller(nr, u->columns - c), start,
+                               bias ? bias + u->column + c : NULL);
+        }
+    }
+}
+
+static size_t take(size_t *next_unit)
+{
+    size_t index;
+#pragma omp atomic capture
+    index = (*next_unit)++;
+    return index;
+}
+
+/* Returns a bit for each matrix in which a NaN or infinity was met. A thread takes a unit before it works on the one
+ * before, so as to know which weights it will want. */
+static unsigned run_threads(const job *j)
+{
+    unsigned bad = 0;
+    size_t next_unit = 0, steps = (size_t)ceil_div(j->rows, j->chunk) * (size_t)j->blocks;
+#pragma omp parallel num_threads(j->threads) reduction(| : bad)
+    {
+        float *panels = j->weights + (size_t)omp_get_thread_num() * (size_t)j->strip * (size_t)j->block;
+        size_t mine = take(&next_unit);
+        for (size_t step = 0; step < steps; step++) {
+            unit u = find_unit(j, step * j->units);
+#pragma omp for schedule(static)
+            for (int panel = 0; panel < ceil_div(u.rows, j->kernels->mr); panel++)
+                pack_panel(j, u.row0, u.rows, panel, u.k0, u.kc);
+            while (mine / j->units == step) {
+                size_t following = take(&next_unit);
+                wish wanted = {0};
+                u = find_unit(j, mine);
+                if (following / j->units < steps) {
+                    unit after = find_unit(j, following);
+                    wanted = wish_for(j, &after);
+                }
+                if (!pack_strip(j, &u, panels)) bad |= 1u << u.matrix;
+                multiply(j, &u, panels, &wanted);
+                mine = following;
+            }
+#pragma omp barrier
+        }
+    }
+    return bad;
+}
+
+static plumb_status run(plumb_compute *c, job *j)
+{
+    if (j->rows <= 0 || !outputs(j, 0)) return PLUMB_OK;
+    j->kernels = &c->kernels;
+    cut(j, c->threads);
+    size_t inputs = (size_t)j->chunk * (size_t)j->block;
+    size_t weights = (size_t)j->threads * (size_t)j->strip * (size_t)j->block;
+    PLUMB_TRY(plumb_compute_scratch(&c->packed_inputs, &c->packed_inputs_capacity, inputs));
+    PLUMB_TRY(plumb_compute_scratch(&c->packed_weights, &c->packed_weights_capacity, weights));
+    j->inputs = c->packed_inputs;
+    j->weights = c->packed_weights;
+    unsigned bad = run_threads(j);
+    for (int i = 0; i < j->count && !c->bad_weight; i++)
+        if (bad >> i & 1) c->bad_weight = j->w[i]->name;
+    return PLUMB_OK;
+}
+
+plumb_status plumb_linear_run(plumb_compute *c, const plumb_linear *w, const float *x, int ldx, int rows, float *y,
+                              int ldy, plumb_store store)
+{
+    return plumb_linear_run_many(c, &w, 1, x, ldx, rows, &y, &ldy, store);
+}
+
+plumb_status plumb_linear_run_many(plumb_compute *c, const plumb_linear *const w[], int count, const float *x, int ldx,
+                                   int rows, float *const y[], const int ldy[], plumb_store store)
+{
+    if (count < 1 || count > MATRICES) return plumb_fail(PLUMB_E_INTERNAL, "%d linears at once", count);
+    for (int i = 1; i < count; i++)
+        if (w[i]->k != w[0]->k)
+            return plumb_fail(PLUMB_E_INTERNAL, "%s and %s have inputs of %d and %d", w[0]->name, w[i]->name, w[0]->k,
+                              w[i]->k);
+    job j = {.w = w, .count = count, .x = x, .ldx = ldx, .rows = rows, .y = y, .ldy = ldy, .store = store};
+    j.depth = w[0]->k;
+    return run(c, &j);
+}
+
+plumb_status plumb_linear_transposed(plumb_compute *c, const plumb_linear *w, const float *x, int ldx, int rows,
+                                     float *y, int ldy, plumb_store store)
+{
+    job j = {.w = &w, .count = 1, .x = x, .ldx = ldx, .rows = rows, .y = &y, .ldy = &ldy, .store = store};
+    j.depth = w->n;
+    j.transposed = true;
+    return run(c, &j);
+}

@@ -1,0 +1,217 @@
+#include "io/json.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "io/output.h"
+
+/* What jansson's codes mean to somebody who looks at the file; other codes keep jansson's own text. */
+static const struct {
+    enum json_error_code code;
+    const char *text;
+} phrases[] = {
+    {json_error_premature_end_of_input, "the text ends too early"},
+    {json_error_end_of_input_expected, "more text after the end of the value"},
+    {json_error_invalid_utf8, "bytes that are not UTF-8"},
+    {json_error_stack_overflow, "lists and objects are nested too deeply"},
+    {json_error_null_byte_in_key, "a key holds a zero character"},
+};
+
+static const char *explain(const json_error_t *error)
+{
+    for (size_t i = 0; i < sizeof phrases / sizeof *phrases; i++)
+        if (json_error_code(error) == phrases[i].code) return phrases[i].text;
+    if (strncmp(error->text, "invalid Unicode", 15) == 0) return "half of a surrogate pair (\\ud800 to \\udfff alone)";
+    return error->text;
+}
+
+static plumb_status parse_error(const json_error_t *error, bool one_line)
+{
+    if (!error->text[0] || json_error_code(error) == json_error_out_of_memory) return plumb_no_memory();
+    if (one_line) return plumb_fail(PLUMB_E_INPUT, "not valid JSON at column %d: %s", error->column, explain(error));
+    return plumb_fail(PLUMB_E_INPUT, "not valid JSON at line %d, column %d: %s", error->line, error->column,
+                      explain(error));
+}
+
+static bool is_blank(const char *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!strchr(" \t\r\n", bytes[i]) || !bytes[i]) return false;
+    return true;
+}
+
+static plumb_status parse(const char *bytes, size_t n, size_t flags, json_t **out)
+{
+    static const char mark[3] = {'\xEF', '\xBB', '\xBF'};
+    if (n >= sizeof mark && memcmp(bytes, mark, sizeof mark) == 0) {
+        bytes += sizeof mark;
+        n -= sizeof mark;
+    }
+    if (is_blank(bytes, n)) return plumb_fail(PLUMB_E_INPUT, "not valid JSON: the text is empty");
+    json_error_t error = {0};
+    *out = json_loadb(bytes, n, JSON_DECODE_ANY | JSON_ALLOW_NUL | flags, &error);
+    return *out ? PLUMB_OK : parse_error(&error, !memchr(bytes, '\n', n));
+}
+
+static plumb_status name_text(plumb_status s, const char *what)
+{
+    return what && what[0] ? plumb_context(s, "%s", what) : s;
+}
+
+plumb_status plumb_json_parse(const char *bytes, size_t n, bool reals, const char *what, json_t **out)
+{
+    return name_text(parse(bytes, n, reals ? JSON_DECODE_INT_AS_REAL : 0, out), what);
+}
+
+plumb_status plumb_json_parse_unique(const char *bytes, size_t n, const char *what, json_t **out)
+{
+    return name_text(parse(bytes, n, JSON_REJECT_DUPLICATES, out), what);
+}
+
+plumb_status plumb_json_load(const char *path, size_t limit, json_t **out)
+{
+    plumb_text text = {0};
+    plumb_status s = plumb_read_file(path, limit, &text);
+    if (!s) s = plumb_json_parse(text.data, text.size, false, path, out);
+    plumb_text_free(&text);
+    return s;
+}
+
+const char *plumb_json_kind(const json_t *value)
+{
+    if (!value) return "missing";
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "a list";
+    case JSON_STRING:
+        return "a string";
+    case JSON_INTEGER:
+    case JSON_REAL:
+        return "a number";
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return "a boolean";
+    default:
+        return "null";
+    }
+}
+
+static const json_t *member(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_null(value) ? NULL : value;
+}
+
+static plumb_status wrong_type(const char *key, const json_t *value, const char *expected)
+{
+    return plumb_fail(PLUMB_E_INPUT, "\"%s\" is %s; expected %s", key, plumb_json_kind(value), expected);
+}
+
+plumb_status plumb_json_int(const json_t *object, const char *key, int64_t *out)
+{
+    const json_t *value = member(object, key);
+    if (!value) return PLUMB_OK;
+    if (json_is_integer(value)) {
+        *out = json_integer_value(value);
+        return PLUMB_OK;
+    }
+    if (!json_is_real(value)) return wrong_type(key, value, "an integer");
+    double real = json_real_value(value); /* 2048.0, or any integer of a text that was parsed with `reals` */
+    if (real != trunc(real) || fabs(real) > 0x1p53)
+        return plumb_fail(PLUMB_E_INPUT, "\"%s\" is %.9g; expected an integer", key, real);
+    *out = (int64_t)real;
+    return PLUMB_OK;
+}
+
+plumb_status plumb_json_number(const json_t *object, const char *key, double *out)
+{
+    const json_t *value = member(object, key);
+    if (!value) return PLUMB_OK;
+    if (!json_is_number(value)) return wrong_type(key, value, "a number");
+    *out = json_number_value(value);
+    return PLUMB_OK;
+}
+
+plumb_status plumb_json_bool(const json_t *object, const char *key, bool *out)
+{
+    const json_t *value = member(object, key);
+    if (!value) return PLUMB_OK;
+    if (!json_is_boolean(value)) return wrong_type(key, value, "true or false");
+    *out = json_is_true(value);
+    return PLUMB_OK;
+}
+
+plumb_status plumb_json_string(const json_t *object, const char *key, const char **out)
+{
+    const json_t *value = member(object, key);
+    if (!value) return PLUMB_OK;
+    if (!json_is_string(value)) return wrong_type(key, value, "a string");
+    const char *string = json_string_value(value);
+    if (strlen(string) != json_string_length(value))
+        return plumb_fail(PLUMB_E_INPUT, "\"%s\" holds a zero character (\\u0000), which cannot be used here", key);
+    *out = string;
+    return PLUMB_OK;
+}
+
+/* The length of the UTF-8 sequence at p (at most n bytes, n > 0) and whether it is well formed. A malformed one has the
+ * length of its longest beginning that could have become well formed, at least 1 (Unicode 3.9, "maximal subpart"). */
+static size_t utf8_sequence(const unsigned char *p, size_t n, bool *good)
+{
+    *good = true;
+    if (p[0] < 0x80) return 1;
+    size_t need = p[0] >= 0xF0 ? 4 : p[0] >= 0xE0 ? 3 : 2;
+    unsigned char low = 0x80, high = 0xBF; /* bounds of the second byte: no overlong forms, surrogates, or > U+10FFFF */
+    if (p[0] == 0xE0) low = 0xA0;
+    if (p[0] == 0xED) high = 0x9F;
+    if (p[0] == 0xF0) low = 0x90;
+    if (p[0] == 0xF4) high = 0x8F;
+    *good = p[0] >= 0xC2 && p[0] <= 0xF4;
+    for (size_t i = 1; *good && i < need; i++) {
+        if (i == n || p[i] < low || p[i] > high) {
+            *good = false;
+            return i;
+        }
+        low = 0x80;
+        high = 0xBF;
+    }
+    return *good ? need : 1;
+}
+
+static plumb_status quote_control(plumb_text *t, unsigned char c)
+{
+    static const char shortcuts[] = "\"\"\\\\\bb\ff\nn\rr\tt"; /* pairs: the character, its letter */
+    for (const char *p = shortcuts; *p; p += 2)
+        if ((unsigned char)*p == c) return plumb_text_append(t, (const char[2]){'\\', p[1]}, 2);
+    return plumb_text_printf(t, "\\u%04x", c);
+}
+
+plumb_status plumb_json_quote(plumb_text *t, const char *bytes, size_t n)
+{
+    PLUMB_TRY(plumb_text_append(t, "\"", 1));
+    size_t begin = 0, i = 0; /* bytes[begin..i) are copied as they stand */
+    while (i < n) {
+        unsigned char c = (unsigned char)bytes[i];
+        bool good;
+        size_t length = utf8_sequence((const unsigned char *)bytes + i, n - i, &good);
+        if (good && c >= 0x20 && c != '"' && c != '\\') {
+            i += length;
+            continue;
+        }
+        PLUMB_TRY(plumb_text_append(t, bytes + begin, i - begin));
+        PLUMB_TRY(good ? quote_control(t, c) : plumb_text_append(t, "\xEF\xBF\xBD", 3));
+        i += length;
+        begin = i;
+    }
+    PLUMB_TRY(plumb_text_append(t, bytes + begin, n - begin));
+    return plumb_text_append(t, "\"", 1);
+}
+
+plumb_status plumb_json_real(plumb_text *t, double value, int digits)
+{
+    if (!isfinite(value)) return plumb_text_append(t, "null", 4);
+    return plumb_text_printf(t, "%.*g", digits, value);
+}

@@ -1,0 +1,19 @@
+/* A file mapped read-only. */
+#ifndef PLUMB_IO_MAPPED_FILE_H
+#define PLUMB_IO_MAPPED_FILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+typedef struct plumb_mapped_file {
+    const uint8_t *data; /* NULL for an empty file */
+    size_t size;
+} plumb_mapped_file;
+
+/* Regular files only. The mapping is private and read-only; plumb_unmap gives it back. */
+plumb_status plumb_map(const char *path, plumb_mapped_file *out) PLUMB_MUST_USE;
+void plumb_unmap(plumb_mapped_file *file);
+
+#endif

@@ -1,0 +1,228 @@
+#include "model/architecture.h"
+
+#include <string.h>
+
+#define L "model.layers.%d."
+
+/* Llama's names; most families use them. */
+static const plumb_tensor_names llama_names = {
+    .embed = "model.embed_tokens",
+    .final_norm = "model.norm",
+    .unembed = "lm_head",
+    .input_norm = L "input_layernorm",
+    .pre_mlp_norm = L "post_attention_layernorm",
+    .q = L "self_attn.q_proj",
+    .k = L "self_attn.k_proj",
+    .v = L "self_attn.v_proj",
+    .o = L "self_attn.o_proj",
+    .gate = L "mlp.gate_proj",
+    .up = L "mlp.up_proj",
+    .down = L "mlp.down_proj",
+};
+
+static const plumb_tensor_names qwen3_names = {
+    .embed = "model.embed_tokens",
+    .final_norm = "model.norm",
+    .unembed = "lm_head",
+    .input_norm = L "input_layernorm",
+    .pre_mlp_norm = L "post_attention_layernorm",
+    .q = L "self_attn.q_proj",
+    .k = L "self_attn.k_proj",
+    .v = L "self_attn.v_proj",
+    .o = L "self_attn.o_proj",
+    .q_norm = L "self_attn.q_norm",
+    .k_norm = L "self_attn.k_norm",
+    .gate = L "mlp.gate_proj",
+    .up = L "mlp.up_proj",
+    .down = L "mlp.down_proj",
+};
+
+static const plumb_tensor_names olmo2_names = {
+    .embed = "model.embed_tokens",
+    .final_norm = "model.norm",
+    .unembed = "lm_head",
+    .post_attention_norm = L "post_attention_layernorm",
+    .post_mlp_norm = L "post_feedforward_layernorm",
+    .q = L "self_attn.q_proj",
+    .k = L "self_attn.k_proj",
+    .v = L "self_attn.v_proj",
+    .o = L "self_attn.o_proj",
+    .q_norm = L "self_attn.q_norm",
+    .k_norm = L "self_attn.k_norm",
+    .gate = L "mlp.gate_proj",
+    .up = L "mlp.up_proj",
+    .down = L "mlp.down_proj",
+};
+
+static const plumb_tensor_names gemma2_names = {
+    .embed = "model.embed_tokens",
+    .final_norm = "model.norm",
+    .unembed = "lm_head",
+    .input_norm = L "input_layernorm",
+    .post_attention_norm = L "post_attention_layernorm",
+    .pre_mlp_norm = L "pre_feedforward_layernorm",
+    .post_mlp_norm = L "post_feedforward_layernorm",
+    .q = L "self_attn.q_proj",
+    .k = L "self_attn.k_proj",
+    .v = L "self_attn.v_proj",
+    .o = L "self_attn.o_proj",
+    .gate = L "mlp.gate_proj",
+    .up = L "mlp.up_proj",
+    .down = L "mlp.down_proj",
+};
+
+static const plumb_tensor_names gemma3_names = {
+    .embed = "model.embed_tokens",
+    .final_norm = "model.norm",
+    .unembed = "lm_head",
+    .input_norm = L "input_layernorm",
+    .post_attention_norm = L "post_attention_layernorm",
+    .pre_mlp_norm = L "pre_feedforward_layernorm",
+    .post_mlp_norm = L "post_feedforward_layernorm",
+    .q = L "self_attn.q_proj",
+    .k = L "self_attn.k_proj",
+    .v = L "self_attn.v_proj",
+    .o = L "self_attn.o_proj",
+    .q_norm = L "self_attn.q_norm",
+    .k_norm = L "self_attn.k_norm",
+    .gate = L "mlp.gate_proj",
+    .up = L "mlp.up_proj",
+    .down = L "mlp.down_proj",
+};
+
+static const plumb_tensor_names phi3_names = {
+    .embed = "model.embed_tokens",
+    .final_norm = "model.norm",
+    .unembed = "lm_head",
+    .input_norm = L "input_layernorm",
+    .pre_mlp_norm = L "post_attention_layernorm",
+    .q = L "self_attn.qkv_proj",
+    .o = L "self_attn.o_proj",
+    .gate = L "mlp.gate_up_proj",
+    .down = L "mlp.down_proj",
+};
+#undef L
+
+#define L "gpt_neox.layers.%d."
+static const plumb_tensor_names neox_names = {
+    .embed = "gpt_neox.embed_in",
+    .final_norm = "gpt_neox.final_layer_norm",
+    .unembed = "embed_out",
+    .input_norm = L "input_layernorm",
+    .pre_mlp_norm = L "post_attention_layernorm",
+    .q = L "attention.query_key_value",
+    .o = L "attention.dense",
+    .up = L "mlp.dense_h_to_4h",
+    .down = L "mlp.dense_4h_to_h",
+};
+#undef L
+
+/* What most rows have in common; a row names what is different. */
+#define RMS(default_eps)                                                                                               \
+    .norm = PLUMB_RMS_NORM, .norm_weight = PLUMB_WEIGHT_PLAIN, .eps_key = "rms_norm_eps", .eps = (default_eps),        \
+    .activation = PLUMB_SILU, .activation_key = "hidden_act", .rotary_factor = 1.0
+#define GEMMA                                                                                                          \
+    .norm = PLUMB_RMS_NORM, .norm_weight = PLUMB_WEIGHT_ONE_PLUS, .eps_key = "rms_norm_eps", .eps = 1e-6,              \
+    .activation = PLUMB_GELU_TANH, .activation_key = "hidden_activation", .gelu_means_tanh = true,                     \
+    .embed_scaled = true, .tied = true, .bias_key = "attention_bias", .head_dim = 256, .rotary_factor = 1.0
+
+static const plumb_architecture table[] = {
+    {.model_type = "olmo",
+     .class_name = "OlmoForCausalLM",
+     .norm = PLUMB_LAYER_NORM,
+     .norm_weight = PLUMB_WEIGHT_NONE,
+     .eps = 1e-5,
+     .activation = PLUMB_SILU,
+     .activation_key = "hidden_act",
+     .bias_key = "attention_bias",
+     .rotary_factor = 1.0,
+     .names = &llama_names},
+    {.model_type = "olmo2",
+     .class_name = "Olmo2ForCausalLM",
+     RMS(1e-5),
+     .place = PLUMB_NORM_POST,
+     .qk_norm = PLUMB_QK_WHOLE,
+     .bias_key = "attention_bias",
+     .names = &olmo2_names},
+    {.model_type = "gemma", .class_name = "GemmaForCausalLM", GEMMA, .names = &llama_names},
+    {.model_type = "gemma2",
+     .class_name = "Gemma2ForCausalLM",
+     GEMMA,
+     .place = PLUMB_NORM_SANDWICH,
+     .query_scalar = true,
+     .window = PLUMB_WINDOW_EVEN,
+     .names = &gemma2_names},
+    {.model_type = "gemma3_text",
+     .class_name = "Gemma3ForCausalLM",
+     GEMMA,
+     .place = PLUMB_NORM_SANDWICH,
+     .query_scalar = true,
+     .qk_norm = PLUMB_QK_HEADS,
+     .local_theta = 10000.0,
+     .window = PLUMB_WINDOW_PATTERN,
+     .defaults = "{\"vocab_size\":262208,\"num_attention_heads\":8,\"num_key_value_heads\":4,\"head_dim\":256,"
+                 "\"query_pre_attn_scalar\":256,\"rope_theta\":1000000.0,\"sliding_window\":4096,"
+                 "\"max_position_embeddings\":131072}",
+     .names = &gemma3_names},
+    {.model_type = "llama",
+     .class_name = "LlamaForCausalLM",
+     RMS(1e-6),
+     .bias_key = "attention_bias",
+     .mlp_bias_key = "mlp_bias",
+     .names = &llama_names},
+    {.model_type = "mistral",
+     .class_name = "MistralForCausalLM",
+     RMS(1e-6),
+     .window = PLUMB_WINDOW_ALL,
+     .names = &llama_names},
+    {.model_type = "qwen2",
+     .class_name = "Qwen2ForCausalLM",
+     RMS(1e-6),
+     .qkv_bias = true,
+     .window = PLUMB_WINDOW_FROM_MAX,
+     .names = &llama_names},
+    {.model_type = "qwen3",
+     .class_name = "Qwen3ForCausalLM",
+     RMS(1e-6),
+     .qk_norm = PLUMB_QK_HEADS,
+     .head_dim = 128,
+     .bias_key = "attention_bias",
+     .window = PLUMB_WINDOW_FROM_MAX,
+     .names = &qwen3_names},
+    {.model_type = "phi3",
+     .class_name = "Phi3ForCausalLM",
+     RMS(1e-5),
+     .qkv = PLUMB_QKV_STACKED,
+     .mlp = PLUMB_MLP_STACKED,
+     .window = PLUMB_WINDOW_ALL,
+     .names = &phi3_names},
+    {.model_type = "gpt_neox",
+     .class_name = "GPTNeoXForCausalLM",
+     .norm = PLUMB_LAYER_NORM,
+     .norm_weight = PLUMB_WEIGHT_PLAIN,
+     .norm_bias = true,
+     .eps_key = "layer_norm_eps",
+     .eps = 1e-5,
+     .qkv = PLUMB_QKV_INTERLEAVED,
+     .mlp = PLUMB_MLP_PLAIN,
+     .activation = PLUMB_GELU,
+     .activation_key = "hidden_act",
+     .bias_key = "attention_bias",
+     .bias = true,
+     .mlp_bias = true,
+     .rotary_factor = 0.25,
+     .names = &neox_names},
+};
+
+const plumb_architecture *plumb_architectures(size_t *count)
+{
+    *count = sizeof table / sizeof *table;
+    return table;
+}
+
+const plumb_architecture *plumb_architecture_find(const char *model_type)
+{
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (strcmp(table[i].model_type, model_type) == 0) return &table[i];
+    return NULL;
+}

@@ -1,0 +1,78 @@
+#include "model/batch.h"
+
+#include <stdlib.h>
+
+static plumb_status push_segment(plumb_segment **list, size_t *count, size_t *capacity, plumb_segment segment)
+{
+    if (segment.query.count == 0) return PLUMB_OK;
+    PLUMB_TRY(plumb_reserve(list, capacity, *count + 1, sizeof **list));
+    (*list)[(*count)++] = segment;
+    return PLUMB_OK;
+}
+
+/* Appends tokens `first` .. `last` - 1 of a sequence; the ones from wanted_from on are wanted. *own is where they went,
+ * *wanted how many are wanted. */
+static plumb_status append_span(plumb_batch *b, const int32_t *ids, int first, int last, int wanted_from, plumb_span *own,
+                                plumb_span *wanted)
+{
+    *own = (plumb_span){(int)b->ids.count, last - first, first};
+    *wanted = (plumb_span){(int)b->wanted.count, 0, first > wanted_from ? first : wanted_from};
+    for (int i = first; i < last; i++) {
+        if (i >= wanted_from) {
+            PLUMB_TRY(plumb_ids_push(&b->wanted, (int32_t)b->ids.count));
+            PLUMB_TRY(plumb_ids_push(&b->wanted_positions, i));
+            wanted->count++;
+        }
+        PLUMB_TRY(plumb_ids_push(&b->ids, ids[i]));
+        PLUMB_TRY(plumb_ids_push(&b->positions, i));
+    }
+    return PLUMB_OK;
+}
+
+static plumb_status push_both(plumb_batch *b, plumb_span query, plumb_span wanted, plumb_span prefix, plumb_span own)
+{
+    PLUMB_TRY(push_segment(&b->segments, &b->segment_count, &b->segment_capacity, (plumb_segment){query, prefix, own}));
+    return push_segment(&b->wanted_segments, &b->wanted_segment_count, &b->wanted_segment_capacity,
+                        (plumb_segment){wanted, prefix, own});
+}
+
+plumb_status plumb_batch_add(plumb_batch *b, const int32_t *const ids[], const int counts[], int branches, int shared,
+                             int wanted_from, plumb_group_place *place)
+{
+    plumb_span prefix, own, wanted, none = {0, 0, shared};
+    *place = (plumb_group_place){.first = (int)b->wanted.count};
+    PLUMB_TRY(append_span(b, ids[0], 0, shared, wanted_from, &prefix, &wanted));
+    PLUMB_TRY(push_both(b, prefix, wanted, prefix, none));
+    place->prefix_wanted = wanted.count;
+    for (int i = 0; i < branches; i++) {
+        PLUMB_TRY(append_span(b, ids[i], shared, counts[i], wanted_from, &own, &wanted));
+        PLUMB_TRY(push_both(b, own, wanted, prefix, own));
+        place->branch[i] = wanted.row;
+        place->own_wanted[i] = wanted.count;
+    }
+    return PLUMB_OK;
+}
+
+int plumb_group_rows(const int counts[], int branches, int shared)
+{
+    int rows = shared;
+    for (int i = 0; i < branches; i++) rows += counts[i] - shared;
+    return rows;
+}
+
+void plumb_batch_clear(plumb_batch *b)
+{
+    b->ids.count = b->positions.count = b->wanted.count = b->wanted_positions.count = 0;
+    b->segment_count = b->wanted_segment_count = 0;
+}
+
+void plumb_batch_free(plumb_batch *b)
+{
+    plumb_ids_free(&b->ids);
+    plumb_ids_free(&b->positions);
+    plumb_ids_free(&b->wanted);
+    plumb_ids_free(&b->wanted_positions);
+    free(b->segments);
+    free(b->wanted_segments);
+    *b = (plumb_batch){0};
+}

@@ -1,0 +1,42 @@
+/* A batch: token sequences packed row after row without padding, common prefixes held once.
+ *
+ * A *group* is one prefix and the branches that continue it: a preference pair has two. Rows of a group lie in the order
+ * prefix, branch 0, branch 1, ...; a branch sees the prefix and itself. The caller wants the final hidden states from
+ * position `wanted_from` on; earlier rows are computed only as far as later ones need them. */
+#ifndef PLUMB_MODEL_BATCH_H
+#define PLUMB_MODEL_BATCH_H
+
+#include "base/memory.h"
+#include "compute/compute.h"
+
+typedef struct plumb_batch {
+    plumb_ids ids;       /* [rows] */
+    plumb_ids positions; /* [rows] */
+    plumb_ids wanted;    /* row numbers whose final states are wanted, ascending */
+    plumb_ids wanted_positions;
+    plumb_segment *segments; /* all rows as queries */
+    size_t segment_count, segment_capacity;
+    plumb_segment *wanted_segments; /* the wanted rows as queries; query.row counts wanted rows */
+    size_t wanted_segment_count, wanted_segment_capacity;
+} plumb_batch;
+
+/* Where the wanted states of a group lie among all wanted states. */
+typedef struct plumb_group_place {
+    int first;         /* of the prefix part */
+    int prefix_wanted; /* states of the prefix */
+    int branch[2];     /* first state of each branch's own part */
+    int own_wanted[2]; /* states of each branch's own part */
+} plumb_group_place;
+
+/* Appends a group of one or two sequences: ids[b] of counts[b] tokens, the first `shared` of them equal (shared <= each
+ * count). Final states are wanted from position wanted_from on, wanted_from < each count. The ids are copied. */
+plumb_status plumb_batch_add(plumb_batch *b, const int32_t *const ids[], const int counts[], int branches, int shared,
+                             int wanted_from, plumb_group_place *place) PLUMB_MUST_USE;
+
+/* Rows that a group needs. */
+int plumb_group_rows(const int counts[], int branches, int shared);
+
+void plumb_batch_clear(plumb_batch *b); /* keeps the memory */
+void plumb_batch_free(plumb_batch *b);
+
+#endif

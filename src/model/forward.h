@@ -1,0 +1,35 @@
+/* The forward pass: from a packed batch to final hidden states (after the last norm, the input of the unembedding).
+ *
+ *     plumb_forward *f;
+ *     plumb_forward_new(model, &f);
+ *     plumb_forward_run(f, &batch, &hidden);     hidden [batch.wanted.count][hidden_size], valid until the next run
+ *     plumb_forward_free(f);
+ *
+ * In the last layer only wanted rows are queries; their keys and values come from all rows. */
+#ifndef PLUMB_MODEL_FORWARD_H
+#define PLUMB_MODEL_FORWARD_H
+
+#include "model/batch.h"
+#include "model/model.h"
+
+typedef struct plumb_forward plumb_forward; /* the activations: grown to the largest batch seen */
+
+plumb_status plumb_forward_new(const plumb_model *model, plumb_forward **out) PLUMB_MUST_USE;
+void plumb_forward_free(plumb_forward *f);
+
+/* Called with the residual stream x [rows][d] after the embedding (layer 0) and after layers 1 .. layers - 1, all rows of
+ * the batch. For inspection and tests. */
+typedef void plumb_observe(void *user, int layer, const float *x, int rows, int d);
+void plumb_forward_observe(plumb_forward *f, plumb_observe *observe, void *user);
+
+/* Final hidden states of the wanted rows. Token ids outside the embedding and weights with NaN are PLUMB_E_INPUT. */
+plumb_status plumb_forward_run(plumb_forward *f, const plumb_batch *batch, const float **hidden) PLUMB_MUST_USE;
+
+/* Bytes of activations for a batch of `rows` rows of which `wanted` are wanted, for plans. */
+int64_t plumb_forward_bytes(const plumb_config *c, int rows, int wanted);
+
+/* The least floating-point operations of a batch (multiply and add counted apart): all linears of the layers and the
+ * scores and sums of attention; no unembedding. */
+double plumb_forward_flops(const plumb_config *c, const plumb_batch *batch);
+
+#endif

@@ -1,0 +1,221 @@
+#include "model/model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Multimodal checkpoints keep the text model under another name: "language_model.model..." as published with
+ * transformers 4, "model.language_model..." since 5. */
+static const plumb_tensor *find_tensor(const plumb_model *m, const char *name)
+{
+    const plumb_tensor *t = plumb_tensors_find(m->tensors, name);
+    char other[512];
+    if (!t && snprintf(other, sizeof other, "language_model.%s", name) < (int)sizeof other)
+        t = plumb_tensors_find(m->tensors, other);
+    if (!t && strncmp(name, "model.", 6) == 0 &&
+        snprintf(other, sizeof other, "model.language_model.%s", name + 6) < (int)sizeof other)
+        t = plumb_tensors_find(m->tensors, other);
+    return t;
+}
+
+static plumb_status tensor_name(plumb_model *m, const char *pattern, int layer, const char *suffix, const char **out)
+{
+    char stem[256], name[300];
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral" /* patterns come from the table in architecture.c */
+    snprintf(stem, sizeof stem, pattern, layer);
+#pragma GCC diagnostic pop
+    int n = snprintf(name, sizeof name, "%s.%s", stem, suffix);
+    return plumb_arena_copy(&m->arena, out, name, (size_t)n);
+}
+
+static void shape_text(const int64_t *shape, int dims, char *text, size_t size)
+{
+    int at = snprintf(text, size, "[");
+    for (int i = 0; i < dims && at < (int)size; i++)
+        at += snprintf(text + at, size - (size_t)at, "%s%lld", i ? ", " : "", (long long)shape[i]);
+    if (at < (int)size) snprintf(text + at, size - (size_t)at, "]");
+}
+
+/* The tensor `name` with exactly this shape and a usable type. */
+static plumb_status need_tensor(const plumb_model *m, const char *name, int dims, const int64_t *shape,
+                                const plumb_tensor **out)
+{
+    const plumb_tensor *t = find_tensor(m, name);
+    if (!t)
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: missing", name),
+                          "config.json describes a model with this tensor; do the weights belong to it, complete?");
+    bool same = t->dims == dims;
+    for (int i = 0; same && i < dims; i++) same = t->shape[i] == shape[i];
+    if (!same) {
+        char is[256], should[256];
+        shape_text(t->shape, t->dims, is, sizeof is);
+        shape_text(shape, dims, should, sizeof should);
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: has shape %s; config.json implies %s", name, is, should),
+                          "do config.json and the weights belong together?");
+    }
+    if (!t->is_weight)
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: is stored as %s; supported: F32, F16, BF16", name, t->dtype_name),
+                          "use a checkpoint that is not quantised, or convert it with transformers");
+    *out = t;
+    return PLUMB_OK;
+}
+
+/* A vector widened to fp32 into the arena, `plus` added. */
+static plumb_status vector(plumb_model *m, const char *name, int64_t n, float plus, const float **out)
+{
+    const plumb_tensor *t;
+    float *data;
+    PLUMB_TRY(need_tensor(m, name, 1, &n, &t));
+    PLUMB_TRY(plumb_arena_new(&m->arena, &data, (size_t)n, sizeof *data));
+    for (int64_t i = 0; i < n; i++) {
+        data[i] = plumb_load(t->data, t->dtype, (size_t)i) + plus;
+        if (!isfinite(data[i])) return plumb_fail(PLUMB_E_INPUT, "%s: element %lld is not finite", name, (long long)i);
+    }
+    *out = data;
+    return PLUMB_OK;
+}
+
+static plumb_status bind_norm(plumb_model *m, const char *pattern, int layer, int d, plumb_norm *norm)
+{
+    const plumb_architecture *a = m->config.architecture;
+    const char *name;
+    if (!pattern) return PLUMB_OK;
+    *norm = (plumb_norm){.kind = a->norm, .d = d, .eps = (float)m->config.norm_eps};
+    if (a->norm_weight == PLUMB_WEIGHT_NONE) return PLUMB_OK;
+    PLUMB_TRY(tensor_name(m, pattern, layer, "weight", &name));
+    PLUMB_TRY(vector(m, name, d, a->norm_weight == PLUMB_WEIGHT_ONE_PLUS ? 1.0f : 0.0f, &norm->weight));
+    if (!a->norm_bias) return PLUMB_OK;
+    PLUMB_TRY(tensor_name(m, pattern, layer, "bias", &name));
+    return vector(m, name, d, 0, &norm->bias);
+}
+
+/* A matrix of n rows and k columns, or (rows `first` .. first + n of `all`) a part of a stacked one. */
+static plumb_status bind_part(plumb_model *m, const char *pattern, int layer, int all, int first, int n, int k, bool bias,
+                              plumb_linear *out)
+{
+    const plumb_tensor *t;
+    const char *name, *bias_name;
+    const float *bias_data = NULL;
+    PLUMB_TRY(tensor_name(m, pattern, layer, "weight", &name));
+    PLUMB_TRY(need_tensor(m, name, 2, (int64_t[]){all, k}, &t));
+    size_t row = (size_t)k * plumb_dtype_size(t->dtype);
+    const void *weight;
+    PLUMB_TRY(plumb_compute_adopt(m->compute, (const char *)t->data + (size_t)first * row, (size_t)n * row, &weight));
+    if (bias) {
+        PLUMB_TRY(tensor_name(m, pattern, layer, "bias", &bias_name));
+        PLUMB_TRY(vector(m, bias_name, all, 0, &bias_data));
+        bias_data += first;
+    }
+    *out = (plumb_linear){.weight = weight, .dtype = t->dtype, .bias = bias_data, .n = n, .k = k, .name = name};
+    return PLUMB_OK;
+}
+
+static plumb_status bind_linear(plumb_model *m, const char *pattern, int layer, int n, int k, bool bias, plumb_linear *out)
+{
+    return bind_part(m, pattern, layer, n, 0, n, k, bias, out);
+}
+
+static plumb_status bind_attention(plumb_model *m, int i, plumb_layer *l)
+{
+    const plumb_config *c = &m->config;
+    const plumb_architecture *a = c->architecture;
+    const plumb_tensor_names *names = a->names;
+    int d = c->hidden_size, q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+    switch (a->qkv) {
+    case PLUMB_QKV_APART:
+        PLUMB_TRY(bind_linear(m, names->q, i, q, d, c->qkv_bias, &l->q));
+        PLUMB_TRY(bind_linear(m, names->k, i, kv, d, c->qkv_bias, &l->k));
+        PLUMB_TRY(bind_linear(m, names->v, i, kv, d, c->qkv_bias, &l->v));
+        break;
+    case PLUMB_QKV_STACKED:
+        PLUMB_TRY(bind_part(m, names->q, i, q + 2 * kv, 0, q, d, c->qkv_bias, &l->q));
+        PLUMB_TRY(bind_part(m, names->q, i, q + 2 * kv, q, kv, d, c->qkv_bias, &l->k));
+        PLUMB_TRY(bind_part(m, names->q, i, q + 2 * kv, q + kv, kv, d, c->qkv_bias, &l->v));
+        break;
+    case PLUMB_QKV_INTERLEAVED:
+        if (q != kv)
+            return plumb_fail(PLUMB_E_INPUT, "config.json has %d key/value heads for %d heads; this architecture has one for each",
+                              c->kv_heads, c->heads);
+        PLUMB_TRY(bind_linear(m, names->q, i, 3 * q, d, c->qkv_bias, &l->q));
+        break;
+    }
+    PLUMB_TRY(bind_linear(m, names->o, i, d, q, c->o_bias, &l->o));
+    if (a->qk_norm != PLUMB_QK_NONE) {
+        bool whole = a->qk_norm == PLUMB_QK_WHOLE;
+        PLUMB_TRY(bind_norm(m, names->q_norm, i, whole ? q : c->head_dim, &l->q_norm));
+        PLUMB_TRY(bind_norm(m, names->k_norm, i, whole ? kv : c->head_dim, &l->k_norm));
+    }
+    l->window = c->window_layer[i] ? c->window : 0;
+    l->local_rope = c->window_layer[i];
+    return PLUMB_OK;
+}
+
+static plumb_status bind_mlp(plumb_model *m, int i, plumb_layer *l)
+{
+    const plumb_config *c = &m->config;
+    const plumb_tensor_names *names = c->architecture->names;
+    int d = c->hidden_size, ff = c->intermediate_size;
+    switch (c->architecture->mlp) {
+    case PLUMB_MLP_GATED:
+        PLUMB_TRY(bind_linear(m, names->gate, i, ff, d, c->mlp_bias, &l->gate));
+        PLUMB_TRY(bind_linear(m, names->up, i, ff, d, c->mlp_bias, &l->up));
+        break;
+    case PLUMB_MLP_STACKED:
+        PLUMB_TRY(bind_part(m, names->gate, i, 2 * ff, 0, ff, d, c->mlp_bias, &l->gate));
+        PLUMB_TRY(bind_part(m, names->gate, i, 2 * ff, ff, ff, d, c->mlp_bias, &l->up));
+        break;
+    case PLUMB_MLP_PLAIN:
+        PLUMB_TRY(bind_linear(m, names->up, i, ff, d, c->mlp_bias, &l->up));
+        break;
+    }
+    return bind_linear(m, names->down, i, d, ff, c->mlp_bias, &l->down);
+}
+
+static plumb_status bind_all(plumb_model *m)
+{
+    const plumb_config *c = &m->config;
+    const plumb_tensor_names *names = c->architecture->names;
+    int d = c->hidden_size;
+    PLUMB_TRY(plumb_arena_new(&m->arena, &m->layers, (size_t)c->layers, sizeof *m->layers));
+    PLUMB_TRY(bind_linear(m, names->embed, 0, c->vocab_size, d, false, &m->embed));
+    for (int i = 0; i < c->layers; i++) {
+        plumb_layer *l = &m->layers[i];
+        PLUMB_TRY(bind_norm(m, names->input_norm, i, d, &l->input_norm));
+        PLUMB_TRY(bind_norm(m, names->post_attention_norm, i, d, &l->post_attention_norm));
+        PLUMB_TRY(bind_norm(m, names->pre_mlp_norm, i, d, &l->pre_mlp_norm));
+        PLUMB_TRY(bind_norm(m, names->post_mlp_norm, i, d, &l->post_mlp_norm));
+        PLUMB_TRY(bind_attention(m, i, l));
+        PLUMB_TRY(bind_mlp(m, i, l));
+    }
+    PLUMB_TRY(bind_norm(m, names->final_norm, 0, d, &m->final_norm));
+    m->unembed = m->embed;
+    if (!c->tied) PLUMB_TRY(bind_linear(m, names->unembed, 0, c->vocab_size, d, false, &m->unembed));
+    return PLUMB_OK;
+}
+
+plumb_status plumb_model_open(const char *folder, plumb_compute *compute, plumb_model **out)
+{
+    plumb_model *m;
+    *out = NULL;
+    PLUMB_TRY(plumb_new(&m, 1, sizeof *m));
+    m->compute = compute;
+    plumb_status s = plumb_config_load(folder, &m->config);
+    if (!s) s = plumb_tensors_open(folder, &m->tensors);
+    if (!s) s = plumb_context(bind_all(m), "%s", folder);
+    if (s) {
+        plumb_model_close(m);
+        return s;
+    }
+    *out = m;
+    return PLUMB_OK;
+}
+
+void plumb_model_close(plumb_model *m)
+{
+    if (!m) return;
+    plumb_tensors_close(m->tensors);
+    plumb_arena_free(&m->arena);
+    free(m);
+}

@@ -1,0 +1,56 @@
+/* A checkpoint opened for use: its configuration and its weights as views into the mapped files.
+ *
+ *     plumb_model *m;
+ *     plumb_model_open("olmo-1b", compute, &m);
+ *     ... forward.h ...
+ *     plumb_model_close(m);
+ */
+#ifndef PLUMB_MODEL_MODEL_H
+#define PLUMB_MODEL_MODEL_H
+
+#include "base/memory.h"
+#include "compute/compute.h"
+#include "io/safetensors.h"
+#include "model/config.h"
+
+/* One layer. A norm with d == 0 is not there. Linears are views; norm weights and biases are widened copies. */
+typedef struct plumb_layer {
+    plumb_norm input_norm, post_attention_norm, pre_mlp_norm, post_mlp_norm;
+    plumb_norm q_norm, k_norm;
+    plumb_linear q, k, v; /* INTERLEAVED: q alone, [3 heads head_dim][hidden] */
+    plumb_linear o;
+    plumb_linear gate, up, down; /* PLAIN: no gate */
+    int window;                  /* 0: none */
+    bool local_rope;
+} plumb_layer;
+
+typedef struct plumb_model {
+    plumb_config config;
+    plumb_compute *compute; /* borrowed */
+    plumb_tensors *tensors;
+    plumb_layer *layers; /* [config.layers] */
+    plumb_linear embed;  /* [vocab][hidden] */
+    plumb_linear unembed;
+    plumb_norm final_norm;
+    plumb_arena arena; /* layers, names, widened norms and biases */
+} plumb_model;
+
+/* Opens config.json and the safetensors of a folder. Every tensor that the configuration implies must be there with its
+ * shape; PLUMB_E_INPUT names the first that is not. Norm weights and biases are checked for NaN, large matrices when they
+ * are first used (plumb_compute_check). The compute context must outlive the model. */
+plumb_status plumb_model_open(const char *folder, plumb_compute *compute, plumb_model **out) PLUMB_MUST_USE;
+void plumb_model_close(plumb_model *m);
+
+/* The tensors that a configuration implies, in the order of the layers: for `plumb init` and for counting. Calls visit for
+ * each; stops at the first failure. */
+typedef struct plumb_tensor_visit {
+    plumb_status (*visit)(void *user, const char *name, int dims, const int64_t *shape);
+    void *user;
+} plumb_tensor_visit;
+plumb_status plumb_config_tensors(const plumb_config *c, const plumb_tensor_visit *visit) PLUMB_MUST_USE;
+
+/* XXH3-64 over the headers, config.json, tokenizer.json and 64 KiB samples of each tensor (first, middle, last); with
+ * `full` over all bytes of the tensors. */
+plumb_status plumb_model_hash(const char *folder, bool full, uint64_t *out) PLUMB_MUST_USE;
+
+#endif

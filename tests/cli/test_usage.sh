@@ -1,0 +1,264 @@
+# The frame around the commands: help, messages, exit codes, outputs that fail, interruption.
+. "$(dirname "$0")/lib.sh"
+
+i=0
+while [ $i -lt 10 ]; do
+    echo '{"n":"same"}'
+    printf '{"index":%d,"row":"056fe8b9255a9e50","ln_ches":%d}\n' $i $i >&3
+    i=$((i + 1))
+done >data.jsonl 3>scores.jsonl
+
+begin "help"
+run "$PLUMB" --help
+expect_code 0
+expect_no_err
+expect_out "Usage: plumb COMMAND"
+expect_out "  filter "
+cp stdout overview
+run "$PLUMB" help
+expect_same stdout overview
+run "$PLUMB" -h
+expect_same stdout overview
+run "$PLUMB" filter --help
+expect_code 0
+expect_out "Usage: plumb filter DATA SCORES... [options]"
+expect_out "default: ln_ches; PLUMB_BY]"
+expect_out "Example:"
+cp stdout filter_help
+run "$PLUMB" help filter
+expect_same stdout filter_help
+run "$PLUMB" filter --nonsense -h
+expect_same stdout filter_help
+
+begin "no command"
+run "$PLUMB"
+expect_code 2
+expect_no_out
+expect_err "Usage: plumb COMMAND"
+
+begin "version"
+run "$PLUMB" --version
+expect_code 0
+grep -qxE 'plumb [0-9]+\.[0-9]+\.[0-9]+' stdout || complain "not a version"
+cp stdout version
+run "$PLUMB" filter --version
+expect_same stdout version
+
+begin "unknown commands and options"
+run "$PLUMB" fliter
+expect_code 2
+expect_no_out
+expect_err "plumb: error: fliter: unknown command"
+expect_err "  did you mean plumb filter?"
+run "$PLUMB" help fliter
+expect_code 2
+expect_err "did you mean plumb filter?"
+run "$PLUMB" zebra
+expect_code 2
+expect_err "plumb help lists the commands"
+run "$PLUMB" --verbose
+expect_code 2
+expect_err "--verbose: unknown option"
+run "$PLUMB" filter data.jsonl scores.jsonl --keep_lowst 5%
+expect_code 2
+expect_err "--keep_lowst: unknown option"
+expect_err "did you mean --keep-lowest?"
+run "$PLUMB" filter data.jsonl
+expect_code 2
+expect_err "SCORES is missing"
+expect_err "usage: plumb filter DATA SCORES... [options]"
+run "$PLUMB" filter data.jsonl scores.jsonl --below x
+expect_code 2
+expect_err '--below: "x" is not a number'
+run "$PLUMB" filter data.jsonl scores.jsonl --below 3 --limit 0
+expect_code 2
+expect_err "--limit: 0 is less than 1"
+run "$PLUMB" filter data.jsonl scores.jsonl --below 3 --range 5:2
+expect_code 2
+expect_err "--range: 5:2 holds no row"
+
+begin "the environment"
+PLUMB_BELOW=3 run "$PLUMB" filter data.jsonl scores.jsonl
+expect_code 0
+expect_err "kept 3"
+PLUMB_BELOW=3 run "$PLUMB" filter data.jsonl scores.jsonl --below 2
+expect_err "kept 2"
+PLUMB_BELOW=x run "$PLUMB" filter data.jsonl scores.jsonl
+expect_code 2
+expect_err 'PLUMB_BELOW (environment): "x" is not a number'
+
+begin "inputs that are not there"
+run "$PLUMB" filter nowhere.jsonl scores.jsonl --below 3 -o out.jsonl
+expect_code 2
+expect_err "nowhere.jsonl"
+expect_no_file out.jsonl.partial
+expect_no_file out.jsonl.partial.meta.json
+run "$PLUMB" filter . scores.jsonl --below 3
+expect_code 2
+
+begin "outputs that cannot be created"
+run "$PLUMB" filter data.jsonl scores.jsonl --below 3 -o no/such/folder/out.jsonl
+expect_code 2
+expect_err "no/such/folder/out.jsonl"
+mkdir folder
+run "$PLUMB" filter data.jsonl scores.jsonl --below 3 -o folder
+expect_code 2
+
+begin "a full disk"
+run "$PLUMB" filter data.jsonl scores.jsonl --below 3 -o /dev/full
+expect_code 3
+expect_err "/dev/full: writing failed: No space left on device"
+"$PLUMB" --help >/dev/full 2>stderr
+code=$?
+expect_code 3
+expect_err "<stdout>: writing failed"
+"$PLUMB" filter --help >/dev/full 2>stderr
+code=$?
+expect_code 3
+"$PLUMB" --version >/dev/full 2>stderr
+code=$?
+expect_code 3
+
+begin "a reader that goes away"
+{
+    "$PLUMB" filter data.jsonl scores.jsonl --below 3 2>stderr
+    echo $? >code
+} | sleep 0
+code=$(cat code)
+case $code in 0 | 3) ;; *) complain "exit code $code after a closed pipe" ;; esac
+
+begin "device outputs are written directly"
+run "$PLUMB" filter data.jsonl scores.jsonl --below 2 -o /dev/stdout
+expect_code 0
+expect_text stdout '{"n":"same"}\n{"n":"same"}\n'
+run "$PLUMB" filter data.jsonl scores.jsonl --below 2 --resume
+expect_code 2
+expect_err "--resume: there is no partial file to go on with"
+
+begin "quiet"
+run "$PLUMB" filter data.jsonl scores.jsonl --below 2 -q -o out.jsonl
+expect_code 0
+expect_no_out
+expect_no_err
+run "$PLUMB" filter data.jsonl scores.jsonl --bellow 2 -q
+expect_code 2
+expect_err "did you mean --below?" # errors are told
+
+# ---- interruption ----
+
+# Plumb waits for rows from a pipe, and gets the signal while it waits. feed NAME: sends signal NAME after four rows and
+# then one row more, so that plumb looks up in any case. Plumb runs in the foreground: in the background of a script
+# SIGINT would be ignored.
+feed()
+{
+    {
+        head -n 4 data.jsonl >&3
+        kill -s "$1" "$(cat pid)"
+        tail -n +5 data.jsonl | head -n 1 >&3
+    } 3>pipe
+}
+
+foreground()
+{
+    # shellcheck disable=SC2016
+    sh -c 'echo $$ >pid; exec "$@"' sh "$PLUMB" "$@" >stdout 2>stderr
+    code=$?
+}
+
+mkfifo pipe
+signals="INT:130:Ctrl-C TERM:143:SIGTERM"
+if sh -c 'kill -s INT $$; exit 0'; then
+    signals=TERM:143:SIGTERM
+    echo "$test_name: SIGINT is ignored by whoever started this test; only SIGTERM is tried"
+fi
+for each in $signals; do
+    signal=${each%%:*}
+    rest=${each#*:}
+    begin "$signal leaves the partial file and tells how to go on"
+    rm -f pid
+    feed "$signal" &
+    foreground filter pipe scores.jsonl --below 8 -o "it's.jsonl" --quiet
+    wait
+    expect_code "${rest%:*}"
+    expect_err "stopped by ${rest#*:}"
+    expect_err "what was done is in it's.jsonl.partial; go on with:"
+    expect_err "plumb filter --resume pipe scores.jsonl --below 8 -o 'it'\\''s.jsonl' --quiet"
+    expect_file "it's.jsonl.partial"
+    expect_file "it's.jsonl.partial.meta.json"
+    expect_no_file "it's.jsonl"
+
+    begin "going on after $signal"
+    cat data.jsonl >pipe &
+    run "$PLUMB" filter pipe scores.jsonl --below 7 -o "it's.jsonl" --resume
+    wait
+    expect_code 2
+    expect_err "it's.jsonl.partial: was made with --below 8.0, now it is 7.0"
+    expect_file "it's.jsonl.partial"
+    cat data.jsonl >pipe &
+    run "$PLUMB" filter pipe scores.jsonl --below 8 -o "it's.jsonl" --resume --quiet
+    wait
+    expect_code 0
+    head -n 8 data.jsonl >expected
+    expect_same "it's.jsonl" expected
+    expect_file "it's.jsonl.meta.json"
+    expect_no_file "it's.jsonl.partial"
+    expect_no_file "it's.jsonl.partial.meta.json"
+    rm -f "it's.jsonl" "it's.jsonl.meta.json"
+done
+
+begin "nothing to go on with"
+run "$PLUMB" filter data.jsonl scores.jsonl --below 8 -o out.jsonl --resume
+expect_code 0
+expect_err "note: there is no out.jsonl.partial to go on with; starting from the beginning"
+expect_same out.jsonl expected
+
+begin "a partial file of changed data"
+head -c 26 data.jsonl >out.jsonl.partial
+sed 's/same/SAME/' out.jsonl.partial >changed
+cp changed out.jsonl.partial
+sed 's/"rows"/"old_rows"/' out.jsonl.meta.json >out.jsonl.partial.meta.json
+run "$PLUMB" filter data.jsonl scores.jsonl --below 8 -o out.jsonl --resume
+expect_code 2
+expect_err "the partial output holds other rows than this run would write"
+expect_same out.jsonl.partial changed
+rm out.jsonl.partial.meta.json
+run "$PLUMB" filter data.jsonl scores.jsonl --below 8 -o out.jsonl --resume
+expect_code 2
+expect_err "its record out.jsonl.partial.meta.json is missing"
+run "$PLUMB" filter data.jsonl scores.jsonl --below 8 -o out.jsonl
+expect_code 0
+expect_err "note: out.jsonl.partial, left by an interrupted run, is written anew"
+expect_same out.jsonl expected
+
+begin "the second signal ends it at once"
+# Nobody reads the output, so that the first signal alone would leave plumb waiting with the rows it has.
+awk 'BEGIN { for (i = 0; i < 50000; i++) print "{\"n\":\"same\"}" }' >many.jsonl
+awk 'BEGIN { for (i = 0; i < 50000; i++) printf "{\"index\":%d,\"row\":\"056fe8b9255a9e50\",\"ln_ches\":1}\n", i }' \
+    >many.scores
+rm -f pid
+{
+    # Opened before the signals, for plumb to come as far as writing.
+    exec 3<pipe
+    while kill -s TERM "$(cat pid)" 2>/dev/null; do sleep 0.1; done
+} &
+foreground filter many.jsonl many.scores --below 8 -o pipe
+wait
+expect_code 143
+
+# ---- on a terminal ----
+
+if command -v script >/dev/null; then
+    begin "colours on a terminal"
+    TERM=xterm script -qec "'$PLUMB' zebra" /dev/null </dev/null >stdout 2>stderr
+    expect_out "$(printf '\033[1;31merror:\033[0m zebra')"
+    begin "no colours with NO_COLOR"
+    NO_COLOR=1 TERM=xterm script -qec "'$PLUMB' zebra" /dev/null </dev/null >stdout 2>stderr
+    expect_out "plumb: error: zebra"
+    begin "no colours on a dumb terminal"
+    TERM=dumb script -qec "'$PLUMB' zebra" /dev/null </dev/null >stdout 2>stderr
+    expect_out "plumb: error: zebra"
+else
+    echo "$test_name: no script(1) here; a terminal is not tried"
+fi
+
+finish

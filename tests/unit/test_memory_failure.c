@@ -1,0 +1,172 @@
+/* Shortage of memory at every place: the n-th allocation fails, for every n until the work gets through. Each failure
+ * must come back as PLUMB_E_MEMORY, leave no file open and, under LeakSanitizer, lose nothing. The linker sends the
+ * library's allocations here (--wrap in tests/CMakeLists.txt); those inside jansson are left alone (io/json.h). */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/memory.h"
+#include "io/json.h"
+#include "io/output.h"
+#include "io/rows.h"
+#include "io/safetensors.h"
+#include "unit/scratch.h"
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *block, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *block, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+
+static long left = -1; /* allocations until the one that fails; negative: none does */
+
+static bool fails(void)
+{
+    return left >= 0 && left-- == 0;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *block, size_t size)
+{
+    return fails() ? NULL : __real_realloc(block, size);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+    return fails() ? NULL : __real_aligned_alloc(alignment, size);
+}
+
+static int lowest_free_descriptor(void)
+{
+    int fd = open("/dev/null", O_RDONLY);
+    close(fd);
+    return fd;
+}
+
+static void fail_everywhere(plumb_status (*work)(void), long at_least)
+{
+    int descriptor = lowest_free_descriptor();
+    for (long n = 0;; n++) {
+        left = n;
+        plumb_status s = work();
+        bool failed = left < 0;
+        left = -1;
+        assert_int_equal(lowest_free_descriptor(), descriptor);
+        if (!failed) {
+            assert_ok(s);
+            assert_true(n >= at_least);
+            return;
+        }
+        assert_says(s, PLUMB_E_MEMORY, "out of memory");
+    }
+}
+
+static plumb_status open_shards(void)
+{
+    plumb_tensors *set = NULL;
+    PLUMB_TRY(plumb_tensors_open(PLUMB_TEST_DATA "/models/llama3-chat-sharded", &set));
+    plumb_tensors_close(set);
+    return PLUMB_OK;
+}
+
+static plumb_status damaged_file(void)
+{
+    plumb_tensors *set = NULL;
+    plumb_status s = plumb_tensors_open_file(PLUMB_TEST_DATA "/models/llama2/config.json", &set);
+    if (plumb_status_code(s) != PLUMB_E_INPUT) return s;
+    plumb_status_free(s);
+    return PLUMB_OK;
+}
+
+static plumb_status read_rows(void)
+{
+    plumb_rows *rows = NULL;
+    plumb_row row;
+    bool found = false;
+    json_t *value = NULL;
+    PLUMB_TRY(plumb_rows_open(PLUMB_TEST_DATA "/pairs/pairs.jsonl", 1, 3, &rows));
+    plumb_status s;
+    while (!(s = plumb_rows_next(rows, &row, &found)) && found) {
+        s = plumb_json_parse(row.bytes, row.size, false, plumb_rows_name(rows), &value);
+        if (s) break;
+        json_decref(value);
+    }
+    plumb_rows_close(rows);
+    return s;
+}
+
+static plumb_status write_output(void)
+{
+    plumb_text t = {0};
+    plumb_output *o = NULL;
+    plumb_status s = plumb_json_quote(&t, "a\n\xFF", 3);
+    if (s) goto done;
+    PLUMB_GO(plumb_json_real(&t, 0.5, 9));
+    PLUMB_GO(plumb_output_open(scratch("rows"), true, &o));
+    PLUMB_GO(plumb_output_write(o, t.data, t.size));
+    s = plumb_output_commit(o);
+    o = NULL;
+done:
+    plumb_output_close(o, false);
+    plumb_text_free(&t);
+    return s;
+}
+
+static plumb_status write_tensors(void)
+{
+    static const plumb_tensor_spec specs[] = {{"a", PLUMB_F32, 1, {1}}, {"b", PLUMB_F16, 1, {2}}};
+    plumb_tensors_writer *w = NULL;
+    PLUMB_TRY(plumb_tensors_create(scratch("tensors"), specs, 2, &w));
+    plumb_status s = plumb_tensors_write(w, "12345678", 8);
+    if (s) {
+        plumb_tensors_abandon(w);
+        return s;
+    }
+    return plumb_tensors_finish(w);
+}
+
+static void opening_a_checkpoint(void **state)
+{
+    (void)state;
+    fail_everywhere(open_shards, 20);
+    fail_everywhere(damaged_file, 3);
+}
+
+static void reading_rows(void **state)
+{
+    (void)state;
+    fail_everywhere(read_rows, 3);
+}
+
+static void writing(void **state)
+{
+    (void)state;
+    fail_everywhere(write_output, 5);
+    fail_everywhere(write_tensors, 5);
+    assert_false(plumb_path_exists(scratch("tensors.partial")));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(opening_a_checkpoint),
+        cmocka_unit_test(reading_rows),
+        cmocka_unit_test(writing),
+    };
+    return cmocka_run_group_tests(tests, NULL, remove_scratch);
+}
