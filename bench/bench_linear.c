@@ -1,9 +1,11 @@
 /* Speed of the matrix products as a share of what the CPU's fused multiply-adds reach in the same run.
  *
- *     bench_linear [--isa avx512] [--threads 2] [--rows 256 512 ...] [--seconds 0.5] [--dtype bfloat16]
+ *     bench_linear [--isa avx512] [--threads 2] [--rows 256 512 ...] [--seconds 0.5] [--dtype bfloat16] [--clock cpu]
  *
  * For each shape of a linear and number of rows: the best of several runs. The weights of successive runs are different
- * ones, together larger than the caches, as the layers of a model are. */
+ * ones, together larger than the caches, as the layers of a model are. On a machine that others use, --clock cpu counts
+ * the time on a CPU, divided by the threads, instead of elapsed time (set OMP_WAIT_POLICY=passive, or waiting counts).
+ */
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +26,7 @@ typedef struct options {
     int row_counts;
     double seconds;
     plumb_dtype dtype;
+    bool cpu_clock;
 } options;
 
 static const struct shape {
@@ -41,21 +44,23 @@ static void stop(plumb_status s)
     exit(3);
 }
 
-static double now(void)
+/* Seconds for comparison with a later call, of work that o->threads share. */
+static double now(const options *o)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    clock_gettime(o->cpu_clock ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+    return ((double)t.tv_sec + 1e-9 * (double)t.tv_nsec) / (o->cpu_clock ? o->threads : 1);
 }
 
 /* --- yardstick ---------------------------------------------------------------------------------------------------- */
 
-enum { CHAINS = 12, STEPS = 1 << 20 };
+enum { CHAINS = 12, STEPS = 1 << 22 };
 
 #ifdef PLUMB_X86
 
-/* Independent chains of multiply-adds; returns how many operations (a multiply and an add are two) were done. The empty
- * assembly keeps each result in a register and from being optimised away. */
+/* Independent chains of multiply-adds, for about as long as a product takes (a CPU is faster for a millisecond);
+ * returns how many operations (a multiply and an add are two) were done. The empty assembly keeps each result in a
+ * register and from being optimised away. */
 __attribute__((target("avx512f"))) static double chains_avx512(void)
 {
     __m512 sum[CHAINS], factor = _mm512_set1_ps(0.5f);
@@ -102,12 +107,12 @@ static double chains(const char *isa)
 #endif
 
 /* Operations per second of all threads together; 0 when there is no yardstick for the instruction set. */
-static double measure_peak(const char *isa, int threads)
+static double measure_peak(const options *o)
 {
-    double done = 0, start = now();
-#pragma omp parallel num_threads(threads) reduction(+ : done)
-    done += chains(isa);
-    return done / (now() - start);
+    double done = 0, start = now(o);
+#pragma omp parallel num_threads(o->threads) reduction(+ : done)
+    done += chains(o->isa);
+    return done / (now(o) - start);
 }
 
 /* --- products ----------------------------------------------------------------------------------------------------- */
@@ -134,15 +139,15 @@ static double measure(plumb_compute *c, const options *o, const struct shape *s,
     stop(plumb_new(&x, (size_t)rows * (size_t)s->k, sizeof *x));
     stop(plumb_new(&y, (size_t)rows * (size_t)s->n, sizeof *y));
     for (size_t i = 0; i < (size_t)rows * (size_t)s->k; i++) x[i] = (float)(i % 17) - 8;
-    double best = 0, begin = now();
-    for (size_t run = 0; run < 3 || now() - begin < o->seconds; run++) {
+    double best = 0, begin = now(o);
+    for (size_t run = 0; run < 3 || now(o) - begin < o->seconds; run++) {
         plumb_linear w = {weights + run % copies * bytes, o->dtype, NULL, s->n, s->k, s->what};
-        double start = now();
+        double start = now(o);
         stop(plumb_linear_run(c, &w, x, s->k, rows, y, s->n, PLUMB_STORE));
-        double speed = 2.0 * rows * s->n * s->k / (now() - start);
+        double speed = 2.0 * rows * s->n * s->k / (now(o) - start);
         if (speed > best) best = speed;
     }
-    double seen = measure_peak(o->isa, o->threads);
+    double seen = measure_peak(o);
     if (seen > *peak) *peak = seen;
     free(x);
     free(y);
@@ -157,13 +162,13 @@ static void run(plumb_compute *c, const options *o)
     stop(plumb_new_aligned(&weights, WEIGHT_BYTES, 1));
     fill(weights, WEIGHT_BYTES);
     for (int i = 0; i < 5; i++) {
-        double seen = measure_peak(o->isa, o->threads);
+        double seen = measure_peak(o);
         if (seen > peak) peak = seen;
     }
     for (int i = 0; i < SHAPES; i++)
         for (int j = 0; j < o->row_counts; j++) speeds[i][j] = measure(c, o, &shapes[i], o->rows[j], weights, &peak);
-    printf("%s, %d threads, %s weights, FMA peak %.1f GFLOP/s\n", o->isa, o->threads, plumb_dtype_name(o->dtype),
-           peak * 1e-9);
+    printf("%s, %d threads, %s time, %s weights, FMA peak %.1f GFLOP/s\n", o->isa, o->threads,
+           o->cpu_clock ? "CPU" : "elapsed", plumb_dtype_name(o->dtype), peak * 1e-9);
     printf("%-20s %6s %6s", "", "n", "k");
     for (int j = 0; j < o->row_counts; j++) printf("   m = %-5d    ", o->rows[j]);
     for (int i = 0; i < SHAPES; i++) {
@@ -181,7 +186,9 @@ static void run(plumb_compute *c, const options *o)
 
 static void usage(void)
 {
-    fprintf(stderr, "usage: bench_linear [--isa NAME] [--threads N] [--rows M ...] [--seconds S] [--dtype NAME]\n");
+    fprintf(
+        stderr,
+        "usage: bench_linear [--isa NAME] [--threads N] [--rows M ...] [--seconds S] [--dtype NAME] [--clock cpu]\n");
     exit(2);
 }
 
@@ -205,6 +212,8 @@ static options parse(int argc, char **argv)
             o.threads = (int)strtol(argv[i], NULL, 10);
         else if (strcmp(name, "--seconds") == 0)
             o.seconds = strtod(argv[i], NULL);
+        else if (strcmp(name, "--clock") == 0)
+            o.cpu_clock = strcmp(argv[i], "cpu") == 0;
         else if (strcmp(name, "--dtype") == 0)
             o.dtype = parse_dtype(argv[i]);
         else if (strcmp(name, "--rows") == 0)

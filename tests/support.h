@@ -83,7 +83,8 @@ static inline json_t *load_jsonl(const char *folder, const char *name)
     while ((row = json_loadf(f, JSON_DISABLE_EOF_CHECK, &error))) {
         json_array_append_new(all, row);
         int ch;
-        while ((ch = fgetc(f)) == '\n' || ch == '\r') {}
+        while ((ch = fgetc(f)) == '\n' || ch == '\r') {
+        }
         if (ch == EOF) break;
         ungetc(ch, f);
     }

@@ -102,9 +102,9 @@ plumb_status plumb_score_line(const plumb_score *score, uint32_t selected, plumb
     }
     for (size_t k = 0; has_states && k < sizeof parts / sizeof *parts; k++)
         PLUMB_TRY(append_field(&parts[k], score, out));
-    return plumb_text_printf(
-        out, ",\"prompt_tokens\":%d,\"chosen_tokens\":%d,\"rejected_tokens\":%d,\"shared_tokens\":%d,"
-             "\"boundary_clean\":%s,\"truncated\":%s}\n",
-        score->prompt_tokens, score->tokens[0], score->tokens[1], score->shared_tokens, score->boundary_clean ? "true" : "false",
-        score->truncated ? "true" : "false");
+    return plumb_text_printf(out,
+                             ",\"prompt_tokens\":%d,\"chosen_tokens\":%d,\"rejected_tokens\":%d,\"shared_tokens\":%d,"
+                             "\"boundary_clean\":%s,\"truncated\":%s}\n",
+                             score->prompt_tokens, score->tokens[0], score->tokens[1], score->shared_tokens,
+                             score->boundary_clean ? "true" : "false", score->truncated ? "true" : "false");
 }

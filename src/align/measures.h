@@ -1,5 +1,5 @@
-/* The measures of a pair: one table row each. A measure says what it needs and which fields it writes; the scorer computes
- * what the selected ones need and nothing more. */
+/* The measures of a pair: one table row each. A measure says what it needs and which fields it writes; the scorer
+ * computes what the selected ones need and nothing more. */
 #ifndef PLUMB_ALIGN_MEASURES_H
 #define PLUMB_ALIGN_MEASURES_H
 
@@ -42,9 +42,9 @@ typedef struct plumb_field {
 enum { PLUMB_MEASURE_FIELDS = 5 };
 
 typedef struct plumb_measure {
-    const char *name;    /* in --measures */
-    const char *meaning; /* one line, for --help and docs */
-    int needs;           /* plumb_need bits */
+    const char *name;                         /* in --measures */
+    const char *meaning;                      /* one line, for --help and docs */
+    int needs;                                /* plumb_need bits */
     plumb_field fields[PLUMB_MEASURE_FIELDS]; /* ends at a NULL name; the first is the one that summaries show */
 } plumb_measure;
 
@@ -55,8 +55,8 @@ int plumb_measure_find(const char *name);
 /* Sums the states of a response: sum [d] = sum over n rows of h [n][d], fp64, in row order. */
 void plumb_sum_states(const float *h, int ldh, int n, int d, double *sum);
 
-/* Appends the JSON line of a score, with the fields of the measures in `selected` (a bit for each table row). A value that is
- * not finite is written as null. */
+/* Appends the JSON line of a score, with the fields of the measures in `selected` (a bit for each table row). A value
+ * that is not finite is written as null. */
 plumb_status plumb_score_line(const plumb_score *score, uint32_t selected, plumb_text *out) PLUMB_MUST_USE;
 
 #endif

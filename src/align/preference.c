@@ -9,9 +9,11 @@ enum { MAX_ID = 1 << 24 };
 static plumb_status wrong_type(const char *key, const json_t *value)
 {
     if (!value)
-        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "\"%s\" is missing", key),
-                          "a row needs prompt, chosen and rejected; other names: --prompt_key, --chosen_key, --rejected_key");
-    return plumb_fail(PLUMB_E_INPUT, "\"%s\" is %s; expected a string or a list of messages", key, plumb_json_kind(value));
+        return plumb_cure(
+            plumb_fail(PLUMB_E_INPUT, "\"%s\" is missing", key),
+            "a row needs prompt, chosen and rejected; other names: --prompt_key, --chosen_key, --rejected_key");
+    return plumb_fail(PLUMB_E_INPUT, "\"%s\" is %s; expected a string or a list of messages", key,
+                      plumb_json_kind(value));
 }
 
 /* A list of {"role": string, "content": string, ...}. */
@@ -20,7 +22,8 @@ static plumb_status check_messages(const char *key, const json_t *list)
     if (json_array_size(list) == 0) return plumb_fail(PLUMB_E_INPUT, "\"%s\" is an empty list of messages", key);
     size_t i;
     json_t *message;
-    json_array_foreach (list, i, message) {
+    json_array_foreach(list, i, message)
+    {
         const char *parts[] = {"role", "content"};
         if (!json_is_object(message))
             return plumb_fail(PLUMB_E_INPUT, "\"%s\"[%zu] is %s; expected a message with role and content", key, i,
@@ -35,16 +38,21 @@ static plumb_status check_messages(const char *key, const json_t *list)
     return PLUMB_OK;
 }
 
-/* transformers drops message keys whose value is null before rendering; equality of messages must not see them either. */
+/* transformers drops message keys whose value is null before rendering; equality of messages must not see them either.
+ */
 static void drop_nulls(json_t *list)
 {
     size_t i;
     json_t *message, *value;
     const char *key;
     void *next;
-    json_array_foreach (list, i, message)
-        json_object_foreach_safe (message, next, key, value)
+    json_array_foreach(list, i, message)
+    {
+        json_object_foreach_safe(message, next, key, value)
+        {
             if (json_is_null(value)) json_object_del(message, key);
+        }
+    }
 }
 
 static json_t *slice(const json_t *list, size_t first, size_t last)
@@ -68,14 +76,9 @@ static plumb_status set_messages(plumb_preference *p, json_t *prompt, json_t *ch
 }
 
 /* Whole conversations: the first `lead` messages are the prompt. */
-static plumb_status split_conversations(plumb_preference *p, const json_t *side[2], size_t lead)
+static plumb_status split_conversations(plumb_preference *p, const json_t *const side[2], size_t lead)
 {
     size_t n = json_array_size(side[0]), m = json_array_size(side[1]);
-    if (lead == 0)
-        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "chosen and rejected have no common leading message to be the prompt"),
-                          "give the prompt in its own column");
-    if (lead == n || lead == m)
-        return plumb_fail(PLUMB_E_INPUT, "\"%s\" holds only the prompt's messages", lead == n ? "chosen" : "rejected");
     return set_messages(p, slice(side[0], 0, lead), slice(side[0], lead, n), slice(side[1], lead, m));
 }
 
@@ -84,6 +87,22 @@ static size_t common_messages(const json_t *a, const json_t *b)
     size_t n = json_array_size(a), m = json_array_size(b), i = 0;
     while (i < n && i < m && json_equal(json_array_get(a, i), json_array_get(b, i))) i++;
     return i;
+}
+
+/* The common leading messages are the prompt. Where one conversation ends within them (both may be the same) its last
+ * message is the response, as TRL's extract_prompt has it. */
+static plumb_status implicit_conversations(plumb_preference *p, const plumb_preference_keys *keys,
+                                           const json_t *const side[2])
+{
+    size_t n = json_array_size(side[0]), m = json_array_size(side[1]), shorter = n < m ? n : m;
+    size_t lead = common_messages(side[0], side[1]);
+    if (lead == shorter) lead--;
+    if (lead == 0)
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT,
+                                     "\"%s\" is missing, and \"%s\" and \"%s\" have no common leading message to be it",
+                                     keys->prompt, keys->chosen, keys->rejected),
+                          "give the prompt in its own column (--prompt_key names it)");
+    return split_conversations(p, side, lead);
 }
 
 /* Does the list begin with the prompt, as one message of its text (behind system messages)? The messages it takes. */
@@ -97,31 +116,42 @@ static size_t leading_prompt(const json_t *list, const char *text, size_t size)
     return 0;
 }
 
-static plumb_status string_prompt_conversations(plumb_preference *p, const json_t *prompt, const json_t *side[2])
+static plumb_status string_prompt_conversations(plumb_preference *p, const plumb_preference_keys *keys,
+                                                const json_t *prompt, const json_t *const side[2])
 {
     size_t lead[2];
     for (int s = 0; s < 2; s++)
         lead[s] = leading_prompt(side[s], json_string_value(prompt), json_string_length(prompt));
     if (!lead[0] || lead[0] != lead[1] || common_messages(side[0], side[1]) < lead[0])
-        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "\"prompt\" is a string and chosen and rejected are conversations that do "
-                                                    "not begin with it"),
-                          "make all three strings, or all three lists of messages");
+        return plumb_cure(
+            plumb_fail(PLUMB_E_INPUT,
+                       "\"%s\" is a string, and \"%s\" and \"%s\" are conversations that do not both begin "
+                       "with it",
+                       keys->prompt, keys->chosen, keys->rejected),
+            "make all three strings, or all three lists of messages");
+    for (int s = 0; s < 2; s++)
+        if (json_array_size(side[s]) == lead[s])
+            return plumb_cure(plumb_fail(PLUMB_E_INPUT, "\"%s\" holds only the prompt, no response",
+                                         s ? keys->rejected : keys->chosen),
+                              "drop the row, or add the response as its last message");
     p->prompt_repeated = true;
     return split_conversations(p, side, lead[0]);
 }
 
-static plumb_status parse_messages(plumb_preference *p, const json_t *prompt, const json_t *side[2])
+static plumb_status parse_messages(plumb_preference *p, const plumb_preference_keys *keys, const json_t *prompt,
+                                   const json_t *const side[2])
 {
-    PLUMB_TRY(check_messages("chosen", side[0]));
-    PLUMB_TRY(check_messages("rejected", side[1]));
-    drop_nulls((json_t *)side[0]);
-    drop_nulls((json_t *)side[1]);
-    if (!prompt) return split_conversations(p, side, common_messages(side[0], side[1]));
-    if (json_is_string(prompt)) return string_prompt_conversations(p, prompt, side);
-    if (!json_is_array(prompt)) return wrong_type("prompt", prompt);
-    PLUMB_TRY(check_messages("prompt", prompt));
+    for (int s = 0; s < 2; s++) {
+        PLUMB_TRY(check_messages(s ? keys->rejected : keys->chosen, side[s]));
+        drop_nulls((json_t *)side[s]);
+    }
+    if (!prompt) return implicit_conversations(p, keys, side);
+    if (json_is_string(prompt)) return string_prompt_conversations(p, keys, prompt, side);
+    if (!json_is_array(prompt)) return wrong_type(keys->prompt, prompt);
+    PLUMB_TRY(check_messages(keys->prompt, prompt));
     drop_nulls((json_t *)prompt);
-    return set_messages(p, json_incref((json_t *)prompt), json_incref((json_t *)side[0]), json_incref((json_t *)side[1]));
+    return set_messages(p, json_incref((json_t *)prompt), json_incref((json_t *)side[0]),
+                        json_incref((json_t *)side[1]));
 }
 
 /* Where the last turn marker within the first `common` bytes ends, or 0. */
@@ -142,24 +172,31 @@ static bool is_space(char c)
     return c == ' ' || c == '\n' || c == '\t' || c == '\r';
 }
 
-static plumb_status split_text(plumb_preference *p, plumb_implicit_prompt rule)
+/* How much of a common beginning of `common` bytes ends in a whole word on both sides, so that no word (and no UTF-8
+ * character) is cut. */
+static size_t whole_words(const plumb_preference *p, size_t common)
+{
+    bool whole = true;
+    for (int s = 0; s < 2; s++) whole &= common == p->response_size[s] || is_space(p->response[s][common]);
+    while (!whole && common > 0 && !is_space(p->response[0][common - 1])) common--;
+    return common;
+}
+
+static plumb_status split_text(plumb_preference *p, const plumb_preference_keys *keys)
 {
     const char *a = p->response[0], *b = p->response[1];
-    size_t n = p->response_size[0], m = p->response_size[1], common = 0, cut = 0;
-    if (rule == PLUMB_IMPLICIT_NONE)
-        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "\"prompt\" is missing, and chosen and rejected are plain strings"),
-                          "say where the prompt ends: --implicit_prompt turn (HH-RLHF), or --implicit_prompt word");
+    size_t n = p->response_size[0], m = p->response_size[1], common = 0;
+    bool turn = keys->implicit == PLUMB_IMPLICIT_TURN;
+    if (keys->implicit == PLUMB_IMPLICIT_NONE)
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "\"%s\" is missing, and \"%s\" and \"%s\" are plain strings",
+                                     keys->prompt, keys->chosen, keys->rejected),
+                          "say where the prompt ends: --implicit_prompt turn (HH-RLHF), or --implicit_prompt word; or "
+                          "name its column: --prompt_key");
     while (common < n && common < m && a[common] == b[common]) common++;
-    if (rule == PLUMB_IMPLICIT_TURN) {
-        cut = last_turn(a, common);
-    } else { /* back to the last space, so that no word (and no UTF-8 character) is cut */
-        cut = common;
-        while (cut > 0 && !is_space(a[cut - 1]) && !(cut == common && (cut == n || is_space(a[cut])) && (cut == m || is_space(b[cut]))))
-            cut--;
-    }
+    size_t cut = turn ? last_turn(a, common) : whole_words(p, common);
     if (cut == 0)
-        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "chosen and rejected have no common beginning that ends in a %s",
-                                     rule == PLUMB_IMPLICIT_TURN ? "turn marker" : "word"),
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "\"%s\" and \"%s\" have no common beginning that ends in a %s",
+                                     keys->chosen, keys->rejected, turn ? "turn marker" : "word"),
                           "give the prompt in its own column");
     p->prompt = a;
     p->prompt_size = cut;
@@ -170,18 +207,20 @@ static plumb_status split_text(plumb_preference *p, plumb_implicit_prompt rule)
     return PLUMB_OK;
 }
 
-static plumb_status parse_text(plumb_preference *p, const json_t *prompt, const json_t *side[2], plumb_implicit_prompt rule)
+static plumb_status parse_text(plumb_preference *p, const plumb_preference_keys *keys, const json_t *prompt,
+                               const json_t *const side[2])
 {
     p->form = PLUMB_FORM_TEXT;
     for (int s = 0; s < 2; s++) {
         p->response[s] = json_string_value(side[s]);
         p->response_size[s] = json_string_length(side[s]);
     }
-    if (!prompt) return split_text(p, rule);
+    if (!prompt) return split_text(p, keys);
     if (json_is_array(prompt))
-        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "\"prompt\" is a list of messages and chosen and rejected are strings"),
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "\"%s\" is a list of messages, and \"%s\" and \"%s\" are strings",
+                                     keys->prompt, keys->chosen, keys->rejected),
                           "make all three strings, or all three lists of messages");
-    if (!json_is_string(prompt)) return wrong_type("prompt", prompt);
+    if (!json_is_string(prompt)) return wrong_type(keys->prompt, prompt);
     p->prompt = json_string_value(prompt);
     p->prompt_size = json_string_length(prompt);
     return PLUMB_OK;
@@ -194,7 +233,8 @@ static plumb_status parse_id_list(const json_t *row, const char *key, plumb_ids 
         return plumb_fail(PLUMB_E_INPUT, "\"%s\" is %s; expected a list of token ids", key, plumb_json_kind(list));
     size_t i;
     json_t *value;
-    json_array_foreach (list, i, value) {
+    json_array_foreach(list, i, value)
+    {
         double id = json_is_number(value) ? json_number_value(value) : -1;
         if (!(id >= 0 && id < MAX_ID && id == (double)(int32_t)id))
             return plumb_fail(PLUMB_E_INPUT, "\"%s\"[%zu] is not a token id", key, i);
@@ -216,29 +256,40 @@ static plumb_status refuse_columns(const json_t *row)
     return PLUMB_OK;
 }
 
+/* A column that is missing or null: tools that write tables fill what a row does not have with null. */
+static const json_t *column(const json_t *row, const char *key)
+{
+    const json_t *value = json_object_get(row, key);
+    return json_is_null(value) ? NULL : value;
+}
+
+static plumb_status parse_ids(plumb_preference *p)
+{
+    p->form = PLUMB_FORM_IDS;
+    PLUMB_TRY(parse_id_list(p->row, "prompt_ids", &p->prompt_ids));
+    PLUMB_TRY(parse_id_list(p->row, "chosen_ids", &p->response_ids[PLUMB_CHOSEN]));
+    return parse_id_list(p->row, "rejected_ids", &p->response_ids[PLUMB_REJECTED]);
+}
+
 static plumb_status parse_form(plumb_preference *p, const plumb_preference_keys *keys)
 {
     if (!json_is_object(p->row))
         return plumb_fail(PLUMB_E_INPUT, "the row is %s; expected an object", plumb_json_kind(p->row));
     PLUMB_TRY(refuse_columns(p->row));
-    if (json_object_get(p->row, "prompt_ids") || json_object_get(p->row, "chosen_ids")) {
-        p->form = PLUMB_FORM_IDS;
-        PLUMB_TRY(parse_id_list(p->row, "prompt_ids", &p->prompt_ids));
-        PLUMB_TRY(parse_id_list(p->row, "chosen_ids", &p->response_ids[PLUMB_CHOSEN]));
-        return parse_id_list(p->row, "rejected_ids", &p->response_ids[PLUMB_REJECTED]);
-    }
-    const json_t *prompt = json_object_get(p->row, keys->prompt);
+    if (column(p->row, "prompt_ids") || column(p->row, "chosen_ids")) return parse_ids(p);
+    const json_t *prompt = column(p->row, keys->prompt);
     const json_t *side[2] = {json_object_get(p->row, keys->chosen), json_object_get(p->row, keys->rejected)};
-    if (prompt && json_is_null(prompt)) prompt = NULL;
     for (int s = 0; s < 2; s++)
-        if (!json_is_string(side[s]) && !json_is_array(side[s])) return wrong_type(s ? keys->rejected : keys->chosen, side[s]);
+        if (!json_is_string(side[s]) && !json_is_array(side[s]))
+            return wrong_type(s ? keys->rejected : keys->chosen, side[s]);
     if (json_typeof(side[0]) != json_typeof(side[1]))
         return plumb_fail(PLUMB_E_INPUT, "\"%s\" is %s and \"%s\" is %s; expected the same form", keys->chosen,
                           plumb_json_kind(side[0]), keys->rejected, plumb_json_kind(side[1]));
-    return json_is_array(side[0]) ? parse_messages(p, prompt, side) : parse_text(p, prompt, side, keys->implicit);
+    return json_is_array(side[0]) ? parse_messages(p, keys, prompt, side) : parse_text(p, keys, prompt, side);
 }
 
-plumb_status plumb_preference_parse(const char *bytes, size_t n, const plumb_preference_keys *keys, plumb_preference *out)
+plumb_status plumb_preference_parse(const char *bytes, size_t n, const plumb_preference_keys *keys,
+                                    plumb_preference *out)
 {
     PLUMB_TRY(plumb_json_parse(bytes, n, true, NULL, &out->row));
     return parse_form(out, keys);

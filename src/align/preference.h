@@ -2,8 +2,9 @@
  * message lists, or as token ids.
  *
  * Forms (DESIGN: data in; TRL's dataset_formats): prompt + chosen + rejected as strings or message lists; chosen and
- * rejected as whole conversations whose common leading messages are the prompt; a string prompt with whole conversations
- * whose leading messages equal it; plain chosen and rejected with a common beginning (implicit_prompt); token ids. */
+ * rejected as whole conversations whose common leading messages are the prompt; a string prompt with whole
+ * conversations whose leading messages equal it; plain chosen and rejected with a common beginning (implicit_prompt);
+ * token ids. */
 #ifndef PLUMB_ALIGN_PREFERENCE_H
 #define PLUMB_ALIGN_PREFERENCE_H
 
@@ -35,12 +36,12 @@ typedef struct plumb_preference {
     size_t prompt_size, response_size[2];
     json_t *prompt_messages, *response_messages[2]; /* MESSAGES: arrays of objects with string role and content */
     plumb_ids prompt_ids, response_ids[2];          /* IDS */
-    bool prompt_repeated; /* a string prompt was the leading messages of the conversations */
+    bool prompt_repeated;                           /* a string prompt was the leading messages of the conversations */
 } plumb_preference;
 
 /* Parses one row. PLUMB_E_INPUT without the file and line, which the caller adds. *out must be {0} or cleared. */
-plumb_status plumb_preference_parse(const char *bytes, size_t n, const plumb_preference_keys *keys, plumb_preference *out)
-    PLUMB_MUST_USE;
+plumb_status plumb_preference_parse(const char *bytes, size_t n, const plumb_preference_keys *keys,
+                                    plumb_preference *out) PLUMB_MUST_USE;
 void plumb_preference_clear(plumb_preference *p);
 
 #endif

@@ -59,8 +59,8 @@ plumb_status plumb_scorer_new(const plumb_model *model, const plumb_scorer_optio
     s->needs = plumb_measures_need(options->measures);
     plumb_status status = PLUMB_OK;
     if (s->needs) {
-        status = model ? plumb_forward_new(model, &s->forward)
-                       : plumb_fail(PLUMB_E_INTERNAL, "these measures need a model");
+        status =
+            model ? plumb_forward_new(model, &s->forward) : plumb_fail(PLUMB_E_INTERNAL, "these measures need a model");
     }
     if (status) {
         plumb_scorer_free(s);
@@ -148,7 +148,8 @@ plumb_status plumb_scorer_add(plumb_scorer *s, int64_t index, uint64_t row, cons
     if (packed) {
         shared = inputs(s, pair, counts);
         int rows = plumb_group_rows(counts, 2, shared);
-        if (s->batch.ids.count && (int64_t)s->batch.ids.count + rows > s->options.batch_rows) PLUMB_TRY(plumb_scorer_flush(s));
+        if (s->batch.ids.count && (int64_t)s->batch.ids.count + rows > s->options.batch_rows)
+            PLUMB_TRY(plumb_scorer_flush(s));
     }
     if (s->count >= MOST_WAITING) PLUMB_TRY(plumb_scorer_flush(s));
     PLUMB_TRY(plumb_reserve(&s->rows, &s->capacity, s->count + 1, sizeof *s->rows));
@@ -157,8 +158,8 @@ plumb_status plumb_scorer_add(plumb_scorer *s, int64_t index, uint64_t row, cons
     if (!pair->skip) PLUMB_TRY(score_tokens(s, w, pair));
     if (!packed) return s->batch.ids.count ? PLUMB_OK : plumb_scorer_flush(s);
     int from = pair->prompt - 1;
-    PLUMB_TRY(plumb_batch_add(&s->batch, (const int32_t *[]){pair->ids[0].data, pair->ids[1].data}, counts, 2, shared, from,
-                              &w->place));
+    PLUMB_TRY(plumb_batch_add(&s->batch, (const int32_t *[]){pair->ids[0].data, pair->ids[1].data}, counts, 2, shared,
+                              from, &w->place));
     for (int side = 0; side < 2; side++) {
         w->states[side] = counts[side] - from;
         w->targets[side] = w->score.tokens[side];
@@ -230,8 +231,8 @@ static plumb_status score_logps(plumb_scorer *s, waiting *w)
     int shared = w->shared_states;
     for (int side = 0; side < 2; side++)
         if (shared > w->targets[side]) shared = w->targets[side];
-    plumb_status status = plumb_theory_terms(s->model->compute, &u, s->gathered + at * d, w->targets[0], w->targets[1], shared,
-                                             s->targets.data + at, s->lse + at, &s->scratch, &w->score.theory);
+    plumb_status status = plumb_theory_terms(s->model->compute, &u, s->gathered + at * d, w->targets[0], w->targets[1],
+                                             shared, s->targets.data + at, s->lse + at, &s->scratch, &w->score.theory);
     plumb_arena_reset(&s->scratch);
     return status;
 }
@@ -260,7 +261,7 @@ static plumb_status run_batch(plumb_scorer *s)
         PLUMB_TRY(score_states(s, &s->rows[i], hidden));
         if (s->needs & PLUMB_NEED_LOGPS) PLUMB_TRY(score_logps(s, &s->rows[i]));
     }
-    return s->needs & PLUMB_NEED_LOGPS ? plumb_compute_check(s->model->compute) : PLUMB_OK;
+    return s->needs & PLUMB_NEED_LOGPS ? plumb_model_check(s->model) : PLUMB_OK;
 }
 
 plumb_status plumb_scorer_flush(plumb_scorer *s)

@@ -1,5 +1,6 @@
-/* The scorer: pairs in, scores out, in the same order. Packs pairs into batches of bounded size and runs the model once per
- * batch; memory does not grow with the number of pairs. A score depends on its pair and the model alone, not on the batch.
+/* The scorer: pairs in, scores out, in the same order. Packs pairs into batches of bounded size and runs the model once
+ * per batch; memory does not grow with the number of pairs. A score depends on its pair and the model alone, not on the
+ * batch.
  *
  *     plumb_scorer *s;
  *     plumb_scorer_new(model, &options, &s);
@@ -26,7 +27,8 @@ enum { PLUMB_BATCH_ROWS = 2048 };
 typedef struct plumb_scorer plumb_scorer;
 
 /* model may be NULL when no measure needs it (plumb_measures_need). */
-plumb_status plumb_scorer_new(const plumb_model *model, const plumb_scorer_options *options, plumb_scorer **out) PLUMB_MUST_USE;
+plumb_status plumb_scorer_new(const plumb_model *model, const plumb_scorer_options *options,
+                              plumb_scorer **out) PLUMB_MUST_USE;
 void plumb_scorer_free(plumb_scorer *s);
 
 /* Takes one row (its tokens are copied); scores come through emit, perhaps later. */
@@ -34,7 +36,8 @@ plumb_status plumb_scorer_add(plumb_scorer *s, int64_t index, uint64_t row, cons
 /* Scores what is waiting. */
 plumb_status plumb_scorer_flush(plumb_scorer *s) PLUMB_MUST_USE;
 
-/* The least floating-point operations of all batches so far (plumb_forward_flops, and the unembedding where it is needed). */
+/* The least floating-point operations of all batches so far (plumb_forward_flops, and the unembedding where it is
+ * needed). */
 double plumb_scorer_flops(const plumb_scorer *s);
 
 /* Packed rows and wanted states of the largest batch so far. */

@@ -10,14 +10,14 @@ static plumb_linear rows_as_weight(const float *rows, int n, int k, const char *
 
 /* Everything that one walk over the vocabulary adds up. */
 typedef struct sums {
-    float *g;           /* [n + m][TILE] coefficients of the tile */
-    float *minus_gram;  /* [n][m] <g+_k, g-_k'> */
-    float *plus_gram;   /* [n][n] <g+_k, g+_k'> */
+    float *g;              /* [n + m][TILE] coefficients of the tile */
+    float *minus_gram;     /* [n][m] <g+_k, g-_k'> */
+    float *plus_gram;      /* [n][n] <g+_k, g+_k'> */
     float *state_gradient; /* [n + m][d] d ln pi / d h */
 } sums;
 
-static plumb_status add_tile(plumb_compute *c, const plumb_unembed *u, const float *h, int n, int m, int first, int width,
-                             const int32_t *targets, const double *lse, sums *s)
+static plumb_status add_tile(plumb_compute *c, const plumb_unembed *u, const float *h, int n, int m, int first,
+                             int width, const int32_t *targets, const double *lse, sums *s)
 {
     int d = u->w->k;
     PLUMB_TRY(plumb_unembed_tile(c, u, h, d, n + m, first, first + width, s->g, width));

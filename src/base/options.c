@@ -605,7 +605,8 @@ plumb_status plumb_options_label(const plumb_options *o, const char *name, plumb
 /* A string for any bytes: file names need not be UTF-8. */
 static json_t *text_json(const char *text)
 {
-    json_t *value = text ? json_string(text) : json_null();
+    if (!text) return json_null();
+    json_t *value = json_string(text);
     if (value) return value;
     plumb_text t = {0};
     plumb_status s = PLUMB_OK;

@@ -103,7 +103,7 @@ void plumb_progress_bar(const plumb_pace *p, int columns, char *out, size_t size
         int filled = (int)(width * fmax(0, fmin(1, p->done / p->total)));
         bar[0] = '[';
         for (int i = 0; i < width; i++) bar[1 + i] = i < filled ? '#' : i == filled ? '>' : '.';
-        strcpy(bar + 1 + width, "] ");
+        memcpy(bar + 1 + width, "] ", 3);
     }
     char both[LINE + sizeof bar];
     snprintf(both, sizeof both, "%s%s", bar, line);

@@ -154,5 +154,13 @@ extern const plumb_usage plumb_usage_score;
 int plumb_command_score(int argc, char **argv);
 extern const plumb_usage plumb_usage_filter;
 int plumb_command_filter(int argc, char **argv);
+extern const plumb_usage plumb_usage_lint;
+int plumb_command_lint(int argc, char **argv);
+extern const plumb_usage plumb_usage_tokenize;
+int plumb_command_tokenize(int argc, char **argv);
+extern const plumb_usage plumb_usage_info;
+int plumb_command_info(int argc, char **argv);
+extern const plumb_usage plumb_usage_init;
+int plumb_command_init(int argc, char **argv);
 
 #endif

@@ -363,8 +363,11 @@ plumb_status plumb_cli_close_output(plumb_cli *cli, const json_t *meta, plumb_ou
     }
     bool is_file = plumb_output_is_file(output);
     char *partial = strdup(plumb_output_partial(output));
-    s = partial ? plumb_output_commit(output) : plumb_no_memory();
-    if (!partial) plumb_output_close(output, true);
+    if (!partial) {
+        plumb_output_close(output, true);
+        return plumb_no_memory();
+    }
+    s = plumb_output_commit(output);
     if (!s && is_file) {
         plumb_meta_remove(partial);
         partial[strlen(partial) - strlen(".partial")] = 0;

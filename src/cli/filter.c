@@ -252,7 +252,7 @@ static plumb_status write_rows(plumb_cli *cli, plumb_filter_job *job, bool resum
 
 static plumb_status filter_into(plumb_cli *cli, const filter_values *v, json_t *meta, plumb_filter_job *job)
 {
-    plumb_filter_report report;
+    plumb_filter_report report = {0};
     bool resumed = false;
     if (!v->common.dry_run) PLUMB_TRY(plumb_cli_open_output(cli, meta, &job->output, &resumed));
     plumb_status s = write_rows(cli, job, resumed, &report);

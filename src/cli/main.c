@@ -5,13 +5,20 @@
 
 #include "cli/cli.h"
 
+/* One command a line. */
+/* clang-format off */
 static const struct command {
     const plumb_usage *usage;
     int (*run)(int argc, char **argv);
 } commands[] = {
     {&plumb_usage_score, plumb_command_score},
     {&plumb_usage_filter, plumb_command_filter},
+    {&plumb_usage_lint, plumb_command_lint},
+    {&plumb_usage_tokenize, plumb_command_tokenize},
+    {&plumb_usage_info, plumb_command_info},
+    {&plumb_usage_init, plumb_command_init},
 };
+/* clang-format on */
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -95,12 +95,9 @@ static plumb_status record_path(const char *path, plumb_text *t)
 plumb_status plumb_meta_write(const json_t *meta, const char *path)
 {
     plumb_text name = {0};
-    char *bytes = NULL;
+    char *bytes = json_dumps(meta, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+    if (!bytes) return plumb_no_memory();
     plumb_status s = record_path(path, &name);
-    if (!s) {
-        bytes = json_dumps(meta, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
-        s = bytes ? PLUMB_OK : plumb_no_memory();
-    }
     if (!s) {
         size_t n = strlen(bytes);
         bytes[n] = '\n'; /* over the zero byte: a text file ends in a line end */

@@ -31,16 +31,18 @@ static const plumb_option options[] = {
      .choices = "ches|ln_ches|last_hidden|edit|logps|alpha",
      .fallback = "ches,ln_ches,last_hidden,edit",
      .metavar = "NAME",
-     .help = "what to compute; a list replaces the default. logps (log-probabilities of both responses) and alpha (CHES "
-             "with its coefficients from the next-token distributions: alpha_ches, minus, plus, hidden_path, rate) go "
-             "through the unembedding and take longer"},
+     .help =
+         "what to compute; a list replaces the default. logps (log-probabilities of both responses) and alpha (CHES "
+         "with its coefficients from the next-token distributions: alpha_ches, minus, plus, hidden_path, rate) go "
+         "through the unembedding and take longer"},
     {.name = "compat",
      .kind = PLUMB_OPTION_CHOICE,
      .offset = offsetof(score_values, compat),
      .choices = "trl|official",
      .fallback = "trl",
-     .help = "how a pair becomes tokens: as TRL's DPOTrainer, so that scores speak of what training sees, or as the "
-             "paper's own code (no EOS, responses raw behind the prompt's template, the state of the last token counted)"},
+     .help =
+         "how a pair becomes tokens: as TRL's DPOTrainer, so that scores speak of what training sees, or as the "
+         "paper's own code (no EOS, responses raw behind the prompt's template, the state of the last token counted)"},
     {.name = "max_length",
      .kind = PLUMB_OPTION_INTEGER,
      .offset = offsetof(score_values, max_length),
@@ -90,7 +92,8 @@ static const plumb_option options[] = {
      .choices = "sample|full",
      .fallback = "sample",
      .changes_no_result = true,
-     .help = "what the model's hash in FILE.meta.json covers: headers, config, tokenizer and 64 KiB samples of each tensor, "
+     .help = "what the model's hash in FILE.meta.json covers: headers, config, tokenizer and 64 KiB samples of each "
+             "tensor, "
              "or every byte"},
     {.name = "isa",
      .kind = PLUMB_OPTION_CHOICE,
@@ -118,7 +121,8 @@ const plumb_usage plumb_usage_score = {
     .name = "score",
     .summary = "measure each preference pair: which ones will push the chosen response down?",
     .description =
-        "Runs the model over every pair and writes one JSON row for each, in the order of the file. The higher the CHES "
+        "Runs the model over every pair and writes one JSON row for each, in the order of the file. The higher the "
+        "CHES "
         "score of a pair (centered hidden embedding similarity, arXiv 2410.08847), the more training on it lowers the "
         "likelihood of the very response it prefers. Compare scores of one model only, and use ln_ches, which does not "
         "depend on lengths, to filter.\n\n"
@@ -205,7 +209,7 @@ static plumb_status open_reader(run *r)
     plumb_pair_source source = {
         .path = v->data.items[0],
         .keys = {v->prompt_key, v->chosen_key, v->rejected_key, (plumb_implicit_prompt)v->implicit_prompt},
-        .pairing = {r->encoder, (plumb_compat)v->compat, r->max_length},
+        .pairing = {r->encoder, (plumb_compat)v->compat, r->max_length, r->config.vocab_size},
         .skip_bad_rows = v->common.on_error == PLUMB_ON_ERROR_SKIP,
         .sink = &r->cli->sink,
     };
@@ -227,11 +231,8 @@ static plumb_status write_score(void *user, const plumb_score *score)
 
 static plumb_status new_scorer(run *r, bool plan)
 {
-    plumb_scorer_options how = {.measures = r->measures,
-                                    .compat = (plumb_compat)r->v->compat,
-                                    .plan = plan,
-                                    .emit = write_score,
-                                    .user = r};
+    plumb_scorer_options how = {
+        .measures = r->measures, .compat = (plumb_compat)r->v->compat, .plan = plan, .emit = write_score, .user = r};
     return plumb_scorer_new(r->model, &how, &r->scorer);
 }
 
@@ -242,7 +243,8 @@ static plumb_status check_written_row(const run *r, const json_t *row, const plu
     char hash[17];
     snprintf(hash, sizeof hash, "%016" PRIx64, data->hash);
     const char *was = json_string_value(json_object_get(row, "row"));
-    if (json_integer_value(json_object_get(row, "index")) == data->index && was && strcmp(was, hash) == 0) return PLUMB_OK;
+    if (json_integer_value(json_object_get(row, "index")) == data->index && was && strcmp(was, hash) == 0)
+        return PLUMB_OK;
     return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s:%" PRId64 ": was made from another row than row %" PRId64 " of %s",
                                  plumb_output_partial(r->output), line, data->index, r->v->data.items[0]),
                       "the data changed; delete the partial file and score again");
@@ -259,10 +261,12 @@ static plumb_status pass_written(run *r)
     while (!(s = plumb_rows_next(rows, &written, &found)) && found) {
         const plumb_row *data;
         json_t *row = NULL;
-        s = plumb_json_parse(written.bytes, written.size, false, NULL, &row);
+        s = plumb_context(plumb_json_parse(written.bytes, written.size, false, NULL, &row), "%s:%" PRId64,
+                          plumb_output_partial(r->output), written.line);
         if (!s) s = plumb_pair_reader_pass(r->reader, &data, &found);
         if (!s && !found)
-            s = plumb_fail(PLUMB_E_INPUT, "%s: has more rows than %s", plumb_output_partial(r->output), r->v->data.items[0]);
+            s = plumb_fail(PLUMB_E_INPUT, "%s: has more rows than %s", plumb_output_partial(r->output),
+                           r->v->data.items[0]);
         if (!s) s = check_written_row(r, row, data, written.line);
         if (!s) plumb_score_summary_add_row(r->summary, row);
         json_decref(row);
@@ -281,6 +285,9 @@ static plumb_status start_meta(run *r)
     uint64_t hash;
     char text[17];
     PLUMB_TRY(plumb_meta_new(r->cli->usage, r->cli->options, &r->meta));
+    /* "auto" says little: a run that goes on with other instructions would mix results. */
+    json_t *isa = json_string(plumb_compute_isa(r->compute));
+    if (json_object_set_new(json_object_get(r->meta, "options"), "isa", isa)) return plumb_no_memory();
     PLUMB_TRY(plumb_model_hash(r->v->model.items[0], r->v->hash == 1, &hash));
     snprintf(text, sizeof text, "%016" PRIx64, hash);
     PLUMB_TRY(plumb_meta_model(r->meta, r->v->model.items[0], text));
@@ -320,17 +327,19 @@ static void say_summary(run *r)
     plumb_text text = {0};
     plumb_status s = plumb_text_printf(&text, "%" PRId64 " rows, %" PRId64 " scored", rows, skipped[PLUMB_SKIP_NONE]);
     for (int i = 1; i < PLUMB_SKIPS && !s; i++)
-        if (skipped[i]) s = plumb_text_printf(&text, ", %" PRId64 " skipped (%s)", skipped[i], plumb_skip_name((plumb_skip)i));
+        if (skipped[i])
+            s = plumb_text_printf(&text, ", %" PRId64 " skipped (%s)", skipped[i], plumb_skip_name((plumb_skip)i));
     if (!s && truncated) s = plumb_text_printf(&text, "; %" PRId64 " cut at %d tokens", truncated, r->max_length);
-    if (!s && unclean) s = plumb_text_printf(&text, "; %" PRId64 " whose response merges with the prompt's last token", unclean);
+    if (!s && unclean)
+        s = plumb_text_printf(&text, "; %" PRId64 " whose response merges with the prompt's last token", unclean);
     if (!s) plumb_cli_say(r->cli, "%s", text.data);
     plumb_status_free(s);
     plumb_text_free(&text);
     plumb_pair_reader_rows(r->reader, NULL, &repeated);
     if (repeated) plumb_cli_say(r->cli, "%" PRId64 " rows repeat their string prompt in the conversations", repeated);
     if (!skipped[PLUMB_SKIP_NONE]) return;
-    plumb_cli_say(r->cli, "%-16s %11s %11s %11s %11s %11s %11s %11s   highest rows", "", "min", "5 %", "25 %", "median", "75 %",
-                  "95 %", "max");
+    plumb_cli_say(r->cli, "%-16s %11s %11s %11s %11s %11s %11s %11s   highest rows", "", "min", "5 %", "25 %", "median",
+                  "75 %", "95 %", "max");
     size_t count;
     plumb_measures(&count);
     for (size_t i = 0; i < count; i++) {
@@ -356,8 +365,7 @@ static plumb_status score_rows(run *r)
             PLUMB_TRY(plumb_show_pair(r->cli, r->encoder->tokenizer, row->index, pair, (plumb_compat)r->v->compat));
             shown = true;
         }
-        PLUMB_TRY(plumb_context(plumb_scorer_add(r->scorer, row->index, row->hash, pair), "%s: rows up to %" PRId64,
-                                r->v->data.items[0], row->index));
+        PLUMB_TRY(plumb_scorer_add(r->scorer, row->index, row->hash, pair));
     }
     if (plumb_pair_reader_rows(r->reader, NULL, NULL) == 0)
         return plumb_fail(PLUMB_E_INPUT, "%s: holds no rows%s", r->v->data.items[0],
@@ -374,7 +382,8 @@ static plumb_status score_into(run *r)
     if (!s) s = new_scorer(r, false);
     if (!s) s = score_rows(r);
     if (!s) s = finish_meta(r);
-    s = plumb_cli_close_output(r->cli, r->meta, r->output, true, s);
+    /* An earlier run's rows stay in any case; an empty file is nothing to go on with. */
+    s = plumb_cli_close_output(r->cli, r->meta, r->output, resumed || r->written > 0, s);
     if (!s) say_summary(r);
     return s;
 }
@@ -407,7 +416,7 @@ static plumb_status measure_speed(run *r, double *flops)
 
 static plumb_status say_plan(run *r)
 {
-    char time[64], bytes[64], parameters[64];
+    char time[64], bytes[64], parameters[64], cut[64] = "not cut";
     double speed;
     int rows, wanted;
     PLUMB_TRY(measure_speed(r, &speed));
@@ -415,12 +424,16 @@ static plumb_status say_plan(run *r)
     plumb_format_duration(plumb_scorer_flops(r->scorer) / (0.8 * speed), time, sizeof time);
     plumb_format_bytes((double)plumb_forward_bytes(&r->config, rows, wanted), bytes, sizeof bytes);
     plumb_format_count((double)plumb_config_parameters(&r->config), parameters, sizeof parameters);
-    plumb_cli_say(r->cli, "model: %s, %s, %s parameters", r->v->model.items[0], r->config.architecture->class_name, parameters);
-    plumb_cli_say(r->cli, "data: %s, %" PRId64 " rows, max_length %d", r->v->data.items[0],
-                  plumb_pair_reader_rows(r->reader, NULL, NULL), r->max_length);
-    plumb_cli_say(r->cli, "work: %.3g TFLOP at the least, %d threads of %s, about %s", plumb_scorer_flops(r->scorer) / 1e12,
-                  plumb_compute_threads(r->compute), plumb_compute_isa(r->compute), time);
-    plumb_cli_say(r->cli, "memory: the mapped checkpoint and about %s for the largest batch (%d packed tokens)", bytes, rows);
+    plumb_cli_say(r->cli, "model: %s, %s, %s parameters", r->v->model.items[0], r->config.architecture->class_name,
+                  parameters);
+    if (r->max_length) snprintf(cut, sizeof cut, "max_length %d", r->max_length);
+    plumb_cli_say(r->cli, "data: %s, %" PRId64 " rows, %s", r->v->data.items[0],
+                  plumb_pair_reader_rows(r->reader, NULL, NULL), cut);
+    plumb_cli_say(r->cli, "work: %.3g TFLOP at the least, %d threads of %s, about %s",
+                  plumb_scorer_flops(r->scorer) / 1e12, plumb_compute_threads(r->compute),
+                  plumb_compute_isa(r->compute), time);
+    plumb_cli_say(r->cli, "memory: the mapped checkpoint and about %s for the largest batch (%d packed tokens)", bytes,
+                  rows);
     plumb_cli_say(r->cli, "dry run: nothing was written");
     return PLUMB_OK;
 }

@@ -4,8 +4,8 @@
 
 #include "io/json.h"
 
-static plumb_status show_tokens(plumb_cli *cli, const plumb_tokenizer *tokenizer, const plumb_ids *ids, int first, int last,
-                                int boundary)
+static plumb_status show_tokens(plumb_cli *cli, const plumb_tokenizer *tokenizer, const plumb_ids *ids, int first,
+                                int last, int boundary)
 {
     plumb_text text = {0};
     plumb_status s = PLUMB_OK;
@@ -27,11 +27,14 @@ plumb_status plumb_show_pair(plumb_cli *cli, const plumb_tokenizer *tokenizer, i
     plumb_cli_say(cli, "row %" PRId64 " as tokens: position, scored, id, token%s", index,
                   compat == PLUMB_COMPAT_OFFICIAL ? " (the state of the last token counts too)" : "");
     plumb_cli_say(cli, " prompt, %d tokens%s", pair->prompt,
-                  pair->boundary_clean ? "" : " (its last token merges with the response: the boundary was moved back)");
+                  pair->boundary_clean              ? ""
+                  : compat == PLUMB_COMPAT_OFFICIAL ? " (its end merges with a response: the boundary cuts through)"
+                                                    : " (its end merges with a response: the boundary was moved back)");
     PLUMB_TRY(show_tokens(cli, tokenizer, &pair->ids[0], 0, pair->prompt, pair->prompt));
     for (int s = 0; s < 2; s++) {
         int count = (int)pair->ids[s].count;
-        plumb_cli_say(cli, " %s, %d tokens%s", names[s], count - pair->prompt, pair->truncated ? " (the pair was cut)" : "");
+        plumb_cli_say(cli, " %s, %d tokens%s", names[s], count - pair->prompt,
+                      pair->truncated ? " (the pair was cut)" : "");
         PLUMB_TRY(show_tokens(cli, tokenizer, &pair->ids[s], pair->prompt, count, pair->prompt));
     }
     return PLUMB_OK;

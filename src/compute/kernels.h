@@ -14,13 +14,15 @@ typedef struct plumb_kernels {
     /* GEMM, in the manner of BLIS: C [mr][nr] (+)= A panel x B panel over kc steps of k.
      *   a  [kc][mr] packed inputs, rows beyond `m` zero
      *   b  [kc][nr] packed, widened weights, columns beyond `n` zero
-     *   y  the tile's corner, distance of rows ldy; only m x n of it is read and written
-     *   start: the accumulator starts from y (a later block of k, or PLUMB_ADD), else from bias[0..n) or zero. */
+     *   y  the tile's corner, distance of rows ldy; only m x n of it is read and written; m, n >= 1, kc >= 0
+     *   start: the accumulator starts from y (a later block of k, or PLUMB_ADD), else from bias or zero
+     *   bias: NULL or [n]; with `start` it is added to y first, so a later block of k must not pass it again
+     * Each output is one chain over ascending k: fused in avx2 and avx512, a rounded product and sum in ref. */
     int mr, nr;
     void (*gemm_tile)(int kc, const float *a, const float *b, float *y, int ldy, int m, int n, bool start,
                       const float *bias);
-    /* b [kc][nr] from rows [n <= nr] of w (distance k elements of dtype), columns k0 .. k0 + kc of each. Returns false
-     * when one of the values is NaN or infinite. */
+    /* b [kc][nr] from rows [n <= nr] of w (distance k elements of dtype), columns k0 .. k0 + kc of each; nr is the
+     * table's. Writes zeros beyond n. Returns false when one of the values is NaN or infinite. */
     bool (*pack_weights)(const void *w, plumb_dtype dtype, size_t k, int n, int k0, int kc, int nr, float *b);
     /* The same for the transposed product: b [nc][nr] from rows n0 .. n0 + nc of w, columns k0 .. k0 + kcount (<= nr).
      */

@@ -15,7 +15,7 @@
 #include "compute/kernels.h"
 
 enum {
-    BLOCK = 384,       /* steps of k */
+    BLOCK = 512,       /* steps of k */
     CHUNK = 2048,      /* rows */
     STRIP = 128,       /* columns */
     MATRICES = 4,      /* that share their inputs */
@@ -137,7 +137,7 @@ typedef struct wish {
     size_t bytes, distance, rows_left, at;
 } wish;
 
-enum { LINE = 64 };
+enum { LINE = 64, SMALL_TILE = 256 };
 
 /* The stored weights of a unit. */
 static wish wish_for(const job *j, const unit *u)
@@ -167,6 +167,7 @@ static void ask(wish *w, size_t lines)
     }
 }
 
+/* Pays off for small tiles, which are over before their outputs arrive; large ones wait for them a shorter share. */
 static void ask_for_outputs(const float *y, size_t ldy, int m, int n)
 {
     for (int i = 0; i < m; i++)
@@ -209,17 +210,16 @@ static void multiply(const job *j, const unit *u, const float *panels, wish *nex
     tiles *= (size_t)ceil_div(u->columns, nr);
     size_t share = tiles ? lines_of(next) / tiles + 1 : 0;
     const float *bias = j->transposed || u->k0 ? NULL : j->w[u->matrix]->bias;
-    bool start = u->k0 > 0 || j->store == PLUMB_ADD;
+    bool start = u->k0 > 0 || j->store == PLUMB_ADD, small = mr * nr <= SMALL_TILE;
     for (int i = u->first; i < u->last; i += mr) {
         float *y = j->y[u->matrix] + ((size_t)u->row0 + (size_t)i) * ldy + u->column;
         const float *a = j->inputs + (size_t)i * (size_t)j->block, *b = panels;
         int m = smaller(mr, u->last - i);
         for (int c = 0; c < u->columns; c += nr, b += (size_t)nr * (size_t)j->block) {
-            bool more = c + nr < u->columns;
             ask(next, share);
-            if (more)
+            if (small && c + nr < u->columns)
                 ask_for_outputs(y + c + nr, ldy, m, smaller(nr, u->columns - c - nr));
-            else if (i + mr < u->last)
+            else if (small && i + mr < u->last)
                 ask_for_outputs(y + (size_t)mr * ldy, ldy, smaller(mr, u->last - i - mr), smaller(nr, u->columns));
             kernels->gemm_tile(u->kc, a, b, y + c, (int)ldy, m, smaller(nr, u->columns - c), start,
                                bias ? bias + u->column + c : NULL);
@@ -258,7 +258,7 @@ static unsigned run_threads(const job *j)
                     unit after = find_unit(j, following);
                     wanted = wish_for(j, &after);
                 }
-                if (!pack_strip(j, &u, panels)) bad |= 1u << u.matrix;
+                if (u.first < u.last && !pack_strip(j, &u, panels)) bad |= 1u << u.matrix;
                 multiply(j, &u, panels, &wanted);
                 mine = following;
             }

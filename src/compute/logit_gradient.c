@@ -15,8 +15,8 @@ static void gradient_row(float cap, float *z, int n, int target, double lse)
     }
 }
 
-void plumb_logit_gradient(plumb_compute *c, float cap, float *z, int ldz, int rows, int first, int n, const int32_t *targets,
-                          const double *lse)
+void plumb_logit_gradient(plumb_compute *c, float cap, float *z, int ldz, int rows, int first, int n,
+                          const int32_t *targets, const double *lse)
 {
 #pragma omp parallel for schedule(static) num_threads(c->threads) if (rows > 1)
     for (int i = 0; i < rows; i++) gradient_row(cap, z + (size_t)i * ldz, n, targets[i] - first, lse[i]);

@@ -1,7 +1,7 @@
 /* The architectures: one table row each. A new one is a row here, if its parts exist.
  *
- * Facts are from the model definitions in transformers (src/transformers/models/MODEL/modeling_MODEL.py); MODEL.md tells
- * them in prose. */
+ * Facts are from the model definitions in transformers (src/transformers/models/MODEL/modeling_MODEL.py); MODEL.md
+ * tells them in prose. */
 #ifndef PLUMB_MODEL_ARCHITECTURE_H
 #define PLUMB_MODEL_ARCHITECTURE_H
 
@@ -45,10 +45,10 @@ typedef enum plumb_mlp_form {
 /* Which layers have a sliding window when config.json does not list layer_types. */
 typedef enum plumb_window_rule {
     PLUMB_WINDOW_NEVER,
-    PLUMB_WINDOW_ALL,       /* Mistral, Phi 3 */
-    PLUMB_WINDOW_EVEN,      /* layers 0, 2, ... (Gemma 2) */
-    PLUMB_WINDOW_PATTERN,   /* all but every n-th, n = sliding_window_pattern, 6 by default (Gemma 3) */
-    PLUMB_WINDOW_FROM_MAX,  /* layers from max_window_layers on, with use_sliding_window (Qwen 2, 3) */
+    PLUMB_WINDOW_ALL,      /* Mistral, Phi 3 */
+    PLUMB_WINDOW_EVEN,     /* layers 0, 2, ... (Gemma 2) */
+    PLUMB_WINDOW_PATTERN,  /* all but every n-th, n = sliding_window_pattern, 6 by default (Gemma 3) */
+    PLUMB_WINDOW_FROM_MAX, /* layers from max_window_layers on, with use_sliding_window (Qwen 2, 3) */
 } plumb_window_rule;
 
 /* Tensor names: printf patterns with one %d for the layer; NULL: the architecture has no such tensor. ".weight" and
@@ -61,7 +61,7 @@ typedef struct plumb_tensor_names {
     const char *post_mlp_norm;       /* after the MLP (POST, SANDWICH) */
     const char *q, *k, *v, *o;       /* q alone names the fused matrix of STACKED and INTERLEAVED */
     const char *q_norm, *k_norm;
-    const char *gate, *up, *down;    /* gate alone names the fused matrix of PLUMB_MLP_STACKED; PLAIN has no gate */
+    const char *gate, *up, *down; /* gate alone names the fused matrix of PLUMB_MLP_STACKED; PLAIN has no gate */
 } plumb_tensor_names;
 
 typedef struct plumb_architecture {
@@ -78,20 +78,20 @@ typedef struct plumb_architecture {
     plumb_mlp_form mlp;
     plumb_activation activation; /* where the config names none */
     const char *activation_key;
-    bool gelu_means_tanh;        /* Gemma's published configs say "gelu" and mean the tanh form */
-    bool embed_scaled;           /* embeddings times sqrt(hidden_size) */
-    bool tied;                   /* where the config does not say */
-    bool qkv_bias;               /* always (Qwen 2) */
-    const char *bias_key;        /* boolean key for the biases of q, k, v and o ("attention_bias"), or NULL */
-    bool bias;                   /* where that key is missing */
-    const char *mlp_bias_key;    /* boolean key for the biases of the MLP, or NULL */
-    bool mlp_bias;               /* where that key is missing, or always without a key */
-    int head_dim;                /* where the config has none; 0: hidden_size / heads */
-    bool query_scalar;           /* attention scale from query_pre_attn_scalar */
-    double rotary_factor;        /* share of each head that is turned, where the config does not say */
-    double local_theta;          /* rotary base of window layers (Gemma 3); 0: the same */
+    bool gelu_means_tanh;     /* Gemma's published configs say "gelu" and mean the tanh form */
+    bool embed_scaled;        /* embeddings times sqrt(hidden_size) */
+    bool tied;                /* where the config does not say */
+    bool qkv_bias;            /* always (Qwen 2) */
+    const char *bias_key;     /* boolean key for the biases of q, k, v and o ("attention_bias"), or NULL */
+    bool bias;                /* where that key is missing */
+    const char *mlp_bias_key; /* boolean key for the biases of the MLP, or NULL */
+    bool mlp_bias;            /* where that key is missing, or always without a key */
+    int head_dim;             /* where the config has none; 0: hidden_size / heads */
+    bool query_scalar;        /* attention scale from query_pre_attn_scalar */
+    double rotary_factor;     /* share of each head that is turned, where the config does not say */
+    double local_theta;       /* rotary base of window layers (Gemma 3); 0: the same */
     plumb_window_rule window;
-    const char *defaults;        /* JSON of keys that published configs leave out (Gemma 3's text_config), or NULL */
+    const char *defaults; /* JSON of what transformers assumes for keys that are missing, or NULL */
     const plumb_tensor_names *names;
 } plumb_architecture;
 

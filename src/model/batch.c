@@ -12,8 +12,8 @@ static plumb_status push_segment(plumb_segment **list, size_t *count, size_t *ca
 
 /* Appends tokens `first` .. `last` - 1 of a sequence; the ones from wanted_from on are wanted. *own is where they went,
  * *wanted how many are wanted. */
-static plumb_status append_span(plumb_batch *b, const int32_t *ids, int first, int last, int wanted_from, plumb_span *own,
-                                plumb_span *wanted)
+static plumb_status append_span(plumb_batch *b, const int32_t *ids, int first, int last, int wanted_from,
+                                plumb_span *own, plumb_span *wanted)
 {
     *own = (plumb_span){(int)b->ids.count, last - first, first};
     *wanted = (plumb_span){(int)b->wanted.count, 0, first > wanted_from ? first : wanted_from};
@@ -49,6 +49,19 @@ plumb_status plumb_batch_add(plumb_batch *b, const int32_t *const ids[], const i
         PLUMB_TRY(push_both(b, own, wanted, prefix, own));
         place->branch[i] = wanted.row;
         place->own_wanted[i] = wanted.count;
+    }
+    return PLUMB_OK;
+}
+
+plumb_status plumb_batch_check(const plumb_batch *b, int vocab, int *positions)
+{
+    *positions = 0;
+    for (size_t i = 0; i < b->ids.count; i++) {
+        if (b->ids.data[i] < 0 || b->ids.data[i] >= vocab)
+            return plumb_cure(plumb_fail(PLUMB_E_INPUT, "token id %d is outside the model's %d embedding rows",
+                                         b->ids.data[i], vocab),
+                              "do tokenizer.json and the weights belong together?");
+        if (b->positions.data[i] >= *positions) *positions = b->positions.data[i] + 1;
     }
     return PLUMB_OK;
 }

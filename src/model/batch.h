@@ -1,8 +1,8 @@
 /* A batch: token sequences packed row after row without padding, common prefixes held once.
  *
- * A *group* is one prefix and the branches that continue it: a preference pair has two. Rows of a group lie in the order
- * prefix, branch 0, branch 1, ...; a branch sees the prefix and itself. The caller wants the final hidden states from
- * position `wanted_from` on; earlier rows are computed only as far as later ones need them. */
+ * A *group* is one prefix and the branches that continue it: a preference pair has two. Rows of a group lie in the
+ * order prefix, branch 0, branch 1, ...; a branch sees the prefix and itself. The caller wants the final hidden states
+ * from position `wanted_from` on; earlier rows are computed only as far as later ones need them. */
 #ifndef PLUMB_MODEL_BATCH_H
 #define PLUMB_MODEL_BATCH_H
 
@@ -32,6 +32,10 @@ typedef struct plumb_group_place {
  * count). Final states are wanted from position wanted_from on, wanted_from < each count. The ids are copied. */
 plumb_status plumb_batch_add(plumb_batch *b, const int32_t *const ids[], const int counts[], int branches, int shared,
                              int wanted_from, plumb_group_place *place) PLUMB_MUST_USE;
+
+/* Every id must be below `vocab` (else PLUMB_E_INPUT naming the first that is not); *positions is one more than the
+ * largest position. */
+plumb_status plumb_batch_check(const plumb_batch *b, int vocab, int *positions) PLUMB_MUST_USE;
 
 /* Rows that a group needs. */
 int plumb_group_rows(const int counts[], int branches, int shared);

@@ -9,14 +9,22 @@
 #include "io/output.h"
 
 /* Larger than any published model by far; keeps products of sizes inside 64 bits. */
-enum { MAX_WIDTH = 1 << 20, MAX_VOCAB = 1 << 24, MAX_HEADS = 1 << 14, MAX_POSITIONS = 1 << 26, MAX_CONFIG_BYTES = 1 << 24 };
+enum {
+    MAX_WIDTH = 1 << 20,
+    MAX_VOCAB = 1 << 24,
+    MAX_HEADS = 1 << 14,
+    MAX_POSITIONS = 1 << 26,
+    MAX_CONFIG_BYTES = 1 << 24
+};
 
-/* An integer member in lo .. hi. A missing one is taken from *out (0: it is required). */
+/* An integer member in lo .. hi. A missing or null one is taken from *out (0: it is required). */
 static plumb_status sized(const json_t *object, const char *key, int64_t lo, int64_t hi, int *out)
 {
     int64_t value = *out;
     PLUMB_TRY(plumb_json_int(object, key, &value));
-    if (!json_object_get(object, key) && *out == 0) return plumb_fail(PLUMB_E_INPUT, "\"%s\" is missing", key);
+    const json_t *member = json_object_get(object, key);
+    if ((!member || json_is_null(member)) && *out == 0)
+        return plumb_fail(PLUMB_E_INPUT, "\"%s\" is %s", key, plumb_json_kind(member));
     if (value < lo || value > hi)
         return plumb_fail(PLUMB_E_INPUT, "\"%s\" is %lld; expected %lld to %lld", key, (long long)value, (long long)lo,
                           (long long)hi);
@@ -67,8 +75,8 @@ static plumb_status read_activation(const json_t *j, plumb_config *c)
     static const struct {
         const char *name;
         plumb_activation activation;
-    } known[] = {{"silu", PLUMB_SILU},           {"swish", PLUMB_SILU},          {"gelu", PLUMB_GELU},
-                 {"gelu_new", PLUMB_GELU_TANH},  {"gelu_fast", PLUMB_GELU_TANH}, {"gelu_pytorch_tanh", PLUMB_GELU_TANH},
+    } known[] = {{"silu", PLUMB_SILU},          {"swish", PLUMB_SILU},          {"gelu", PLUMB_GELU},
+                 {"gelu_new", PLUMB_GELU_TANH}, {"gelu_fast", PLUMB_GELU_TANH}, {"gelu_pytorch_tanh", PLUMB_GELU_TANH},
                  {"relu", PLUMB_RELU}};
     const plumb_architecture *a = c->architecture;
     const char *name = NULL;
@@ -99,8 +107,9 @@ static plumb_status read_rope_object(const json_t *r, plumb_rope *rope)
     } else if (strcmp(kind, "llama3") == 0) {
         rope->kind = PLUMB_ROPE_LLAMA3;
     } else {
-        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "rope scaling \"%s\" is not supported", kind),
-                          "supported: default, linear, llama3; use a checkpoint of the family without long-context scaling");
+        return plumb_cure(
+            plumb_fail(PLUMB_E_INPUT, "rope scaling \"%s\" is not supported", kind),
+            "supported: default, linear, llama3; use a checkpoint of the family without long-context scaling");
     }
     rope->factor = 0;
     PLUMB_TRY(real_above(r, "factor", 0, &rope->factor));
@@ -109,9 +118,11 @@ static plumb_status read_rope_object(const json_t *r, plumb_rope *rope)
     PLUMB_TRY(real_above(r, "low_freq_factor", 0, &rope->low_freq_factor));
     PLUMB_TRY(real_above(r, "high_freq_factor", 0, &rope->high_freq_factor));
     PLUMB_TRY(real_above(r, "original_max_position_embeddings", 0, &rope->original_positions));
-    if (!(rope->high_freq_factor > rope->low_freq_factor) || rope->low_freq_factor <= 0 || rope->original_positions <= 0)
-        return plumb_fail(PLUMB_E_INPUT, "rope scaling \"llama3\" needs \"low_freq_factor\" below \"high_freq_factor\" and "
-                                         "\"original_max_position_embeddings\"");
+    if (!(rope->high_freq_factor > rope->low_freq_factor) || rope->low_freq_factor <= 0 ||
+        rope->original_positions <= 0)
+        return plumb_fail(PLUMB_E_INPUT,
+                          "rope scaling \"llama3\" needs \"low_freq_factor\" below \"high_freq_factor\" and "
+                          "\"original_max_position_embeddings\"");
     return PLUMB_OK;
 }
 
@@ -152,48 +163,80 @@ static plumb_status read_rope(const json_t *j, plumb_config *c)
         PLUMB_TRY(plumb_context(read_rope_object(scaling, &c->rope), "rope_scaling"));
     }
     if (!has_local) c->local_rope = c->rope;
-    if (factor > 1) return plumb_fail(PLUMB_E_INPUT, "the share of each head that is rotated is %g; expected at most 1", factor);
+    if (factor > 1)
+        return plumb_fail(PLUMB_E_INPUT, "the share of each head that is rotated is %g; expected at most 1", factor);
     c->rotary = (int)(c->head_dim * factor);
     if (c->rotary < 2 || c->rotary % 2)
-        return plumb_fail(PLUMB_E_INPUT, "%d elements of each head are rotated; expected an even number from 2 on", c->rotary);
+        return plumb_fail(PLUMB_E_INPUT, "%d elements of each head are rotated; expected an even number from 2 on",
+                          c->rotary);
     return PLUMB_OK;
 }
 
-/* "layer_types" (form 5) lists each layer; older configs follow the family's rule. */
+/* "layer_types" (form 5): its i-th entry, which must be a kind of layer that plumb has. */
+static plumb_status layer_type(const json_t *types, int i, bool *sliding)
+{
+    const json_t *entry = json_array_get(types, (size_t)i);
+    const char *type = json_string_value(entry);
+    if (!type)
+        return plumb_fail(PLUMB_E_INPUT, "\"layer_types\"[%d] is %s; expected a string", i, plumb_json_kind(entry));
+    *sliding = strcmp(type, "sliding_attention") == 0;
+    if (*sliding || strcmp(type, "full_attention") == 0) return PLUMB_OK;
+    return plumb_fail(PLUMB_E_INPUT, "\"layer_types\"[%d] is \"%s\"; supported: full_attention, sliding_attention", i,
+                      type);
+}
+
+static bool has_window(plumb_window_rule rule, int layer, int64_t pattern, int64_t from)
+{
+    switch (rule) {
+    case PLUMB_WINDOW_NEVER:
+        return false;
+    case PLUMB_WINDOW_ALL:
+        return true;
+    case PLUMB_WINDOW_EVEN:
+        return layer % 2 == 0;
+    case PLUMB_WINDOW_PATTERN:
+        return (layer + 1) % pattern != 0;
+    case PLUMB_WINDOW_FROM_MAX:
+        return layer >= from;
+    }
+    return false;
+}
+
+/* The families that list their layers follow the list, where there is one, and otherwise the family's rule. */
+static plumb_status read_layers(const json_t *j, plumb_config *c, int64_t pattern, int64_t from, bool windows)
+{
+    plumb_window_rule rule = c->architecture->window;
+    const json_t *types = json_object_get(j, "layer_types");
+    if (types && !json_is_null(types) && !json_is_array(types))
+        return plumb_fail(PLUMB_E_INPUT, "\"layer_types\" is %s; expected a list", plumb_json_kind(types));
+    bool listed = json_is_array(types), follows = rule != PLUMB_WINDOW_NEVER && rule != PLUMB_WINDOW_ALL;
+    if (listed && json_array_size(types) != (size_t)c->layers)
+        return plumb_fail(PLUMB_E_INPUT, "\"layer_types\" has %zu entries for %d layers", json_array_size(types),
+                          c->layers);
+    for (int i = 0; i < c->layers; i++) {
+        bool sliding = has_window(rule, i, pattern, from), named = false;
+        if (listed) PLUMB_TRY(layer_type(types, i, &named));
+        c->window_layer[i] = windows && (listed && follows ? named : sliding);
+    }
+    return PLUMB_OK;
+}
+
 static plumb_status read_windows(const json_t *j, plumb_config *c)
 {
     plumb_window_rule rule = c->architecture->window;
-    if (rule == PLUMB_WINDOW_NEVER) return PLUMB_OK;
-    int64_t window = 0, pattern = 6, from = 0;
+    int64_t window = 0, pattern = 6, from = 28; /* the defaults of transformers */
+    bool used = rule != PLUMB_WINDOW_FROM_MAX;
+    if (rule == PLUMB_WINDOW_NEVER) return read_layers(j, c, pattern, from, false);
     PLUMB_TRY(plumb_json_int(j, "sliding_window", &window));
     if (window < 0 || window > MAX_POSITIONS)
         return plumb_fail(PLUMB_E_INPUT, "\"sliding_window\" is %lld", (long long)window);
-    bool used = rule != PLUMB_WINDOW_FROM_MAX;
     PLUMB_TRY(plumb_json_bool(j, "use_sliding_window", &used));
     PLUMB_TRY(plumb_json_int(j, "sliding_window_pattern", &pattern));
     PLUMB_TRY(plumb_json_int(j, "_sliding_window_pattern", &pattern));
     PLUMB_TRY(plumb_json_int(j, "max_window_layers", &from));
     if (pattern < 1) return plumb_fail(PLUMB_E_INPUT, "\"sliding_window_pattern\" is %lld", (long long)pattern);
-    if (!window || !used) return PLUMB_OK;
-    c->window = (int)window;
-    const json_t *types = json_object_get(j, "layer_types");
-    bool listed = json_is_array(types);
-    if (listed && json_array_size(types) != (size_t)c->layers)
-        return plumb_fail(PLUMB_E_INPUT, "\"layer_types\" has %zu entries for %d layers", json_array_size(types), c->layers);
-    for (int i = 0; i < c->layers; i++) {
-        if (listed) {
-            const char *type = json_string_value(json_array_get(types, (size_t)i));
-            if (!type || (strcmp(type, "sliding_attention") != 0 && strcmp(type, "full_attention") != 0))
-                return plumb_fail(PLUMB_E_INPUT, "\"layer_types\"[%d] is \"%s\"; supported: full_attention, sliding_attention",
-                                  i, type ? type : "not a string");
-            c->window_layer[i] = strcmp(type, "sliding_attention") == 0;
-        } else {
-            c->window_layer[i] = rule == PLUMB_WINDOW_ALL || (rule == PLUMB_WINDOW_EVEN && i % 2 == 0) ||
-                                 (rule == PLUMB_WINDOW_PATTERN && (i + 1) % pattern != 0) ||
-                                 (rule == PLUMB_WINDOW_FROM_MAX && i >= from);
-        }
-    }
-    return PLUMB_OK;
+    if (used) c->window = (int)window;
+    return read_layers(j, c, pattern, from, c->window > 0);
 }
 
 static plumb_status read_attention(const json_t *j, plumb_config *c)
@@ -225,7 +268,9 @@ static plumb_status read_dtype(const json_t *j, plumb_config *c)
     const char *name = NULL;
     PLUMB_TRY(plumb_json_string(j, "torch_dtype", &name));
     PLUMB_TRY(plumb_json_string(j, "dtype", &name));
-    c->dtype = !name || strcmp(name, "float32") == 0 ? PLUMB_F32 : strcmp(name, "float16") == 0 ? PLUMB_F16 : PLUMB_BF16;
+    c->dtype = !name || strcmp(name, "float32") == 0 ? PLUMB_F32
+               : strcmp(name, "float16") == 0        ? PLUMB_F16
+                                                     : PLUMB_BF16;
     return PLUMB_OK;
 }
 
@@ -235,15 +280,20 @@ static int64_t first_id(const json_t *value)
     return json_is_integer(value) ? json_integer_value(value) : -1;
 }
 
+/* Features that would change what the weights mean, wherever they stand. */
 static plumb_status refuse_unsupported(const json_t *j)
 {
     const json_t *quantised = json_object_get(j, "quantization_config");
+    if (!quantised) quantised = json_object_get(j, "compression_config");
     if (quantised && !json_is_null(quantised)) {
         const json_t *method = json_object_get(quantised, "quant_method");
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "the checkpoint is quantised (%s)",
                                      json_is_string(method) ? json_string_value(method) : "quantization_config"),
                           "use the original checkpoint in bf16, fp16 or fp32");
     }
+    if (json_is_true(json_object_get(j, "use_bidirectional_attention")))
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "\"use_bidirectional_attention\" is true, which is not supported"),
+                          "an embedding model has no next-token distribution; use a causal language model");
     return PLUMB_OK;
 }
 
@@ -279,7 +329,7 @@ static plumb_status find_text_config(const json_t *j, const json_t **text, const
     return PLUMB_OK;
 }
 
-/* A key that only the outer config of a multimodal model holds (eos_token_id, tie_word_embeddings, dtype). */
+/* A key that only the outer config of a multimodal model may hold (eos_token_id). */
 static const json_t *either(const json_t *text, const json_t *outer, const char *key)
 {
     const json_t *value = json_object_get(text, key);
@@ -290,8 +340,9 @@ static plumb_status read_all(const json_t *j, plumb_config *c)
 {
     const json_t *text;
     const char *type = NULL;
-    PLUMB_TRY(refuse_unsupported(j));
     PLUMB_TRY(find_text_config(j, &text, &type));
+    PLUMB_TRY(refuse_unsupported(j));
+    PLUMB_TRY(refuse_unsupported(text));
     c->architecture = plumb_architecture_find(type);
     if (!c->architecture) return unknown_architecture(type);
     json_t *merged = c->architecture->defaults ? json_loads(c->architecture->defaults, 0, NULL) : json_object();
@@ -309,8 +360,8 @@ static plumb_status read_all(const json_t *j, plumb_config *c)
     c->norm_eps = c->architecture->eps;
     if (c->architecture->eps_key) PLUMB_GO(real_above(merged, c->architecture->eps_key, 0, &c->norm_eps));
     c->tied = c->architecture->tied;
-    const json_t *tied = either(merged, j, "tie_word_embeddings");
-    if (json_is_boolean(tied)) c->tied = json_is_true(tied);
+    PLUMB_GO(plumb_json_bool(j, "tie_word_embeddings", &c->tied));
+    PLUMB_GO(plumb_json_bool(merged, "tie_word_embeddings", &c->tied)); /* the text model's own word counts more */
     c->embed_scale = c->architecture->embed_scaled ? sqrt(c->hidden_size) : 1.0;
     c->bos_id = first_id(either(merged, j, "bos_token_id"));
     c->eos_id = first_id(either(merged, j, "eos_token_id"));
@@ -335,8 +386,9 @@ plumb_status plumb_config_load(const char *folder, plumb_config *out)
     plumb_text path = {0}, text = {0};
     plumb_status s = plumb_path_join(&path, folder, "config.json");
     if (!s && !plumb_path_exists(path.data))
-        s = plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: not found", path.data),
-                       "MODEL is a folder with config.json, tokenizer.json and *.safetensors, as downloaded from the Hub");
+        s = plumb_cure(
+            plumb_fail(PLUMB_E_INPUT, "%s: not found", path.data),
+            "MODEL is a folder with config.json, tokenizer.json and *.safetensors, as downloaded from the Hub");
     if (!s) s = plumb_read_file(path.data, MAX_CONFIG_BYTES, &text);
     if (!s) s = plumb_config_parse(text.data ? text.data : "", text.size, path.data, out);
     plumb_text_free(&path);

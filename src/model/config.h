@@ -1,7 +1,8 @@
 /* What config.json says about a checkpoint, in one form for every architecture.
  *
  * Reads the transformers 4 form (rope_theta, rope_scaling, torch_dtype at the top) and the transformers 5 form
- * (rope_parameters, dtype). What differs between architectures beyond numbers is a row of the table in architecture.h. */
+ * (rope_parameters, dtype). What differs between architectures beyond numbers is a row of the table in architecture.h.
+ */
 #ifndef PLUMB_MODEL_CONFIG_H
 #define PLUMB_MODEL_CONFIG_H
 
@@ -18,7 +19,7 @@ typedef enum plumb_rope_kind { PLUMB_ROPE_DEFAULT, PLUMB_ROPE_LINEAR, PLUMB_ROPE
 typedef struct plumb_rope {
     plumb_rope_kind kind;
     double theta;
-    double factor;                      /* linear, llama3 */
+    double factor;                                                /* linear, llama3 */
     double low_freq_factor, high_freq_factor, original_positions; /* llama3 */
 } plumb_rope;
 
@@ -29,26 +30,26 @@ typedef struct plumb_config {
     int vocab_size; /* rows of the embedding; may exceed the tokenizer's size */
     int hidden_size, intermediate_size, layers;
     int heads, kv_heads, head_dim;
-    int rotary;     /* elements of each head that are turned; even, <= head_dim */
+    int rotary; /* elements of each head that are turned; even, <= head_dim */
     int max_positions;
     double norm_eps;
     plumb_activation activation;
-    bool tied;      /* the unembedding is the embedding */
+    bool tied; /* the unembedding is the embedding */
     bool qkv_bias, o_bias, mlp_bias;
     bool parallel_residual; /* GPT-NeoX: x + attention(norm1 x) + mlp(norm2 x) */
     double attention_scale;
-    double attention_cap, final_cap; /* 0: none */
-    double clip_qkv;                 /* 0: none */
-    double embed_scale;              /* 1: none */
-    plumb_rope rope, local_rope;     /* local_rope: window layers of Gemma 3; otherwise equal to rope */
-    int window;                      /* sliding window in tokens; 0: none */
+    double attention_cap, final_cap;     /* 0: none */
+    double clip_qkv;                     /* 0: none */
+    double embed_scale;                  /* 1: none */
+    plumb_rope rope, local_rope;         /* local_rope: window layers of Gemma 3; otherwise equal to rope */
+    int window;                          /* sliding window in tokens; 0: none */
     bool window_layer[PLUMB_MAX_LAYERS]; /* does layer i use the window (and local_rope)? */
-    plumb_dtype dtype;               /* what the checkpoint says it stores */
-    int64_t bos_id, eos_id;          /* -1: none (the first one where a list is given) */
+    plumb_dtype dtype;                   /* what the checkpoint says it stores */
+    int64_t bos_id, eos_id;              /* -1: none (the first one where a list is given) */
 } plumb_config;
 
-/* Reads FOLDER/config.json. PLUMB_E_INPUT, with file and key, for unknown architectures, values out of range, rope kinds,
- * activations, quantised weights and other features that are not supported. */
+/* Reads FOLDER/config.json. PLUMB_E_INPUT, with file and key, for unknown architectures, values out of range, rope
+ * kinds, activations, quantised weights and other features that are not supported. */
 plumb_status plumb_config_load(const char *folder, plumb_config *out) PLUMB_MUST_USE;
 
 /* Parses the text of a config.json; `what` names it in messages. */

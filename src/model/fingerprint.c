@@ -34,8 +34,10 @@ static void add_tensor(XXH3_state_t *state, const plumb_tensor *t, bool full)
 
 static plumb_status add_all(XXH3_state_t *state, const char *folder, const plumb_tensors *set, bool full)
 {
-    PLUMB_TRY(add_file(state, folder, "config.json"));
-    PLUMB_TRY(add_file(state, folder, "tokenizer.json"));
+    /* All that decides which tokens a row becomes and what the model makes of them. */
+    static const char *const files[] = {"config.json", "tokenizer.json", "tokenizer_config.json",
+                                        "special_tokens_map.json", "chat_template.jinja"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) PLUMB_TRY(add_file(state, folder, files[i]));
     for (int i = 0; i < plumb_tensors_files(set); i++) {
         const uint8_t *header;
         size_t size;

@@ -17,8 +17,8 @@ typedef struct plumb_forward plumb_forward; /* the activations: grown to the lar
 plumb_status plumb_forward_new(const plumb_model *model, plumb_forward **out) PLUMB_MUST_USE;
 void plumb_forward_free(plumb_forward *f);
 
-/* Called with the residual stream x [rows][d] after the embedding (layer 0) and after layers 1 .. layers - 1, all rows of
- * the batch. For inspection and tests. */
+/* Called with the residual stream x [rows][d] after the embedding (layer 0) and after layers 1 .. layers - 1, all rows
+ * of the batch. For inspection and tests. */
 typedef void plumb_observe(void *user, int layer, const float *x, int rows, int d);
 void plumb_forward_observe(plumb_forward *f, plumb_observe *observe, void *user);
 

@@ -38,10 +38,10 @@ static void shape_text(const int64_t *shape, int dims, char *text, size_t size)
     if (at < (int)size) snprintf(text + at, size - (size_t)at, "]");
 }
 
-/* The tensor `name` with exactly this shape and a usable type. */
-static plumb_status need_tensor(const plumb_model *m, const char *name, int dims, const int64_t *shape,
-                                const plumb_tensor **out)
+/* The tensor `name` of the checkpoint with exactly this shape and a usable type. */
+static plumb_status find_stored(void *user, const char *name, int dims, const int64_t *shape, plumb_weight *out)
 {
+    const plumb_model *m = user;
     const plumb_tensor *t = find_tensor(m, name);
     if (!t)
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: missing", name),
@@ -56,24 +56,53 @@ static plumb_status need_tensor(const plumb_model *m, const char *name, int dims
                           "do config.json and the weights belong together?");
     }
     if (!t->is_weight)
-        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: is stored as %s; supported: F32, F16, BF16", name, t->dtype_name),
-                          "use a checkpoint that is not quantised, or convert it with transformers");
-    *out = t;
+        return plumb_cure(
+            plumb_fail(PLUMB_E_INPUT, "%s: is stored as %s; supported: F32, F16, BF16", name, t->dtype_name),
+            "use a checkpoint that is not quantised, or convert it with transformers");
+    *out = (plumb_weight){t->data, t->dtype};
     return PLUMB_OK;
 }
 
-/* A vector widened to fp32 into the arena, `plus` added. */
+/* A vector that was widened into the arena, `plus` added; listed so that it can be read again after its source changed. */
+struct plumb_widened {
+    const char *name;
+    plumb_weight from;
+    float *to;
+    int64_t n;
+    float plus;
+    struct plumb_widened *next;
+};
+
+static plumb_status widen(const struct plumb_widened *v)
+{
+    for (int64_t i = 0; i < v->n; i++) {
+        v->to[i] = plumb_load(v->from.data, v->from.dtype, (size_t)i) + v->plus;
+        if (!isfinite(v->to[i]))
+            return plumb_fail(PLUMB_E_INPUT, "%s: element %lld is not finite", v->name, (long long)i);
+    }
+    return PLUMB_OK;
+}
+
 static plumb_status vector(plumb_model *m, const char *name, int64_t n, float plus, const float **out)
 {
-    const plumb_tensor *t;
-    float *data;
-    PLUMB_TRY(need_tensor(m, name, 1, &n, &t));
-    PLUMB_TRY(plumb_arena_new(&m->arena, &data, (size_t)n, sizeof *data));
-    for (int64_t i = 0; i < n; i++) {
-        data[i] = plumb_load(t->data, t->dtype, (size_t)i) + plus;
-        if (!isfinite(data[i])) return plumb_fail(PLUMB_E_INPUT, "%s: element %lld is not finite", name, (long long)i);
+    struct plumb_widened *v;
+    plumb_weight from;
+    PLUMB_TRY(m->source.find(m->source.user, name, 1, &n, &from));
+    if (m->source.vectors_in_place) {
+        *out = from.data;
+        return PLUMB_OK;
     }
-    *out = data;
+    PLUMB_TRY(plumb_arena_new(&m->arena, &v, 1, sizeof *v));
+    *v = (struct plumb_widened){name, from, NULL, n, plus, m->widened};
+    PLUMB_TRY(plumb_arena_new(&m->arena, &v->to, (size_t)n, sizeof *v->to));
+    m->widened = v;
+    *out = v->to;
+    return widen(v);
+}
+
+plumb_status plumb_model_refresh(plumb_model *m)
+{
+    for (const struct plumb_widened *v = m->widened; v; v = v->next) PLUMB_TRY(widen(v));
     return PLUMB_OK;
 }
 
@@ -92,27 +121,29 @@ static plumb_status bind_norm(plumb_model *m, const char *pattern, int layer, in
 }
 
 /* A matrix of n rows and k columns, or (rows `first` .. first + n of `all`) a part of a stacked one. */
-static plumb_status bind_part(plumb_model *m, const char *pattern, int layer, int all, int first, int n, int k, bool bias,
-                              plumb_linear *out)
+static plumb_status bind_part(plumb_model *m, const char *pattern, int layer, int all, int first, int n, int k,
+                              bool bias, plumb_linear *out)
 {
-    const plumb_tensor *t;
+    plumb_weight from;
     const char *name, *bias_name;
     const float *bias_data = NULL;
     PLUMB_TRY(tensor_name(m, pattern, layer, "weight", &name));
-    PLUMB_TRY(need_tensor(m, name, 2, (int64_t[]){all, k}, &t));
-    size_t row = (size_t)k * plumb_dtype_size(t->dtype);
-    const void *weight;
-    PLUMB_TRY(plumb_compute_adopt(m->compute, (const char *)t->data + (size_t)first * row, (size_t)n * row, &weight));
+    PLUMB_TRY(m->source.find(m->source.user, name, 2, (int64_t[]){all, k}, &from));
+    size_t row = (size_t)k * plumb_dtype_size(from.dtype);
+    const void *weight = NULL; /* stays NULL where the source gives none (the gradient of a frozen weight) */
+    if (from.data)
+        PLUMB_TRY(plumb_compute_adopt(m->compute, (const char *)from.data + (size_t)first * row, (size_t)n * row, &weight));
     if (bias) {
         PLUMB_TRY(tensor_name(m, pattern, layer, "bias", &bias_name));
         PLUMB_TRY(vector(m, bias_name, all, 0, &bias_data));
-        bias_data += first;
+        if (bias_data) bias_data += first;
     }
-    *out = (plumb_linear){.weight = weight, .dtype = t->dtype, .bias = bias_data, .n = n, .k = k, .name = name};
+    *out = (plumb_linear){.weight = weight, .dtype = from.dtype, .bias = bias_data, .n = n, .k = k, .name = name};
     return PLUMB_OK;
 }
 
-static plumb_status bind_linear(plumb_model *m, const char *pattern, int layer, int n, int k, bool bias, plumb_linear *out)
+static plumb_status bind_linear(plumb_model *m, const char *pattern, int layer, int n, int k, bool bias,
+                                plumb_linear *out)
 {
     return bind_part(m, pattern, layer, n, 0, n, k, bias, out);
 }
@@ -136,7 +167,8 @@ static plumb_status bind_attention(plumb_model *m, int i, plumb_layer *l)
         break;
     case PLUMB_QKV_INTERLEAVED:
         if (q != kv)
-            return plumb_fail(PLUMB_E_INPUT, "config.json has %d key/value heads for %d heads; this architecture has one for each",
+            return plumb_fail(PLUMB_E_INPUT,
+                              "config.json has %d key/value heads for %d heads; this architecture has one for each",
                               c->kv_heads, c->heads);
         PLUMB_TRY(bind_linear(m, names->q, i, 3 * q, d, c->qkv_bias, &l->q));
         break;
@@ -201,8 +233,10 @@ plumb_status plumb_model_open(const char *folder, plumb_compute *compute, plumb_
     *out = NULL;
     PLUMB_TRY(plumb_new(&m, 1, sizeof *m));
     m->compute = compute;
-    plumb_status s = plumb_config_load(folder, &m->config);
+    plumb_status s = plumb_arena_copy(&m->arena, &m->folder, folder, strlen(folder));
+    if (!s) s = plumb_config_load(folder, &m->config);
     if (!s) s = plumb_tensors_open(folder, &m->tensors);
+    m->source = (plumb_weight_source){.find = find_stored, .user = m};
     if (!s) s = plumb_context(bind_all(m), "%s", folder);
     if (s) {
         plumb_model_close(m);
@@ -210,6 +244,30 @@ plumb_status plumb_model_open(const char *folder, plumb_compute *compute, plumb_
     }
     *out = m;
     return PLUMB_OK;
+}
+
+plumb_status plumb_model_bind(const plumb_config *config, plumb_compute *compute, const plumb_weight_source *source,
+                              plumb_model **out)
+{
+    plumb_model *m;
+    *out = NULL;
+    PLUMB_TRY(plumb_new(&m, 1, sizeof *m));
+    m->config = *config;
+    m->compute = compute;
+    m->source = *source;
+    plumb_status s = bind_all(m);
+    if (s) {
+        plumb_model_close(m);
+        return s;
+    }
+    *out = m;
+    return PLUMB_OK;
+}
+
+plumb_status plumb_model_check(const plumb_model *m)
+{
+    plumb_status s = plumb_compute_check(m->compute);
+    return m->folder ? plumb_context(s, "%s", m->folder) : s;
 }
 
 void plumb_model_close(plumb_model *m)

@@ -24,33 +24,61 @@ typedef struct plumb_layer {
     bool local_rope;
 } plumb_layer;
 
+/* Where the weights of a model come from: the checkpoint it was opened from, or memory that a trainer owns. */
+typedef struct plumb_weight {
+    const void *data; /* NULL: there is none (the gradient of a frozen weight) */
+    plumb_dtype dtype;
+} plumb_weight;
+
+typedef struct plumb_weight_source {
+    /* The weight called `name`, of exactly this shape. */
+    plumb_status (*find)(void *user, const char *name, int dims, const int64_t *shape, plumb_weight *out);
+    void *user;
+    bool vectors_in_place; /* norm weights and biases are fp32 and used where they are, without the 1 of Gemma's norms */
+} plumb_weight_source;
+
 typedef struct plumb_model {
     plumb_config config;
     plumb_compute *compute; /* borrowed */
+    const char *folder;     /* as it was given, for messages; NULL where it was not opened from one */
     plumb_tensors *tensors;
     plumb_layer *layers; /* [config.layers] */
     plumb_linear embed;  /* [vocab][hidden] */
     plumb_linear unembed;
     plumb_norm final_norm;
+    plumb_weight_source source;
+    struct plumb_widened *widened; /* vectors that plumb_model_refresh reads again */
     plumb_arena arena; /* layers, names, widened norms and biases */
 } plumb_model;
 
 /* Opens config.json and the safetensors of a folder. Every tensor that the configuration implies must be there with its
- * shape; PLUMB_E_INPUT names the first that is not. Norm weights and biases are checked for NaN, large matrices when they
- * are first used (plumb_compute_check). The compute context must outlive the model. */
+ * shape; PLUMB_E_INPUT names the first that is not. Norm weights and biases are checked for NaN, large matrices when
+ * they are first used (plumb_compute_check). The compute context must outlive the model. */
 plumb_status plumb_model_open(const char *folder, plumb_compute *compute, plumb_model **out) PLUMB_MUST_USE;
 void plumb_model_close(plumb_model *m);
 
-/* The tensors that a configuration implies, in the order of the layers: for `plumb init` and for counting. Calls visit for
- * each; stops at the first failure. */
+/* The same from another source: the masters that a trainer holds, or, with vectors_in_place, their gradients: the layers of
+ * such a model point into the memory of the source, so that layers[i].q.weight is where the gradient of that matrix is added
+ * up. The source must outlive the model. */
+plumb_status plumb_model_bind(const plumb_config *config, plumb_compute *compute, const plumb_weight_source *source,
+                              plumb_model **out) PLUMB_MUST_USE;
+
+/* Reads norm weights and biases again from their source, after a trainer changed them. */
+plumb_status plumb_model_refresh(plumb_model *m) PLUMB_MUST_USE;
+
+/* plumb_compute_check, with the checkpoint named. */
+plumb_status plumb_model_check(const plumb_model *m) PLUMB_MUST_USE;
+
+/* The tensors that a configuration implies, in the order of the layers: for `plumb init` and for counting. Calls visit
+ * for each; stops at the first failure. */
 typedef struct plumb_tensor_visit {
     plumb_status (*visit)(void *user, const char *name, int dims, const int64_t *shape);
     void *user;
 } plumb_tensor_visit;
 plumb_status plumb_config_tensors(const plumb_config *c, const plumb_tensor_visit *visit) PLUMB_MUST_USE;
 
-/* XXH3-64 over the headers, config.json, tokenizer.json and 64 KiB samples of each tensor (first, middle, last); with
- * `full` over all bytes of the tensors. */
+/* XXH3-64 over the headers, config.json, the files of the tokenizer and its chat template, and 64 KiB samples of each
+ * tensor (first, middle, last); with `full` over all bytes of the tensors. */
 plumb_status plumb_model_hash(const char *folder, bool full, uint64_t *out) PLUMB_MUST_USE;
 
 #endif

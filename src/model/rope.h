@@ -8,6 +8,7 @@
 void plumb_rope_frequencies(const plumb_rope *rope, int rotary, double *out);
 
 /* Cosines and sines [positions][rotary / 2] of the angles position * frequency, the angles in fp64. */
-plumb_status plumb_rope_tables(const plumb_rope *rope, int rotary, int positions, float *cosine, float *sine) PLUMB_MUST_USE;
+plumb_status plumb_rope_tables(const plumb_rope *rope, int rotary, int positions, float *cosine,
+                               float *sine) PLUMB_MUST_USE;
 
 #endif

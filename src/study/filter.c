@@ -552,7 +552,7 @@ static plumb_status place_at(const plumb_scores *s, int64_t rank, place *out)
 
 static plumb_status find_places(const plumb_scores *s, const plumb_filter_choice *choice, place *first, place *last)
 {
-    int64_t from, to;
+    int64_t from = 0, to = 0;
     *first = (place){0};
     if (choice->rule == PLUMB_BELOW) {
         *last = (place){.key = key_of(choice->bound)};

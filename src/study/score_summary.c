@@ -10,8 +10,8 @@ const double plumb_summary_quantiles[PLUMB_SUMMARY_QUANTILES] = {0, 0.05, 0.25, 
 
 enum { MOST_MEASURES = 32 };
 
-/* One measure's values: all of them, or from PLUMB_SUMMARY_SAMPLE on a uniform sample (reservoir, Vitter's algorithm R, with
- * numbers that depend on the count alone, so that a run can be repeated). */
+/* One measure's values: all of them, or from PLUMB_SUMMARY_SAMPLE on a uniform sample (reservoir, Vitter's algorithm R,
+ * with numbers that depend on the count alone, so that a run can be repeated). */
 typedef struct sample {
     double *values;
     size_t kept, capacity;
@@ -110,7 +110,8 @@ void plumb_score_summary_add_row(plumb_score_summary *s, const json_t *row)
     const plumb_measure *table = plumb_measures(&count);
     for (size_t i = 0; i < count; i++) {
         const json_t *value = json_object_get(row, table[i].fields[0].name);
-        if (s->measures >> i & 1 && json_is_number(value)) add_value(&s->samples[i], i, index, json_number_value(value));
+        if (s->measures >> i & 1 && json_is_number(value))
+            add_value(&s->samples[i], i, index, json_number_value(value));
     }
 }
 

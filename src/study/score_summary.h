@@ -1,4 +1,5 @@
-/* What a run of scores looks like: counts, quantiles and the highest pairs, in memory that does not grow with the rows. */
+/* What a run of scores looks like: counts, quantiles and the highest pairs, in memory that does not grow with the rows.
+ */
 #ifndef PLUMB_STUDY_SCORE_SUMMARY_H
 #define PLUMB_STUDY_SCORE_SUMMARY_H
 
@@ -17,7 +18,8 @@ typedef struct plumb_field_summary {
     bool sampled;     /* more values than the sample holds: quantiles between minimum and maximum are estimates */
     double quantiles[PLUMB_SUMMARY_QUANTILES]; /* linear interpolation between order statistics */
     int tops;
-    int64_t top_index[PLUMB_SUMMARY_TOP]; /* rows with the highest values, highest first; of equal ones the earlier row */
+    int64_t
+        top_index[PLUMB_SUMMARY_TOP]; /* rows with the highest values, highest first; of equal ones the earlier row */
     double top_value[PLUMB_SUMMARY_TOP];
 } plumb_field_summary;
 
@@ -27,8 +29,8 @@ void plumb_score_summary_add(plumb_score_summary *s, const plumb_score *score);
 /* The same from a score row that was written before (a continued run). */
 void plumb_score_summary_add_row(plumb_score_summary *s, const json_t *row);
 
-/* Rows added, and how many of them were skipped for each reason (PLUMB_SKIP_NONE: scored), truncated, with a boundary that
- * is not clean. */
+/* Rows added, and how many of them were skipped for each reason (PLUMB_SKIP_NONE: scored), truncated, with a boundary
+ * that is not clean. */
 int64_t plumb_score_summary_counts(const plumb_score_summary *s, int64_t skipped[PLUMB_SKIPS], int64_t *truncated,
                                    int64_t *unclean);
 /* The summary of one selected measure (by its row in plumb_measures); sorts the sample. */

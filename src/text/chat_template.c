@@ -11,12 +11,14 @@ plumb_status plumb_template_parse(const char *source, size_t n, plumb_template *
     plumb_status s = PLUMB_OK;
     jinja_token *tokens = NULL;
     *out = NULL;
-    if (n > JINJA_MAX_SOURCE) return plumb_fail(PLUMB_E_INPUT, "the chat template has more than %d bytes", JINJA_MAX_SOURCE);
+    if (n > JINJA_MAX_SOURCE)
+        return plumb_fail(PLUMB_E_INPUT, "the chat template has more than %d bytes", JINJA_MAX_SOURCE);
     if (!plumb_jinja_valid(source, n)) return plumb_fail(PLUMB_E_INPUT, "the chat template is not UTF-8");
     PLUMB_TRY(plumb_new(&t, 1, sizeof *t));
     PLUMB_GO(plumb_jinja_lex(&t->arena, source, n, &tokens));
     jinja_parser parser = {.arena = &t->arena, .at = tokens};
     PLUMB_GO(plumb_jinja_parse(&parser, &t->body));
+    PLUMB_GO(plumb_jinja_find_hidden(&t->arena, t->body, &t->hidden));
     *out = t;
     return PLUMB_OK;
 done:
@@ -50,14 +52,15 @@ static plumb_status set_token(jinja_eval *e, const char *name, const char *token
 /* The keys under which models have given their reasoning; the first is the one that templates read. */
 static const char *const reasoning_keys[] = {"reasoning_content", "thinking", "reasoning"};
 
-static plumb_status find_key(jinja_eval *e, const jinja_dict *dict, const char *name, jinja_value *key, jinja_value **found)
+static plumb_status find_key(jinja_eval *e, const jinja_dict *dict, const char *name, jinja_value *key,
+                             jinja_value **found)
 {
     PLUMB_TRY(plumb_jinja_borrow(e, name, strlen(name), key));
     return plumb_jinja_dict_find(e, dict, *key, found);
 }
 
-/* As transformers: keys whose value is null are dropped; reasoning under any of its names is also `thinking` (which comes
- * first unless the message has it) and `reasoning_content`. */
+/* As transformers: keys whose value is null are dropped; reasoning under any of its names is also `thinking` (which
+ * comes first unless the message has it) and `reasoning_content`. */
 static plumb_status prepare_message(jinja_eval *e, const jinja_dict *from, jinja_value *out)
 {
     jinja_value key, reasoning = plumb_jinja_none, *found = NULL;
@@ -99,7 +102,8 @@ static plumb_status set_variables(jinja_eval *e, const json_t *variables)
 {
     jinja_value all;
     if (!variables) return PLUMB_OK;
-    if (!json_is_object(variables)) return plumb_fail(PLUMB_E_INPUT, "the variables of the chat template are not an object");
+    if (!json_is_object(variables))
+        return plumb_fail(PLUMB_E_INPUT, "the variables of the chat template are not an object");
     PLUMB_TRY(plumb_jinja_from_json(e, variables, 0, &all));
     for (size_t i = 0; i < all.as.dict->count; i++) {
         PLUMB_TRY(plumb_jinja_bind(e, e->scope, all.as.dict->keys[i].as.string, all.as.dict->values[i]));
@@ -120,6 +124,8 @@ plumb_status plumb_template_render(const plumb_template *t, const plumb_template
     PLUMB_GO(set_messages(&e, in->messages));
     PLUMB_GO(set_name(&e, "add_generation_prompt", plumb_jinja_bool(in->add_generation_prompt)));
     e.scope = &top;
+    for (const jinja_hidden *h = t->hidden; h; h = h->next)
+        PLUMB_GO(plumb_jinja_bind(&e, &top, h->name, plumb_jinja_missing));
     PLUMB_GO(plumb_jinja_render(&e, t->body));
     PLUMB_GO(plumb_text_append(out, e.text.data ? e.text.data : "", e.text.size));
 done:

@@ -78,7 +78,8 @@ static const json_t *configured_template(const json_t *config)
     if (!json_is_array(value)) return value;
     size_t i;
     json_t *entry;
-    json_array_foreach (value, i, entry) {
+    json_array_foreach(value, i, entry)
+    {
         const char *name = json_string_value(json_object_get(entry, "name"));
         if (name && strcmp(name, "default") == 0) return json_object_get(entry, "template");
     }
@@ -104,8 +105,8 @@ static plumb_status read_template(plumb_encoder *e, const char *folder, const js
     return s;
 }
 
-static plumb_status open_all(plumb_encoder *e, const char *folder, const char *chat_template, int64_t eos_id, json_t **config,
-                             json_t **map)
+static plumb_status open_all(plumb_encoder *e, const char *folder, const char *chat_template, int64_t eos_id,
+                             json_t **config, json_t **map)
 {
     PLUMB_TRY(plumb_tokenizer_open(folder, &e->tokenizer));
     PLUMB_TRY(load_optional(folder, "tokenizer_config.json", config));
@@ -145,11 +146,13 @@ void plumb_encoder_close(plumb_encoder *e)
     free(e);
 }
 
-plumb_status plumb_encoder_render(const plumb_encoder *e, const json_t *messages, bool generation_prompt, plumb_text *out)
+plumb_status plumb_encoder_render(const plumb_encoder *e, const json_t *messages, bool generation_prompt,
+                                  plumb_text *out)
 {
     if (!e->chat)
-        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "the row is a conversation and the checkpoint has no chat template"),
-                          "give one with --chat_template FILE, or use plain strings");
+        return plumb_cure(
+            plumb_fail(PLUMB_E_INPUT, "the row is a conversation and the checkpoint has no chat template"),
+            "give one with --chat_template FILE, or use plain strings");
     plumb_template_input in = {.messages = messages,
                                .bos_token = e->bos,
                                .eos_token = e->eos,

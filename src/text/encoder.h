@@ -9,21 +9,21 @@
 
 typedef struct plumb_encoder {
     plumb_tokenizer *tokenizer;
-    plumb_template *chat;   /* NULL: the checkpoint has no chat template */
-    char *bos, *eos;        /* texts of the tokens; NULL: none */
-    json_t *variables;      /* pad_token, unk_token ...: further names a template may use */
+    plumb_template *chat;    /* NULL: the checkpoint has no chat template */
+    char *bos, *eos;         /* texts of the tokens; NULL: none */
+    json_t *variables;       /* pad_token, unk_token ...: further names a template may use */
     const char *chat_source; /* "chat_template.jinja", "tokenizer_config.json" or "" */
 } plumb_encoder;
 
-/* Opens the tokenizer.json, tokenizer_config.json, special_tokens_map.json and chat_template.jinja of a checkpoint folder
- * (only the first must be there). With chat_template, a path, that file is the template. Of a list of named templates
- * "default" is taken. eos_id (-1: none) stands in when no file names an EOS token. */
-plumb_status plumb_encoder_open(const char *folder, const char *chat_template, int64_t eos_id, plumb_encoder **out)
-    PLUMB_MUST_USE;
+/* Opens the tokenizer.json, tokenizer_config.json, special_tokens_map.json and chat_template.jinja of a checkpoint
+ * folder (only the first must be there). With chat_template, a path, that file is the template. Of a list of named
+ * templates "default" is taken. eos_id (-1: none) stands in when no file names an EOS token. */
+plumb_status plumb_encoder_open(const char *folder, const char *chat_template, int64_t eos_id,
+                                plumb_encoder **out) PLUMB_MUST_USE;
 void plumb_encoder_close(plumb_encoder *e);
 
 /* Appends the rendered conversation (without encoding). PLUMB_E_INPUT when there is no template. */
-plumb_status plumb_encoder_render(const plumb_encoder *e, const json_t *messages, bool generation_prompt, plumb_text *out)
-    PLUMB_MUST_USE;
+plumb_status plumb_encoder_render(const plumb_encoder *e, const json_t *messages, bool generation_prompt,
+                                  plumb_text *out) PLUMB_MUST_USE;
 
 #endif

@@ -78,7 +78,8 @@ static plumb_status add_named(jinja_eval *e, jinja_dict *named, jinja_value name
 
 static plumb_status add_all_named(jinja_eval *e, jinja_dict *named, jinja_value from)
 {
-    if (from.kind != JINJA_DICT) return plumb_jinja_error(e, "argument after ** must be a mapping, not %s", plumb_jinja_type(from));
+    if (from.kind != JINJA_DICT)
+        return plumb_jinja_error(e, "argument after ** must be a mapping, not %s", plumb_jinja_type(from));
     for (size_t i = 0; i < from.as.dict->count; i++) {
         PLUMB_TRY(add_named(e, named, from.as.dict->keys[i], from.as.dict->values[i]));
     }
@@ -129,39 +130,64 @@ static int parameter_count(const char *parameters)
     return count;
 }
 
-plumb_status plumb_jinja_invoke(jinja_eval *e, const jinja_row *row, const char *what, jinja_value self,
-                                const jinja_arguments *arguments, jinja_value *out)
+/* Arguments by position and by name into args[], in the order of the row's parameters. */
+static plumb_status bind_row(jinja_eval *e, const jinja_row *row, const char *what, const jinja_arguments *arguments,
+                             jinja_value args[JINJA_MAX_ARGUMENTS])
 {
-    jinja_value args[JINJA_MAX_ARGUMENTS] = {{.kind = JINJA_MISSING}};
-    if (!row->call) return plumb_jinja_error(e, "the %s \"%s\" is not supported", what, row->name);
-    if (!row->parameters) return row->call(e, self, args, arguments, out);
     int most = parameter_count(row->parameters);
     if (arguments->count > (size_t)most) {
-        return plumb_jinja_error(e, "the %s \"%s\" takes at most %d arguments, not %zu", what, row->name, most, arguments->count);
+        return plumb_jinja_error(e, "the %s \"%s\" takes at most %d arguments, not %zu", what, row->name, most,
+                                 arguments->count);
     }
     for (size_t i = 0; i < arguments->count; i++) args[i] = arguments->values[i];
     for (size_t i = 0; arguments->named && i < arguments->named->count; i++) {
         const jinja_string *name = arguments->named->keys[i].as.string;
         int index = parameter_index(row->parameters, name);
-        if (index < 0) return plumb_jinja_error(e, "the %s \"%s\" takes no argument \"%s\"", what, row->name, name->data);
+        if (index < 0)
+            return plumb_jinja_error(e, "the %s \"%s\" takes no argument \"%s\"", what, row->name, name->data);
         if (args[index].kind != JINJA_MISSING) {
             return plumb_jinja_error(e, "the %s \"%s\" is given \"%s\" twice", what, row->name, name->data);
         }
         args[index] = arguments->named->values[i];
     }
     for (int i = 0; i < row->required; i++) {
-        if (args[i].kind == JINJA_MISSING) return plumb_jinja_error(e, "the %s \"%s\" misses an argument", what, row->name);
+        if (args[i].kind == JINJA_MISSING)
+            return plumb_jinja_error(e, "the %s \"%s\" misses an argument", what, row->name);
     }
+    return PLUMB_OK;
+}
+
+plumb_status plumb_jinja_invoke(jinja_eval *e, const jinja_row *row, const char *what, jinja_value self,
+                                const jinja_arguments *arguments, jinja_value *out)
+{
+    jinja_value args[JINJA_MAX_ARGUMENTS] = {{.kind = JINJA_MISSING}};
+    if (!row->call) return plumb_jinja_error(e, "the %s \"%s\" is not supported", what, row->name);
+    if (row->parameters) PLUMB_TRY(bind_row(e, row, what, arguments, args));
     return row->call(e, self, args, arguments, out);
 }
 
-plumb_status plumb_jinja_call_value(jinja_eval *e, jinja_value callee, const jinja_arguments *arguments, jinja_value *out)
+/* Markup's methods give Markup, and some of them escape their arguments. */
+static plumb_status call_method(jinja_eval *e, const jinja_method *method, const jinja_arguments *arguments,
+                                jinja_value *out)
+{
+    static const char *const escaping[] = {"join", "format", "replace"};
+    bool safe = method->self.kind == JINJA_STRING && method->self.as.string->safe;
+    for (size_t i = 0; safe && i < sizeof escaping / sizeof *escaping; i++) {
+        if (strcmp(method->row->name, escaping[i]) != 0) continue;
+        return plumb_jinja_error(e, "%s() of text marked by the filter \"safe\" is not supported", escaping[i]);
+    }
+    PLUMB_TRY(plumb_jinja_invoke(e, method->row, "method", method->self, arguments, out));
+    return safe ? plumb_jinja_mark_safe(e, out) : PLUMB_OK;
+}
+
+plumb_status plumb_jinja_call_value(jinja_eval *e, jinja_value callee, const jinja_arguments *arguments,
+                                    jinja_value *out)
 {
     switch (callee.kind) {
     case JINJA_FUNCTION:
         return plumb_jinja_invoke(e, callee.as.function, "function", plumb_jinja_none, arguments, out);
     case JINJA_METHOD:
-        return plumb_jinja_invoke(e, callee.as.method->row, "method", callee.as.method->self, arguments, out);
+        return call_method(e, callee.as.method, arguments, out);
     case JINJA_MACRO:
         return plumb_jinja_call_macro(e, callee.as.macro, arguments, out);
     case JINJA_LOOP:
@@ -205,7 +231,8 @@ static plumb_status evaluate_choice(jinja_eval *e, const jinja_node *node, jinja
     PLUMB_TRY(plumb_jinja_evaluate(e, node->a, &condition));
     if (plumb_jinja_truth(condition)) return plumb_jinja_evaluate(e, node->b, out);
     if (node->c) return plumb_jinja_evaluate(e, node->c, out);
-    return plumb_jinja_undefined_hint(e, "the inline if-expression evaluated to false and no else section was defined", out);
+    return plumb_jinja_undefined_hint(e, "the inline if-expression evaluated to false and no else section was defined",
+                                      out);
 }
 
 /* a < b < c compares neighbours, each evaluated once, until one is false. */
@@ -238,12 +265,15 @@ static plumb_status evaluate_sign(jinja_eval *e, const jinja_node *node, jinja_v
     PLUMB_TRY(plumb_jinja_evaluate(e, node->a, &v));
     if (v.kind == JINJA_UNDEFINED) return plumb_jinja_undefined_error(e, v);
     if (plumb_jinja_whole(v, &whole)) {
-        if (node->kind == NODE_PLUS) *out = plumb_jinja_int(whole);
-        else return plumb_jinja_binary(e, '-', plumb_jinja_int(0), v, out);
+        if (node->kind == NODE_PLUS)
+            *out = plumb_jinja_int(whole);
+        else
+            return plumb_jinja_binary(e, '-', plumb_jinja_int(0), v, out);
     } else if (v.kind == JINJA_FLOAT) {
         *out = plumb_jinja_float(node->kind == NODE_PLUS ? v.as.real : -v.as.real);
     } else {
-        return plumb_jinja_error(e, "bad operand type for unary %c: '%s'", node->kind == NODE_PLUS ? '+' : '-', plumb_jinja_type(v));
+        return plumb_jinja_error(e, "bad operand type for unary %c: '%s'", node->kind == NODE_PLUS ? '+' : '-',
+                                 plumb_jinja_type(v));
     }
     return PLUMB_OK;
 }
@@ -305,13 +335,14 @@ static plumb_status evaluate_kind(jinja_eval *e, const jinja_node *node, jinja_v
     case NODE_CONCAT:
         return evaluate_concat(e, node, out);
     default:
-        return plumb_fail(PLUMB_E_INTERNAL, "chat template line %d: a statement where a value belongs", node->line);
+        return plumb_jinja_error(e, "a statement stands where a value belongs"); /* the parser makes no such tree */
     }
 }
 
 plumb_status plumb_jinja_evaluate(jinja_eval *e, const jinja_node *node, jinja_value *out)
 {
     int line = e->line;
+    *out = plumb_jinja_none;
     PLUMB_TRY(plumb_jinja_spend(e, 1));
     if (++e->depth > JINJA_MAX_DEPTH) return plumb_jinja_error(e, "macros or expressions are nested too deeply");
     e->line = node->line;

@@ -6,7 +6,8 @@
 static plumb_status parse_unary(jinja_parser *p, bool with_filter, jinja_node **out);
 
 /* Makes a node over one or two children. */
-static plumb_status parent(jinja_parser *p, jinja_node_kind kind, int line, jinja_node *a, jinja_node *b, jinja_node **out)
+static plumb_status parent(jinja_parser *p, jinja_node_kind kind, int line, jinja_node *a, jinja_node *b,
+                           jinja_node **out)
 {
     jinja_node *node = NULL;
     PLUMB_TRY(plumb_jinja_node(p, kind, line, &node));
@@ -18,11 +19,15 @@ static plumb_status parent(jinja_parser *p, jinja_node_kind kind, int line, jinj
     return PLUMB_OK;
 }
 
-static plumb_status append(jinja_node *node, jinja_node ***tail, jinja_node *child)
+/* Adds a child to node->list, whose last element is *last. */
+static plumb_status append(jinja_node *node, jinja_node **last, jinja_node *child)
 {
     PLUMB_TRY(plumb_jinja_deepen(node, child));
-    **tail = child;
-    *tail = &child->next;
+    if (*last)
+        (*last)->next = child;
+    else
+        node->list = child;
+    *last = child;
     return PLUMB_OK;
 }
 
@@ -81,16 +86,16 @@ static plumb_status parse_items(jinja_parser *p, jinja_node_kind kind, int close
 {
     jinja_node *node = NULL, *item;
     PLUMB_TRY(plumb_jinja_node(p, kind, p->at++->line, &node));
-    jinja_node **tail = &node->list;
+    jinja_node *last = NULL;
     while (!plumb_jinja_is_operator(p->at, close)) {
         if (node->list) PLUMB_TRY(plumb_jinja_expect_operator(p, ','));
         if (plumb_jinja_is_operator(p->at, close)) break;
         PLUMB_TRY(plumb_jinja_parse_expression(p, true, &item));
-        PLUMB_TRY(append(node, &tail, item));
+        PLUMB_TRY(append(node, &last, item));
         if (kind != NODE_DICT) continue;
         PLUMB_TRY(plumb_jinja_expect_operator(p, ':'));
         PLUMB_TRY(plumb_jinja_parse_expression(p, true, &item));
-        PLUMB_TRY(append(node, &tail, item));
+        PLUMB_TRY(append(node, &last, item));
     }
     p->at++;
     *out = node;
@@ -108,13 +113,13 @@ static plumb_status parse_tuple(jinja_parser *p, bool with_if, bool parentheses,
 {
     jinja_node *node = NULL, *item;
     PLUMB_TRY(plumb_jinja_node(p, NODE_TUPLE, p->at->line, &node));
-    jinja_node **tail = &node->list;
+    jinja_node *last = NULL;
     bool is_tuple = false;
     for (;;) {
         if (node->list) PLUMB_TRY(plumb_jinja_expect_operator(p, ','));
         if (tuple_ends(p, end)) break;
         PLUMB_TRY(plumb_jinja_parse_expression(p, with_if, &item));
-        PLUMB_TRY(append(node, &tail, item));
+        PLUMB_TRY(append(node, &last, item));
         if (!plumb_jinja_is_operator(p->at, ',')) break;
         is_tuple = true;
     }
@@ -196,7 +201,7 @@ static plumb_status parse_argument(jinja_parser *p, jinja_node **out)
 /* "(a, b, name=c, *d, **e)" into node->list, in Python's order of kinds. */
 static plumb_status parse_arguments(jinja_parser *p, jinja_node *node)
 {
-    jinja_node **tail = &node->list;
+    jinja_node *last = NULL;
     int line = p->at->line, rank = 0;
     PLUMB_TRY(plumb_jinja_expect_operator(p, '('));
     while (!plumb_jinja_is_operator(p->at, ')')) {
@@ -213,7 +218,7 @@ static plumb_status parse_arguments(jinja_parser *p, jinja_node *node)
         }
         if (own > rank && !star_after_keyword) rank = own;
         if (star_after_keyword) rank = 2;
-        PLUMB_TRY(append(node, &tail, argument));
+        PLUMB_TRY(append(node, &last, argument));
     }
     p->at++;
     return PLUMB_OK;
@@ -296,8 +301,8 @@ static bool argument_follows(const jinja_token *t)
     if (t->kind == TOKEN_NAME) {
         return !plumb_jinja_is_name(t, "else") && !plumb_jinja_is_name(t, "or") && !plumb_jinja_is_name(t, "and");
     }
-    return t->kind == TOKEN_STRING || t->kind == TOKEN_INT || t->kind == TOKEN_FLOAT || plumb_jinja_is_operator(t, '[') ||
-           plumb_jinja_is_operator(t, '{');
+    return t->kind == TOKEN_STRING || t->kind == TOKEN_INT || t->kind == TOKEN_FLOAT ||
+           plumb_jinja_is_operator(t, '[') || plumb_jinja_is_operator(t, '{');
 }
 
 static plumb_status parse_test(jinja_parser *p, jinja_node **node)
@@ -331,15 +336,22 @@ static plumb_status parse_signed(jinja_parser *p, jinja_node_kind kind, jinja_no
 
 static plumb_status parse_unary(jinja_parser *p, bool with_filter, jinja_node **out)
 {
-    if (plumb_jinja_is_operator(p->at, '-')) PLUMB_TRY(parse_signed(p, NODE_NEGATE, out));
-    else if (plumb_jinja_is_operator(p->at, '+')) PLUMB_TRY(parse_signed(p, NODE_PLUS, out));
-    else PLUMB_TRY(plumb_jinja_parse_primary(p, out));
+    if (plumb_jinja_is_operator(p->at, '-'))
+        PLUMB_TRY(parse_signed(p, NODE_NEGATE, out));
+    else if (plumb_jinja_is_operator(p->at, '+'))
+        PLUMB_TRY(parse_signed(p, NODE_PLUS, out));
+    else
+        PLUMB_TRY(plumb_jinja_parse_primary(p, out));
     PLUMB_TRY(parse_postfix(p, out));
     while (with_filter) {
-        if (plumb_jinja_is_operator(p->at, '|')) PLUMB_TRY(plumb_jinja_parse_filters(p, *out, false, out));
-        else if (plumb_jinja_skip_name(p, "is")) PLUMB_TRY(parse_test(p, out));
-        else if (plumb_jinja_is_operator(p->at, '(')) PLUMB_TRY(parse_call(p, out));
-        else break;
+        if (plumb_jinja_is_operator(p->at, '|'))
+            PLUMB_TRY(plumb_jinja_parse_filters(p, *out, false, out));
+        else if (plumb_jinja_skip_name(p, "is"))
+            PLUMB_TRY(parse_test(p, out));
+        else if (plumb_jinja_is_operator(p->at, '('))
+            PLUMB_TRY(parse_call(p, out));
+        else
+            break;
     }
     return PLUMB_OK;
 }
@@ -369,11 +381,11 @@ static plumb_status parse_concat(jinja_parser *p, jinja_node **out)
 {
     jinja_node *node = NULL, *item = *out;
     PLUMB_TRY(plumb_jinja_node(p, NODE_CONCAT, p->at->line, &node));
-    jinja_node **tail = &node->list;
-    PLUMB_TRY(append(node, &tail, item));
+    jinja_node *last = NULL;
+    PLUMB_TRY(append(node, &last, item));
     while (plumb_jinja_skip_operator(p, '~')) {
         PLUMB_TRY(parse_math(p, LEVEL_PRODUCT, &item));
-        PLUMB_TRY(append(node, &tail, item));
+        PLUMB_TRY(append(node, &last, item));
     }
     *out = node;
     return PLUMB_OK;
@@ -397,7 +409,8 @@ static plumb_status parse_math(jinja_parser *p, math_level level, jinja_node **o
 /* The comparison at p->at, skipped, or 0. */
 static int skip_comparison(jinja_parser *p)
 {
-    static const int operators[] = {'<', '>', OPERATOR('=', '='), OPERATOR('!', '='), OPERATOR('<', '='), OPERATOR('>', '=')};
+    static const int operators[] = {
+        '<', '>', OPERATOR('=', '='), OPERATOR('!', '='), OPERATOR('<', '='), OPERATOR('>', '=')};
     for (size_t i = 0; i < sizeof operators / sizeof *operators; i++) {
         if (plumb_jinja_skip_operator(p, operators[i])) return operators[i];
     }
@@ -410,7 +423,7 @@ static int skip_comparison(jinja_parser *p)
 static plumb_status parse_compare(jinja_parser *p, jinja_node **out)
 {
     PLUMB_TRY(parse_math(p, LEVEL_SUM, out));
-    jinja_node *compare = NULL, **tail = NULL;
+    jinja_node *compare = NULL, *last = NULL;
     for (;;) {
         int line = p->at->line, op = skip_comparison(p);
         if (!op) break;
@@ -418,11 +431,8 @@ static plumb_status parse_compare(jinja_parser *p, jinja_node **out)
         PLUMB_TRY(parse_math(p, LEVEL_SUM, &operand));
         PLUMB_TRY(parent(p, NODE_OPERAND, line, operand, NULL, &operand));
         operand->op = op;
-        if (!compare) {
-            PLUMB_TRY(parent(p, NODE_COMPARE, line, *out, NULL, &compare));
-            tail = &compare->list;
-        }
-        PLUMB_TRY(append(compare, &tail, operand));
+        if (!compare) PLUMB_TRY(parent(p, NODE_COMPARE, line, *out, NULL, &compare));
+        PLUMB_TRY(append(compare, &last, operand));
     }
     if (compare) *out = compare;
     return PLUMB_OK;
@@ -431,10 +441,11 @@ static plumb_status parse_compare(jinja_parser *p, jinja_node **out)
 static plumb_status parse_not(jinja_parser *p, jinja_node **out)
 {
     const jinja_token *first = p->at;
-    while (plumb_jinja_skip_name(p, "not")) {}
-    const jinja_token *last = p->at;
+    while (plumb_jinja_skip_name(p, "not")) {
+    }
+    const jinja_token *end = p->at;
     PLUMB_TRY(parse_compare(p, out));
-    for (const jinja_token *t = last; t-- > first;) PLUMB_TRY(parent(p, NODE_NOT, t->line, *out, NULL, out));
+    for (const jinja_token *t = end; t-- > first;) PLUMB_TRY(parent(p, NODE_NOT, t->line, *out, NULL, out));
     return PLUMB_OK;
 }
 

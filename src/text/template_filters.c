@@ -15,7 +15,8 @@ static bool given(jinja_value v)
 }
 
 /* str(v).method(arguments) */
-static plumb_status by_method(jinja_eval *e, const char *name, jinja_value v, const jinja_arguments *arguments, jinja_value *out)
+static plumb_status by_method(jinja_eval *e, const char *name, jinja_value v, const jinja_arguments *arguments,
+                              jinja_value *out)
 {
     bool unsafe;
     jinja_value text;
@@ -28,7 +29,9 @@ static plumb_status by_method(jinja_eval *e, const char *name, jinja_value v, co
     FILTER(filter)                                                                                                     \
     {                                                                                                                  \
         (void)args;                                                                                                    \
-        return by_method(e, method, v, all, out);                                                                      \
+        PLUMB_TRY(by_method(e, method, v, all, out));                                                                  \
+        bool safe = v.kind == JINJA_STRING && v.as.string->safe;                                                       \
+        return safe ? plumb_jinja_mark_safe(e, out) : PLUMB_OK;                                                        \
     }
 METHOD_FILTER(filter_trim, "strip")
 METHOD_FILTER(filter_upper, "upper")
@@ -44,20 +47,31 @@ FILTER(filter_replace)
     return by_method(e, "replace", v, &arguments, out);
 }
 
-/* Jinja's own rule: words begin behind blanks, hyphens and opening brackets. */
+static bool ends_word(uint32_t code)
+{
+    return plumb_jinja_space(code) || (code && code < 0x80 && strchr("-({[<", (int)code));
+}
+
+/* Jinja's own rule: words begin behind blanks, hyphens and opening brackets. What follows the first letter becomes
+ * lower case on its own, so that no sigma there is the end of the whole word. */
 FILTER(filter_title)
 {
     (void)args;
     (void)all;
     size_t start = e->text.size, used;
-    bool first = true;
     PLUMB_TRY(plumb_jinja_to_string(e, v, &v));
     const jinja_string *s = v.as.string;
     PLUMB_TRY(plumb_jinja_spend(e, s->size / 16));
-    for (size_t at = 0; at < s->size; at += used) {
-        uint32_t code = plumb_jinja_decode(s->data + at, s->size - at, &used);
-        PLUMB_TRY(plumb_jinja_put_case(e, s, at, first ? JINJA_UPPER : JINJA_LOWER, &used));
-        first = plumb_jinja_space(code) || (code && code < 0x80 && strchr("-({[<", (int)code));
+    for (size_t at = 0; at < s->size;) {
+        bool boundary = ends_word(plumb_jinja_decode(s->data + at, s->size - at, &used));
+        PLUMB_TRY(plumb_jinja_put_case(e, s, at, JINJA_UPPER, &used));
+        at += used;
+        size_t end = at;
+        while (!boundary && end < s->size && !ends_word(plumb_jinja_decode(s->data + end, s->size - end, &used)))
+            end += used;
+        jinja_string rest = {s->data + at, end - at, 0, false};
+        for (size_t i = 0; i < rest.size; i += used) PLUMB_TRY(plumb_jinja_put_case(e, &rest, i, JINJA_LOWER, &used));
+        at = end;
     }
     return plumb_jinja_take(e, start, out);
 }
@@ -73,13 +87,8 @@ FILTER(filter_safe)
 {
     (void)args;
     (void)all;
-    jinja_string *marked = NULL;
     PLUMB_TRY(plumb_jinja_to_string(e, v, out));
-    PLUMB_TRY(plumb_jinja_new(e, &marked, 1, sizeof *marked));
-    *marked = *out->as.string;
-    marked->safe = true;
-    out->as.string = marked;
-    return PLUMB_OK;
+    return plumb_jinja_mark_safe(e, out);
 }
 
 FILTER(filter_indent)
@@ -117,7 +126,8 @@ FILTER(filter_format)
     (void)args;
     jinja_value text, values;
     PLUMB_TRY(plumb_jinja_to_string(e, v, &text));
-    if (all->named->count && all->count) return plumb_jinja_error(e, "format takes values by position or by name, not both");
+    if (all->named->count && all->count)
+        return plumb_jinja_error(e, "format takes values by position or by name, not both");
     PLUMB_TRY(plumb_jinja_make_list(e, JINJA_TUPLE, 0, &values));
     for (size_t i = 0; i < all->count; i++) PLUMB_TRY(plumb_jinja_push(e, values.as.list, all->values[i]));
     jinja_value named = {.kind = JINJA_DICT, .as.dict = (jinja_dict *)all->named};
@@ -174,8 +184,10 @@ FILTER(filter_float)
     double real;
     *out = args[0].kind == JINJA_MISSING ? plumb_jinja_float(0) : args[0];
     if (v.kind == JINJA_UNDEFINED) return plumb_jinja_undefined_error(e, v);
-    if (plumb_jinja_number(v)) *out = plumb_jinja_float(plumb_jinja_real(v));
-    else if (v.kind == JINJA_STRING && plumb_jinja_read_float(v.as.string, &real)) *out = plumb_jinja_float(real);
+    if (plumb_jinja_number(v))
+        *out = plumb_jinja_float(plumb_jinja_real(v));
+    else if (v.kind == JINJA_STRING && plumb_jinja_read_float(v.as.string, &real))
+        *out = plumb_jinja_float(real);
     return PLUMB_OK;
 }
 
@@ -188,7 +200,8 @@ FILTER(filter_abs)
         *out = plumb_jinja_float(fabs(v.as.real));
         return PLUMB_OK;
     }
-    if (!plumb_jinja_whole(v, &whole)) return plumb_jinja_error(e, "bad operand type for abs(): '%s'", plumb_jinja_type(v));
+    if (!plumb_jinja_whole(v, &whole))
+        return plumb_jinja_error(e, "bad operand type for abs(): '%s'", plumb_jinja_type(v));
     if (whole < 0) return plumb_jinja_binary(e, '-', plumb_jinja_int(0), v, out);
     *out = plumb_jinja_int(whole);
     return PLUMB_OK;
@@ -206,7 +219,8 @@ FILTER(filter_round)
     bool common = args[1].kind == JINJA_MISSING || (method && plumb_jinja_is(method, "common"));
     if (!up && !down && !common) return plumb_jinja_error(e, "method must be common, ceil or floor");
     if (!plumb_jinja_number(v)) return plumb_jinja_error(e, "round takes a number, not %s", plumb_jinja_type(v));
-    if (precision < 0 || precision > 100) return plumb_jinja_error(e, "round: a precision below 0 or above 100 is not supported");
+    if (precision < 0 || precision > 100)
+        return plumb_jinja_error(e, "round: a precision below 0 or above 100 is not supported");
     if (common && v.kind != JINJA_FLOAT) {
         int64_t whole = 0;
         plumb_jinja_whole(v, &whole);
@@ -245,7 +259,8 @@ FILTER(filter_length)
     (void)args;
     (void)all;
     size_t length;
-    if (!plumb_jinja_length(v, &length)) return plumb_jinja_error(e, "object of type '%s' has no len()", plumb_jinja_type(v));
+    if (!plumb_jinja_length(v, &length))
+        return plumb_jinja_error(e, "object of type '%s' has no len()", plumb_jinja_type(v));
     *out = plumb_jinja_int((int64_t)length);
     return PLUMB_OK;
 }
@@ -314,7 +329,8 @@ FILTER(filter_items)
 }
 
 /* One part of a dotted attribute: digits are an index. */
-static plumb_status attribute_part(jinja_eval *e, jinja_value v, const jinja_string *path, size_t from, size_t to, jinja_value *out)
+static plumb_status attribute_part(jinja_eval *e, jinja_value v, const jinja_string *path, size_t from, size_t to,
+                                   jinja_value *out)
 {
     jinja_value key;
     int64_t index = 0;
@@ -347,7 +363,8 @@ static plumb_status get_path(jinja_eval *e, jinja_value v, jinja_value path, jin
 }
 
 /* What sorting, unique, min and max compare: the attribute, in lower case unless told otherwise. */
-static plumb_status comparison_key(jinja_eval *e, jinja_value v, jinja_value path, bool case_sensitive, jinja_value *out)
+static plumb_status comparison_key(jinja_eval *e, jinja_value v, jinja_value path, bool case_sensitive,
+                                   jinja_value *out)
 {
     jinja_arguments none = {0};
     PLUMB_TRY(get_path(e, v, path, plumb_jinja_missing, out));
@@ -409,7 +426,8 @@ FILTER(filter_dictsort)
     jinja_value keys, key, column = args[1];
     bool case_sensitive = plumb_jinja_truth(args[0]);
     bool by_value = column.kind == JINJA_STRING && plumb_jinja_is(column.as.string, "value");
-    bool by_key = column.kind == JINJA_MISSING || (column.kind == JINJA_STRING && plumb_jinja_is(column.as.string, "key"));
+    bool by_key =
+        column.kind == JINJA_MISSING || (column.kind == JINJA_STRING && plumb_jinja_is(column.as.string, "key"));
     if (!by_key && !by_value) return plumb_jinja_error(e, "You can only sort by either \"key\" or \"value\"");
     if (v.kind != JINJA_DICT) return plumb_jinja_error(e, "dictsort takes a mapping, not %s", plumb_jinja_type(v));
     jinja_view view = {v.as.dict, JINJA_ITEMS};
@@ -522,7 +540,8 @@ static plumb_status find_named(jinja_eval *e, jinja_value name, bool is_filter, 
     PLUMB_TRY(plumb_jinja_string(e, name.as.string->data, name.as.string->size, &copy)); /* ends in a zero byte */
     *row = is_filter ? plumb_jinja_filter(copy.as.string->data) : plumb_jinja_test(copy.as.string->data);
     if (*row && (*row)->call) return PLUMB_OK;
-    return plumb_jinja_error(e, *row ? "the %s \"%s\" is not supported" : "No %s named '%s'.", what, copy.as.string->data);
+    return plumb_jinja_error(e, *row ? "the %s \"%s\" is not supported" : "No %s named '%s'.", what,
+                             copy.as.string->data);
 }
 
 /* map(attribute=..., default=...) or map("filter", arguments). */
@@ -538,21 +557,26 @@ FILTER(filter_map)
         jinja_value key = {.kind = JINJA_STRING, .as.string = &names[i]};
         PLUMB_TRY(plumb_jinja_dict_find(e, all->named, key, &found[i]));
     }
-    if (found[0] && all->named->count > 1U + (found[1] != NULL)) return plumb_jinja_error(e, "map: unexpected keyword argument");
+    if (found[0] && all->named->count > 1U + (found[1] != NULL))
+        return plumb_jinja_error(e, "map: unexpected keyword argument");
     if (!found[0] && !all->count) return plumb_jinja_error(e, "map requires a filter argument");
     if (!found[0]) PLUMB_TRY(find_named(e, all->values[0], true, &row));
     jinja_arguments rest = {all->values + (all->count > 0), all->count - (all->count > 0), all->named};
     PLUMB_TRY(plumb_jinja_to_list(e, v, JINJA_LIST, &list));
     for (size_t i = 0; i < list.as.list->count; i++) {
-        if (row) PLUMB_TRY(plumb_jinja_invoke(e, row, "filter", list.as.list->items[i], &rest, &item));
-        else PLUMB_TRY(get_path(e, list.as.list->items[i], *found[0], found[1] ? *found[1] : plumb_jinja_missing, &item));
+        if (row)
+            PLUMB_TRY(plumb_jinja_invoke(e, row, "filter", list.as.list->items[i], &rest, &item));
+        else
+            PLUMB_TRY(
+                get_path(e, list.as.list->items[i], *found[0], found[1] ? *found[1] : plumb_jinja_missing, &item));
         PLUMB_TRY(plumb_jinja_push(e, out->as.list, item));
     }
     return PLUMB_OK;
 }
 
 /* select, reject, selectattr, rejectattr: ["attribute",] ["test", arguments]. */
-static plumb_status choose(jinja_eval *e, jinja_value v, const jinja_arguments *all, bool wanted, bool by_attribute, jinja_value *out)
+static plumb_status choose(jinja_eval *e, jinja_value v, const jinja_arguments *all, bool wanted, bool by_attribute,
+                           jinja_value *out)
 {
     jinja_value list, item, result;
     const jinja_row *row = NULL;

@@ -37,7 +37,7 @@ static plumb_status number_or_star(jinja_eval *e, percent_state *p, int *out)
     enum { MOST = 100000 };
     int64_t number = 0;
     if (more(p) && p->format->data[p->at] == '*') {
-        jinja_value v;
+        jinja_value v = plumb_jinja_none;
         p->at++;
         PLUMB_TRY(next_value(e, p, &v));
         if (!plumb_jinja_whole(v, &number)) return plumb_jinja_error(e, "* wants int");
@@ -56,12 +56,18 @@ static plumb_status read_spec(jinja_eval *e, percent_state *p, percent_spec *spe
     *spec = (percent_spec){.precision = -1};
     for (bool flag = true; flag && more(p); p->at += flag) {
         char c = p->format->data[p->at];
-        if (c == '-') spec->left = true;
-        else if (c == '+') spec->sign = true;
-        else if (c == ' ') spec->blank = true;
-        else if (c == '0') spec->zero = true;
-        else if (c == '#') spec->alternate = true;
-        else flag = false;
+        if (c == '-')
+            spec->left = true;
+        else if (c == '+')
+            spec->sign = true;
+        else if (c == ' ')
+            spec->blank = true;
+        else if (c == '0')
+            spec->zero = true;
+        else if (c == '#')
+            spec->alternate = true;
+        else
+            flag = false;
     }
     PLUMB_TRY(number_or_star(e, p, &spec->width));
     if (more(p) && p->format->data[p->at] == '.') {
@@ -75,7 +81,8 @@ static plumb_status read_spec(jinja_eval *e, percent_state *p, percent_spec *spe
 }
 
 /* Puts `text`, of which the first `sign` bytes stay before zeros, padded to the width. */
-static plumb_status put_padded(jinja_eval *e, const percent_spec *spec, bool zero, const char *text, size_t n, size_t sign)
+static plumb_status put_padded(jinja_eval *e, const percent_spec *spec, bool zero, const char *text, size_t n,
+                               size_t sign)
 {
     size_t count = plumb_jinja_count(text, n), room = (size_t)spec->width > count ? (size_t)spec->width - count : 0;
     bool zeros = zero && !spec->left;
@@ -96,17 +103,22 @@ static plumb_status put_int(jinja_eval *e, const percent_spec *spec, jinja_value
     char digits[32], text[64];
     int64_t whole = 0;
     bool decimal = strchr("diu", spec->type) != NULL;
-    if (decimal && v.kind == JINJA_FLOAT && v.as.real > -9.2e18 && v.as.real < 9.2e18) whole = (int64_t)v.as.real;
+    if (decimal && v.kind == JINJA_FLOAT && v.as.real > -9.2e18 && v.as.real < 9.2e18)
+        whole = (int64_t)v.as.real;
     else if (!plumb_jinja_whole(v, &whole)) {
         return plumb_jinja_error(e, "%%%c format: a number is required, not %s", spec->type, plumb_jinja_type(v));
     }
     if (spec->precision > 20) return plumb_jinja_error(e, "a precision beyond 20 is not supported for integers");
     unsigned long long magnitude = whole < 0 ? -(unsigned long long)whole : (unsigned long long)whole;
     int least = spec->precision < 0 ? 1 : spec->precision;
-    if (spec->type == 'x') snprintf(digits, sizeof digits, "%.*llx", least, magnitude);
-    else if (spec->type == 'X') snprintf(digits, sizeof digits, "%.*llX", least, magnitude);
-    else if (spec->type == 'o') snprintf(digits, sizeof digits, "%.*llo", least, magnitude);
-    else snprintf(digits, sizeof digits, "%.*llu", least, magnitude);
+    if (spec->type == 'x')
+        snprintf(digits, sizeof digits, "%.*llx", least, magnitude);
+    else if (spec->type == 'X')
+        snprintf(digits, sizeof digits, "%.*llX", least, magnitude);
+    else if (spec->type == 'o')
+        snprintf(digits, sizeof digits, "%.*llo", least, magnitude);
+    else
+        snprintf(digits, sizeof digits, "%.*llu", least, magnitude);
     const char *prefix = !spec->alternate || decimal ? "" : spec->type == 'x' ? "0x" : spec->type == 'X' ? "0X" : "0o";
     int sign = snprintf(text, sizeof text, "%s%s", sign_text(spec, whole < 0), prefix);
     int n = sign + snprintf(text + sign, sizeof text - (size_t)sign, "%s", digits);
@@ -118,7 +130,11 @@ static plumb_status put_float(jinja_eval *e, const percent_spec *spec, jinja_val
     char form[16], text[512];
     if (!plumb_jinja_number(v)) return plumb_jinja_error(e, "must be real number, not %s", plumb_jinja_type(v));
     if (spec->precision > 100) return plumb_jinja_error(e, "a precision beyond 100 is not supported");
-    snprintf(form, sizeof form, "%%%s%s.*%c", spec->alternate ? "#" : "", spec->sign ? "+" : spec->blank ? " " : "", spec->type);
+    snprintf(form, sizeof form, "%%%s%s.*%c", spec->alternate ? "#" : "",
+             spec->sign    ? "+"
+             : spec->blank ? " "
+                           : "",
+             spec->type);
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral" /* made of the flags and type that read_spec has let through */
     int n = snprintf(text, sizeof text, form, spec->precision < 0 ? 6 : spec->precision, plumb_jinja_real(v));
@@ -146,7 +162,8 @@ static plumb_status put_character(jinja_eval *e, const percent_spec *spec, jinja
 {
     char bytes[4];
     int64_t code = 0;
-    if (v.kind == JINJA_STRING && v.as.string->count == 1) return put_padded(e, spec, false, v.as.string->data, v.as.string->size, 0);
+    if (v.kind == JINJA_STRING && v.as.string->count == 1)
+        return put_padded(e, spec, false, v.as.string->data, v.as.string->size, 0);
     bool whole = plumb_jinja_whole(v, &code);
     if (!whole || code < 0 || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) {
         return plumb_jinja_error(e, "%%c requires a character");
@@ -196,9 +213,11 @@ plumb_status plumb_jinja_percent(jinja_eval *e, jinja_value format, jinja_value 
         if (sign) PLUMB_TRY(put_one(e, &p));
     }
     /* Python lets mappings, and whatever else has subscripts, go unused */
-    bool may_remain = values.kind == JINJA_DICT || values.kind == JINJA_LIST || values.kind == JINJA_RANGE || values.kind == JINJA_UNDEFINED;
+    bool may_remain = values.kind == JINJA_DICT || values.kind == JINJA_LIST || values.kind == JINJA_RANGE ||
+                      values.kind == JINJA_UNDEFINED;
     size_t count = values.kind == JINJA_TUPLE ? values.as.list->count : 1;
-    if (!may_remain && p.taken < count) return plumb_jinja_error(e, "not all arguments converted during string formatting");
+    if (!may_remain && p.taken < count)
+        return plumb_jinja_error(e, "not all arguments converted during string formatting");
     return plumb_jinja_take(e, start, out);
 }
 
@@ -226,8 +245,10 @@ static plumb_status field_value(jinja_eval *e, field_state *f, const char *name,
         return PLUMB_OK;
     }
     if (n == 0 ? f->next < 0 : f->next > 0) return plumb_jinja_error(e, "format(): fields are partly numbered");
-    if (n == 0) index = f->next++;
-    else f->next = -1;
+    if (n == 0)
+        index = f->next++;
+    else
+        f->next = -1;
     if (index >= (int64_t)f->arguments->count) return plumb_jinja_error(e, "format(): too few arguments");
     *out = f->arguments->values[index];
     return PLUMB_OK;
@@ -248,7 +269,8 @@ static plumb_status put_field(jinja_eval *e, field_state *f, const char *field, 
     return plumb_jinja_error(e, "format(): an unsupported conversion");
 }
 
-plumb_status plumb_jinja_format(jinja_eval *e, const jinja_string *format, const jinja_arguments *arguments, jinja_value *out)
+plumb_status plumb_jinja_format(jinja_eval *e, const jinja_string *format, const jinja_arguments *arguments,
+                                jinja_value *out)
 {
     field_state f = {arguments, 0};
     size_t start = e->text.size;
@@ -264,7 +286,8 @@ plumb_status plumb_jinja_format(jinja_eval *e, const jinja_string *format, const
         } else {
             const char *field = format->data + at + 1, *end = memchr(field, '}', format->size - at - 1);
             if (c == '}' || !end) return plumb_jinja_error(e, "format(): a single '%c' in the format string", c);
-            if (memchr(field, '{', (size_t)(end - field))) return plumb_jinja_error(e, "format(): nested fields are not supported");
+            if (memchr(field, '{', (size_t)(end - field)))
+                return plumb_jinja_error(e, "format(): nested fields are not supported");
             PLUMB_TRY(put_field(e, &f, field, (size_t)(end - field)));
             at = (size_t)(end - format->data) + 1;
         }

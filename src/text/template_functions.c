@@ -23,7 +23,8 @@ BUILTIN(function_range)
     uint64_t span = step > 0 ? (uint64_t)stop - (uint64_t)start : (uint64_t)start - (uint64_t)stop;
     uint64_t stride = step > 0 ? (uint64_t)step : -(uint64_t)step, count = some ? (span - 1) / stride + 1 : 0;
     if (count > JINJA_MAX_RANGE) {
-        return plumb_jinja_error(e, "Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", JINJA_MAX_RANGE);
+        return plumb_jinja_error(e, "Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).",
+                                 JINJA_MAX_RANGE);
     }
     PLUMB_TRY(plumb_jinja_new(e, &range, 1, sizeof *range));
     *range = (jinja_range){start, stop, step, (size_t)count};
@@ -42,7 +43,8 @@ static plumb_status add_pairs(jinja_eval *e, jinja_dict *dict, jinja_value pairs
         PLUMB_TRY(plumb_jinja_next(e, &cursor, &item, &more));
         if (!more) return PLUMB_OK;
         PLUMB_TRY(plumb_jinja_to_list(e, item, JINJA_LIST, &pair));
-        if (pair.as.list->count != 2) return plumb_jinja_error(e, "dict() takes pairs, not %zu values", pair.as.list->count);
+        if (pair.as.list->count != 2)
+            return plumb_jinja_error(e, "dict() takes pairs, not %zu values", pair.as.list->count);
         if (!plumb_jinja_hashable(pair.as.list->items[0])) return plumb_jinja_error(e, "dict(): a key is not hashable");
         PLUMB_TRY(plumb_jinja_dict_set(e, dict, pair.as.list->items[0], pair.as.list->items[1]));
     }
@@ -60,8 +62,10 @@ BUILTIN(function_dict)
     (void)args;
     if (all->count > 1) return plumb_jinja_error(e, "dict expected at most 1 argument, got %zu", all->count);
     PLUMB_TRY(plumb_jinja_make_dict(e, 0, out));
-    if (all->count && all->values[0].kind == JINJA_DICT) PLUMB_TRY(add_dict(e, out->as.dict, all->values[0].as.dict));
-    else if (all->count) PLUMB_TRY(add_pairs(e, out->as.dict, all->values[0]));
+    if (all->count && all->values[0].kind == JINJA_DICT)
+        PLUMB_TRY(add_dict(e, out->as.dict, all->values[0].as.dict));
+    else if (all->count)
+        PLUMB_TRY(add_pairs(e, out->as.dict, all->values[0]));
     return add_dict(e, out->as.dict, all->named);
 }
 
@@ -92,9 +96,12 @@ static plumb_status put_time_format(jinja_eval *e, const jinja_string *format)
     for (size_t i = 0; i < format->size; i++) {
         bool escape = format->data[i] == '%' && i + 1 < format->size;
         char next = (char)(escape ? format->data[i + 1] : 0);
-        if (next == 'f') PLUMB_TRY(plumb_jinja_puts(e, "000000"));
-        else if (escape && next != 'z' && next != 'Z') PLUMB_TRY(plumb_jinja_put(e, format->data + i, 2));
-        else if (!escape) PLUMB_TRY(plumb_jinja_put(e, format->data + i, 1));
+        if (next == 'f')
+            PLUMB_TRY(plumb_jinja_puts(e, "000000"));
+        else if (escape && next != 'z' && next != 'Z')
+            PLUMB_TRY(plumb_jinja_put(e, format->data + i, 2));
+        else if (!escape)
+            PLUMB_TRY(plumb_jinja_put(e, format->data + i, 1));
         i += escape;
     }
     return PLUMB_OK;
@@ -109,17 +116,22 @@ BUILTIN(function_strftime_now)
     char *text = NULL;
     struct tm time;
     time_t now = (time_t)e->now;
-    if (args[0].kind != JINJA_STRING) return plumb_jinja_error(e, "strftime_now() takes a string, not %s", plumb_jinja_type(args[0]));
+    if (args[0].kind != JINJA_STRING)
+        return plumb_jinja_error(e, "strftime_now() takes a string, not %s", plumb_jinja_type(args[0]));
     if (!gmtime_r(&now, &time)) return plumb_jinja_error(e, "the time is out of range");
     size_t start = e->text.size;
     PLUMB_TRY(put_time_format(e, args[0].as.string));
     PLUMB_TRY(plumb_jinja_take(e, start, &format));
     PLUMB_TRY(plumb_jinja_new(e, &text, ROOM, 1));
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral" /* the format is the template's, and strftime reads no arguments */
+#pragma GCC diagnostic ignored "-Wformat-nonliteral" /* the format is the template's, and strftime reads no arguments  \
+                                                      */
     size_t n = strftime(text, ROOM, format.as.string->data, &time);
 #pragma GCC diagnostic pop
-    if (!plumb_jinja_valid(text, n)) return plumb_jinja_error(e, "strftime_now() gives no text for this format");
+    /* Python, too, gives nothing where 256 bytes for each of the format are not enough */
+    bool cut_off = n == 0 && format.as.string->size > ROOM / 256;
+    if (cut_off || !plumb_jinja_valid(text, n))
+        return plumb_jinja_error(e, "strftime_now() gives no text for this format");
     return plumb_jinja_borrow(e, text, n, out);
 }
 

@@ -32,6 +32,15 @@ enum {
     JINJA_MAX_ARGUMENTS = 6,      /* parameters of a built-in filter, test, method or function */
 };
 
+/* Tells static analysis, which does not look into other files, that an error is never NULL. */
+static inline plumb_status plumb_jinja_certain(plumb_status s)
+{
+    if (!s) __builtin_unreachable();
+    return s;
+}
+#define plumb_jinja_error(...)  plumb_jinja_certain(plumb_jinja_make_error(__VA_ARGS__))
+#define plumb_jinja_syntax(...) plumb_jinja_certain(plumb_jinja_make_syntax(__VA_ARGS__))
+
 /* Values ------------------------------------------------------------------------------------------------------- */
 
 typedef enum jinja_kind {
@@ -169,7 +178,7 @@ typedef enum jinja_token_kind {
 typedef struct jinja_token {
     jinja_token_kind kind;
     int line;
-    int op;             /* TOKEN_OPERATOR: its first byte, plus 256 times its second */
+    int op;                   /* TOKEN_OPERATOR: its first byte, plus 256 times its second */
     const jinja_string *text; /* the text of TEXT, NAME and STRING */
     int64_t integer;
     double real;
@@ -222,8 +231,8 @@ typedef enum jinja_node_kind {
     NODE_STARS,     /* a: **values */
 } jinja_node_kind;
 
-enum { OPERATOR_IN = 1, OPERATOR_NOT_IN = 2 };  /* beside the operators made of characters */
-enum { MACRO_VARARGS = 1, MACRO_KWARGS = 2 };   /* the body names them, so the macro takes further arguments */
+enum { OPERATOR_IN = 1, OPERATOR_NOT_IN = 2 }; /* beside the operators made of characters */
+enum { MACRO_VARARGS = 1, MACRO_KWARGS = 2 };  /* the body names them, so the macro takes further arguments */
 
 typedef struct jinja_node {
     jinja_node_kind kind;
@@ -235,9 +244,15 @@ typedef struct jinja_node {
     jinja_value constant;
 } jinja_node;
 
+typedef struct jinja_hidden {
+    struct jinja_hidden *next;
+    const jinja_string *name;
+} jinja_hidden;
+
 struct plumb_template {
     plumb_arena arena;
     jinja_node *body;
+    jinja_hidden *hidden; /* names that start out undefined, whatever the input says */
 };
 
 /* The source with its newlines normalised -> *tokens (in the arena), the last of which is TOKEN_END. */
@@ -246,19 +261,23 @@ plumb_status plumb_jinja_lex(plumb_arena *arena, const char *source, size_t n, j
 typedef struct jinja_parser {
     plumb_arena *arena;
     const jinja_token *at;
-    int nesting;     /* of statements and expressions */
-    int loops;       /* {% for %} around, within the macro */
-    int named_loop;  /* {% for %} around, through macros: `loop` cannot be assigned there */
+    int nesting;      /* of statements and expressions */
+    int loops;        /* {% for %} around, within the macro */
+    int named_loop;   /* {% for %} around, through macros: `loop` cannot be assigned there */
     int *macro_flags; /* of the innermost macro, or NULL */
 } jinja_parser;
 
 plumb_status plumb_jinja_parse(jinja_parser *p, jinja_node **body) PLUMB_MUST_USE;
 
+/* The names that the top level of a template sets before it reads them. Jinja makes them its own from the start: a loop
+ * or macro that runs before the {% set %} finds them undefined even where the input has them. */
+plumb_status plumb_jinja_find_hidden(plumb_arena *arena, const jinja_node *body, jinja_hidden **out) PLUMB_MUST_USE;
+
 /* Parts of the parser that statements and expressions share. */
 plumb_status plumb_jinja_node(jinja_parser *p, jinja_node_kind kind, int line, jinja_node **out) PLUMB_MUST_USE;
 plumb_status plumb_jinja_deepen(jinja_node *node, const jinja_node *child) PLUMB_MUST_USE; /* refuses deep trees */
 plumb_status plumb_jinja_enter(jinja_parser *p) PLUMB_MUST_USE;                            /* undone by --p->nesting */
-plumb_status plumb_jinja_syntax(int line, const char *format, ...) PLUMB_PRINTF(2, 3) PLUMB_MUST_USE;
+plumb_status plumb_jinja_make_syntax(int line, const char *format, ...) PLUMB_PRINTF(2, 3) PLUMB_MUST_USE;
 plumb_status plumb_jinja_unexpected(const jinja_token *token, const char *expected) PLUMB_MUST_USE;
 bool plumb_jinja_is_name(const jinja_token *token, const char *name);
 bool plumb_jinja_is_operator(const jinja_token *token, int op);
@@ -318,7 +337,7 @@ plumb_status plumb_jinja_invoke(jinja_eval *e, const jinja_row *row, const char 
                                 const jinja_arguments *arguments, jinja_value *out) PLUMB_MUST_USE;
 
 /* "chat template line 3: ...": PLUMB_E_INPUT. */
-plumb_status plumb_jinja_error(const jinja_eval *e, const char *format, ...) PLUMB_PRINTF(2, 3) PLUMB_MUST_USE;
+plumb_status plumb_jinja_make_error(const jinja_eval *e, const char *format, ...) PLUMB_PRINTF(2, 3) PLUMB_MUST_USE;
 /* Counts work; an error when the budget is spent. */
 plumb_status plumb_jinja_spend(jinja_eval *e, size_t steps) PLUMB_MUST_USE;
 /* Zeroed memory of the rendering, counted against its limit. */
@@ -340,12 +359,15 @@ jinja_value plumb_jinja_float(double real);
 extern const jinja_value plumb_jinja_none, plumb_jinja_missing;
 plumb_status plumb_jinja_string(jinja_eval *e, const char *bytes, size_t n, jinja_value *out) PLUMB_MUST_USE;
 plumb_status plumb_jinja_borrow(jinja_eval *e, const char *bytes, size_t n, jinja_value *out) PLUMB_MUST_USE;
+/* Marks a new string, or the strings of a new list, as Markup. */
+plumb_status plumb_jinja_mark_safe(jinja_eval *e, jinja_value *v) PLUMB_MUST_USE;
 plumb_status plumb_jinja_make_list(jinja_eval *e, jinja_kind kind, size_t room, jinja_value *out) PLUMB_MUST_USE;
 plumb_status plumb_jinja_push(jinja_eval *e, jinja_list *list, jinja_value item) PLUMB_MUST_USE;
 plumb_status plumb_jinja_make_dict(jinja_eval *e, size_t room, jinja_value *out) PLUMB_MUST_USE;
 plumb_status plumb_jinja_dict_set(jinja_eval *e, jinja_dict *dict, jinja_value key, jinja_value value) PLUMB_MUST_USE;
 plumb_status plumb_jinja_pair(jinja_eval *e, jinja_value first, jinja_value second, jinja_value *out) PLUMB_MUST_USE;
-plumb_status plumb_jinja_undefined(jinja_eval *e, jinja_value object, jinja_value name, jinja_value *out) PLUMB_MUST_USE;
+plumb_status plumb_jinja_undefined(jinja_eval *e, jinja_value object, jinja_value name,
+                                   jinja_value *out) PLUMB_MUST_USE;
 plumb_status plumb_jinja_undefined_hint(jinja_eval *e, const char *hint, jinja_value *out) PLUMB_MUST_USE;
 plumb_status plumb_jinja_from_json(jinja_eval *e, const json_t *json, int depth, jinja_value *out) PLUMB_MUST_USE;
 
@@ -353,13 +375,12 @@ plumb_status plumb_jinja_from_json(jinja_eval *e, const json_t *json, int depth,
 bool plumb_jinja_truth(jinja_value v);
 const char *plumb_jinja_type(jinja_value v); /* Python's name: "str", "NoneType", ... */
 bool plumb_jinja_is(const jinja_string *s, const char *text);
-bool plumb_jinja_number(jinja_value v); /* int, float or bool */
+bool plumb_jinja_number(jinja_value v);              /* int, float or bool */
 bool plumb_jinja_whole(jinja_value v, int64_t *out); /* int or bool */
-double plumb_jinja_real(jinja_value v); /* of a number */
+double plumb_jinja_real(jinja_value v);              /* of a number */
 plumb_status plumb_jinja_equal(jinja_eval *e, jinja_value a, jinja_value b, bool *out) PLUMB_MUST_USE;
 /* *order < 0, 0, > 0; op names it in the error for values without an order. NaN gives *order = 2. */
-plumb_status plumb_jinja_order(jinja_eval *e, const char *op, jinja_value a, jinja_value b,
-                               int *order) PLUMB_MUST_USE;
+plumb_status plumb_jinja_order(jinja_eval *e, const char *op, jinja_value a, jinja_value b, int *order) PLUMB_MUST_USE;
 plumb_status plumb_jinja_dict_find(jinja_eval *e, const jinja_dict *dict, jinja_value key,
                                    jinja_value **found) PLUMB_MUST_USE; /* *found NULL: absent */
 bool plumb_jinja_hashable(jinja_value v);
@@ -383,18 +404,22 @@ plumb_status plumb_jinja_evaluate(jinja_eval *e, const jinja_node *node, jinja_v
 plumb_status plumb_jinja_binary(jinja_eval *e, int op, jinja_value a, jinja_value b, jinja_value *out) PLUMB_MUST_USE;
 plumb_status plumb_jinja_compare(jinja_eval *e, int op, jinja_value a, jinja_value b, bool *out) PLUMB_MUST_USE;
 plumb_status plumb_jinja_contains(jinja_eval *e, jinja_value item, jinja_value in, bool *out) PLUMB_MUST_USE;
-plumb_status plumb_jinja_slice(jinja_eval *e, jinja_value v, const jinja_value bounds[3], jinja_value *out) PLUMB_MUST_USE;
+plumb_status plumb_jinja_slice(jinja_eval *e, jinja_value v, const jinja_value bounds[3],
+                               jinja_value *out) PLUMB_MUST_USE;
 plumb_status plumb_jinja_item(jinja_eval *e, jinja_value v, jinja_value key, jinja_value *out) PLUMB_MUST_USE;
-plumb_status plumb_jinja_attribute(jinja_eval *e, jinja_value v, const jinja_string *name, jinja_value *out) PLUMB_MUST_USE;
+plumb_status plumb_jinja_attribute(jinja_eval *e, jinja_value v, const jinja_string *name,
+                                   jinja_value *out) PLUMB_MUST_USE;
 plumb_status plumb_jinja_call_value(jinja_eval *e, jinja_value callee, const jinja_arguments *arguments,
                                     jinja_value *out) PLUMB_MUST_USE;
-plumb_status plumb_jinja_percent(jinja_eval *e, jinja_value format, jinja_value values, jinja_value *out) PLUMB_MUST_USE;
+plumb_status plumb_jinja_percent(jinja_eval *e, jinja_value format, jinja_value values,
+                                 jinja_value *out) PLUMB_MUST_USE;
 plumb_status plumb_jinja_format(jinja_eval *e, const jinja_string *format, const jinja_arguments *arguments,
                                 jinja_value *out) PLUMB_MUST_USE;
 
 /* Statements. */
 plumb_status plumb_jinja_render(jinja_eval *e, const jinja_node *body) PLUMB_MUST_USE;
-plumb_status plumb_jinja_bind(jinja_eval *e, jinja_scope *scope, const jinja_string *name, jinja_value value) PLUMB_MUST_USE;
+plumb_status plumb_jinja_bind(jinja_eval *e, jinja_scope *scope, const jinja_string *name,
+                              jinja_value value) PLUMB_MUST_USE;
 bool plumb_jinja_lookup(jinja_eval *e, const jinja_string *name, jinja_value *out);
 plumb_status plumb_jinja_call_macro(jinja_eval *e, const jinja_macro *macro, const jinja_arguments *arguments,
                                     jinja_value *out) PLUMB_MUST_USE;
@@ -411,12 +436,14 @@ bool plumb_jinja_space(uint32_t code);
 bool plumb_jinja_printable(uint32_t code);
 bool plumb_jinja_word(uint32_t code, bool first); /* in an identifier */
 typedef enum jinja_case { JINJA_LOWER, JINJA_UPPER, JINJA_TITLE, JINJA_FOLD } jinja_case;
-plumb_status plumb_jinja_put_case(jinja_eval *e, const jinja_string *s, size_t at, jinja_case to, size_t *used) PLUMB_MUST_USE;
+plumb_status plumb_jinja_put_case(jinja_eval *e, const jinja_string *s, size_t at, jinja_case to,
+                                  size_t *used) PLUMB_MUST_USE;
 bool plumb_jinja_cased(uint32_t code, bool *upper); /* *upper: or title case */
 bool plumb_jinja_alpha(uint32_t code);
 bool plumb_jinja_decimal(uint32_t code);
 bool plumb_jinja_digit(uint32_t code);
 /* The part of s without leading and trailing members of `chars` (NULL: white space). */
-void plumb_jinja_strip(const jinja_string *s, const jinja_string *chars, bool left, bool right, size_t *from, size_t *to);
+void plumb_jinja_strip(const jinja_string *s, const jinja_string *chars, bool left, bool right, size_t *from,
+                       size_t *to);
 
 #endif

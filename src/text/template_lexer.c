@@ -1,5 +1,5 @@
-/* Template source -> tokens, with Jinja's white space rules: trim_blocks (the newline after a block goes), lstrip_blocks
- * (blanks before a block at the start of a line go), and the marks - and +. */
+/* Template source -> tokens, with Jinja's white space rules: trim_blocks (the newline after a block goes),
+ * lstrip_blocks (blanks before a block at the start of a line go), and the marks - and +. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,8 +202,10 @@ static plumb_status number(lexer *l)
     text[n] = 0;
     jinja_token token = {.kind = real ? TOKEN_FLOAT : TOKEN_INT, .line = l->line};
     errno = 0;
-    if (real) token.real = strtod(text, NULL);
-    else token.integer = strtoll(text, NULL, base);
+    if (real)
+        token.real = strtod(text, NULL);
+    else
+        token.integer = strtoll(text, NULL, base);
     if (n + 1 >= sizeof text || (!real && errno == ERANGE)) {
         return plumb_jinja_syntax(l->line, "the number %.40s... is beyond 64 bits", text);
     }
@@ -376,11 +378,16 @@ static plumb_status code(lexer *l, bool is_print)
         }
         size_t used;
         uint32_t c = plumb_jinja_decode(l->source + l->at, l->size - l->at, &used);
-        if (plumb_jinja_space(c)) advance(l, skip_spaces(l, l->at));
-        else if (c >= '0' && c <= '9') PLUMB_TRY(number(l));
-        else if (plumb_jinja_word(c, false)) PLUMB_TRY(name(l));
-        else if (c == '\'' || c == '"') PLUMB_TRY(string(l));
-        else PLUMB_TRY(operator_token(l));
+        if (plumb_jinja_space(c))
+            advance(l, skip_spaces(l, l->at));
+        else if (c >= '0' && c <= '9')
+            PLUMB_TRY(number(l));
+        else if (plumb_jinja_word(c, false))
+            PLUMB_TRY(name(l));
+        else if (c == '\'' || c == '"')
+            PLUMB_TRY(string(l));
+        else
+            PLUMB_TRY(operator_token(l));
     }
     return PLUMB_OK; /* the parser tells what is missing */
 }
@@ -389,7 +396,8 @@ static plumb_status root(lexer *l)
 {
     while (l->at < l->size) {
         size_t tag = l->at;
-        while (tag < l->size && !(looking_at(l, tag, "{%") || looking_at(l, tag, "{{") || looking_at(l, tag, "{#"))) tag++;
+        while (tag < l->size && !(looking_at(l, tag, "{%") || looking_at(l, tag, "{{") || looking_at(l, tag, "{#")))
+            tag++;
         if (tag >= l->size) {
             PLUMB_TRY(push_text(l, TOKEN_TEXT, l->line, l->source + l->at, l->size - l->at));
             advance(l, l->size);

@@ -138,7 +138,8 @@ static plumb_status every(jinja_eval *e, jinja_value self, bool (*holds)(uint32_
     bool all = s->size > 0;
     size_t used;
     PLUMB_TRY(plumb_jinja_spend(e, s->size / 16));
-    for (size_t at = 0; at < s->size && all; at += used) all = holds(plumb_jinja_decode(s->data + at, s->size - at, &used));
+    for (size_t at = 0; at < s->size && all; at += used)
+        all = holds(plumb_jinja_decode(s->data + at, s->size - at, &used));
     *out = plumb_jinja_bool(all);
     return PLUMB_OK;
 }
@@ -220,7 +221,8 @@ static plumb_status window(jinja_eval *e, jinja_value self, const jinja_value *a
     *base = 0;
     if (!given(args[1]) && !given(args[2])) return PLUMB_OK;
     PLUMB_TRY(plumb_jinja_slice(e, self, bounds, out));
-    if (given(args[1]) && plumb_jinja_whole(args[1], &start)) *base = (size_t)(start < 0 ? start < -n ? 0 : start + n : start);
+    if (given(args[1]) && plumb_jinja_whole(args[1], &start))
+        *base = (size_t)(start < 0 ? start < -n ? 0 : start + n : start);
     return PLUMB_OK;
 }
 
@@ -251,7 +253,8 @@ static plumb_status find(jinja_eval *e, jinja_value self, const jinja_value *arg
     return PLUMB_OK;
 }
 
-static plumb_status find_or_fail(jinja_eval *e, jinja_value self, const jinja_value *args, bool last, bool fails, jinja_value *out)
+static plumb_status find_or_fail(jinja_eval *e, jinja_value self, const jinja_value *args, bool last, bool fails,
+                                 jinja_value *out)
 {
     int64_t index;
     PLUMB_TRY(find(e, self, args, last, &index));
@@ -405,13 +408,15 @@ static plumb_status split_spaces(jinja_eval *e, const jinja_string *s, int64_t l
         if (at == s->size) return PLUMB_OK;
         if (limit >= 0 && done == limit) return push_part(e, list, s, at, s->size);
         size_t end = at;
-        while (end < s->size && !plumb_jinja_space(plumb_jinja_decode(s->data + end, s->size - end, &used))) end += used;
+        while (end < s->size && !plumb_jinja_space(plumb_jinja_decode(s->data + end, s->size - end, &used)))
+            end += used;
         PLUMB_TRY(push_part(e, list, s, at, end));
         at = end;
     }
 }
 
-static plumb_status split_text(jinja_eval *e, const jinja_string *s, const jinja_string *separator, int64_t limit, jinja_list *list)
+static plumb_status split_text(jinja_eval *e, const jinja_string *s, const jinja_string *separator, int64_t limit,
+                               jinja_list *list)
 {
     size_t at = 0;
     for (int64_t done = 0; limit < 0 || done < limit; done++) {
@@ -424,7 +429,8 @@ static plumb_status split_text(jinja_eval *e, const jinja_string *s, const jinja
 }
 
 /* From the end, for rsplit with a limit; the pieces come out last first. */
-static plumb_status split_back(jinja_eval *e, const jinja_string *s, const jinja_string *separator, int64_t limit, jinja_list *list)
+static plumb_status split_back(jinja_eval *e, const jinja_string *s, const jinja_string *separator, int64_t limit,
+                               jinja_list *list)
 {
     jinja_string rest = *s;
     for (int64_t done = 0;; done++) {
@@ -543,7 +549,8 @@ METHOD(str_join)
     for (size_t i = 0; i < list.as.list->count; i++) {
         jinja_value item = list.as.list->items[i];
         if (item.kind != JINJA_STRING) {
-            return plumb_jinja_error(e, "sequence item %zu: expected str instance, %s found", i, plumb_jinja_type(item));
+            return plumb_jinja_error(e, "sequence item %zu: expected str instance, %s found", i,
+                                     plumb_jinja_type(item));
         }
         if (i) PLUMB_TRY(plumb_jinja_put_string(e, self));
         PLUMB_TRY(plumb_jinja_put_string(e, item));
@@ -776,7 +783,7 @@ static bool changes(const jinja_string *name, const char *const *names)
 
 const jinja_row *plumb_jinja_method(jinja_value self, const jinja_string *name, bool *unsafe)
 {
-    static const char *const list_changes[] = {"append", "clear",  "pop",  "reverse", "insert",
+    static const char *const list_changes[] = {"append", "clear",  "pop",    "reverse", "insert",
                                                "sort",   "extend", "remove", NULL};
     static const char *const dict_changes[] = {"clear", "pop", "popitem", "setdefault", "update", NULL};
     *unsafe = false;

@@ -115,7 +115,8 @@ static plumb_status float_arithmetic(jinja_eval *e, int op, double a, double b, 
         if (a == 0 && b < 0) return plumb_jinja_error(e, "0.0 cannot be raised to a negative power");
         if (a < 0 && isfinite(b) && b != floor(b)) return plumb_jinja_error(e, "complex numbers are not supported");
         *out = plumb_jinja_float(pow(a, b));
-        if (isinf(out->as.real) && isfinite(a) && isfinite(b)) return plumb_jinja_error(e, "numerical result out of range");
+        if (isinf(out->as.real) && isfinite(a) && isfinite(b))
+            return plumb_jinja_error(e, "numerical result out of range");
     }
     return PLUMB_OK;
 }
@@ -127,7 +128,8 @@ static plumb_status check_safe(jinja_eval *e, const jinja_string *a, const jinja
     if (a->safe == b->safe) return PLUMB_OK;
     for (size_t i = 0; i < other->size; i++) {
         if (other->data[i] && strchr("&<>'\"", other->data[i])) {
-            return plumb_jinja_error(e, "adding to text marked by the filter \"safe\" would escape HTML, which is not supported");
+            return plumb_jinja_error(
+                e, "adding to text marked by the filter \"safe\" would escape HTML, which is not supported");
         }
     }
     return PLUMB_OK;
@@ -140,13 +142,7 @@ static plumb_status join_strings(jinja_eval *e, const jinja_string *a, const jin
     PLUMB_TRY(plumb_jinja_put(e, a->data, a->size));
     PLUMB_TRY(plumb_jinja_put(e, b->data, b->size));
     PLUMB_TRY(plumb_jinja_take(e, start, out));
-    if (!a->safe && !b->safe) return PLUMB_OK;
-    jinja_string *marked = NULL;
-    PLUMB_TRY(plumb_jinja_new(e, &marked, 1, sizeof *marked));
-    *marked = *out->as.string;
-    marked->safe = true;
-    out->as.string = marked;
-    return PLUMB_OK;
+    return a->safe || b->safe ? plumb_jinja_mark_safe(e, out) : PLUMB_OK;
 }
 
 static plumb_status join_lists(jinja_eval *e, jinja_value a, jinja_value b, jinja_value *out)
@@ -168,7 +164,8 @@ static plumb_status repeat(jinja_eval *e, jinja_value v, int64_t times, jinja_va
         }
         size_t start = e->text.size;
         for (int64_t i = 0; i < times && s->size; i++) PLUMB_TRY(plumb_jinja_put(e, s->data, s->size));
-        return plumb_jinja_take(e, start, out);
+        PLUMB_TRY(plumb_jinja_take(e, start, out));
+        return s->safe ? plumb_jinja_mark_safe(e, out) : PLUMB_OK;
     }
     const jinja_list *list = v.as.list;
     if (list->count && (uint64_t)times > JINJA_MAX_MEMORY / sizeof v / list->count) {
@@ -191,8 +188,8 @@ static plumb_status type_error(jinja_eval *e, int op, jinja_value a, jinja_value
     char text[3];
     operator_text(op, text);
     if (op == '+' && (a.kind == JINJA_STRING || a.kind == JINJA_LIST || a.kind == JINJA_TUPLE)) {
-        return plumb_jinja_error(e, "can only concatenate %s (not \"%s\") to %s", plumb_jinja_type(a), plumb_jinja_type(b),
-                                 plumb_jinja_type(a));
+        return plumb_jinja_error(e, "can only concatenate %s (not \"%s\") to %s", plumb_jinja_type(a),
+                                 plumb_jinja_type(b), plumb_jinja_type(a));
     }
     return plumb_jinja_error(e, "unsupported operand type(s) for %s: '%s' and '%s'", text, plumb_jinja_type(a),
                              plumb_jinja_type(b));
@@ -201,6 +198,9 @@ static plumb_status type_error(jinja_eval *e, int op, jinja_value a, jinja_value
 plumb_status plumb_jinja_binary(jinja_eval *e, int op, jinja_value a, jinja_value b, jinja_value *out)
 {
     int64_t x = 0, y = 0;
+    if (op == '%' && a.kind == JINJA_STRING && a.as.string->safe) {
+        return plumb_jinja_error(e, "%% of text marked by the filter \"safe\" is not supported");
+    }
     if (op == '%' && a.kind == JINJA_STRING) return plumb_jinja_percent(e, a, b, out);
     if (a.kind == JINJA_UNDEFINED) return plumb_jinja_undefined_error(e, a);
     if (b.kind == JINJA_UNDEFINED) return plumb_jinja_undefined_error(e, b);
@@ -225,7 +225,8 @@ plumb_status plumb_jinja_contains(jinja_eval *e, jinja_value item, jinja_value i
     *out = false;
     if (in.kind == JINJA_STRING) {
         if (item.kind != JINJA_STRING) {
-            return plumb_jinja_error(e, "'in <string>' requires string as left operand, not %s", plumb_jinja_type(item));
+            return plumb_jinja_error(e, "'in <string>' requires string as left operand, not %s",
+                                     plumb_jinja_type(item));
         }
         const jinja_string *needle = item.as.string, *s = in.as.string;
         PLUMB_TRY(plumb_jinja_spend(e, s->size / 64));
@@ -368,7 +369,10 @@ plumb_status plumb_jinja_slice(jinja_eval *e, jinja_value v, const jinja_value b
         return plumb_jinja_error(e, "'%s' object cannot be sliced", plumb_jinja_type(v));
     }
     PLUMB_TRY(clip(e, bounds, (int64_t)length, &c));
-    if (v.kind == JINJA_STRING) return slice_string(e, v.as.string, &c, out);
+    if (v.kind == JINJA_STRING) {
+        PLUMB_TRY(slice_string(e, v.as.string, &c, out));
+        return v.as.string->safe ? plumb_jinja_mark_safe(e, out) : PLUMB_OK;
+    }
     if (v.kind == JINJA_RANGE) return slice_range(e, v.as.range, &c, out);
     PLUMB_TRY(plumb_jinja_make_list(e, v.kind, (size_t)c.count, out));
     for (int64_t k = 0; k < c.count; k++) {
@@ -446,8 +450,10 @@ plumb_status plumb_jinja_item(jinja_eval *e, jinja_value v, jinja_value key, jin
     int64_t index = 0;
     bool found = false;
     if (v.kind == JINJA_UNDEFINED) return plumb_jinja_undefined_error(e, v);
-    if (v.kind == JINJA_DICT) PLUMB_TRY(dict_item(e, v.as.dict, key, out, &found));
-    else if (plumb_jinja_whole(key, &index)) PLUMB_TRY(element(e, v, index, out, &found));
+    if (v.kind == JINJA_DICT)
+        PLUMB_TRY(dict_item(e, v.as.dict, key, out, &found));
+    else if (plumb_jinja_whole(key, &index))
+        PLUMB_TRY(element(e, v, index, out, &found));
     if (!found && key.kind == JINJA_STRING) PLUMB_TRY(own_attribute(e, v, key.as.string, out, &found));
     return found ? PLUMB_OK : plumb_jinja_undefined(e, v, key, out);
 }

@@ -4,7 +4,7 @@
 
 #include "text/template_internal.h"
 
-plumb_status plumb_jinja_syntax(int line, const char *format, ...)
+plumb_status plumb_jinja_make_syntax(int line, const char *format, ...)
 {
     char text[256];
     va_list args;
@@ -40,11 +40,16 @@ plumb_status plumb_jinja_enter(jinja_parser *p)
 static void describe(const jinja_token *token, char *text, size_t size)
 {
     static const char *const names[] = {
-        [TOKEN_END] = "the end of the template", [TOKEN_TEXT] = "text",
-        [TOKEN_PRINT_BEGIN] = "{{",              [TOKEN_PRINT_END] = "}}",
-        [TOKEN_BLOCK_BEGIN] = "{%",              [TOKEN_BLOCK_END] = "%}",
-        [TOKEN_NAME] = "",                       [TOKEN_STRING] = "a string",
-        [TOKEN_INT] = "a number",                [TOKEN_FLOAT] = "a number",
+        [TOKEN_END] = "the end of the template",
+        [TOKEN_TEXT] = "text",
+        [TOKEN_PRINT_BEGIN] = "{{",
+        [TOKEN_PRINT_END] = "}}",
+        [TOKEN_BLOCK_BEGIN] = "{%",
+        [TOKEN_BLOCK_END] = "%}",
+        [TOKEN_NAME] = "",
+        [TOKEN_STRING] = "a string",
+        [TOKEN_INT] = "a number",
+        [TOKEN_FLOAT] = "a number",
         [TOKEN_OPERATOR] = "",
     };
     if (token->kind == TOKEN_NAME) {
@@ -113,7 +118,8 @@ static plumb_status parse_block(jinja_parser *p, const char *tag, const char *co
     plumb_jinja_skip_operator(p, ':'); /* Python's habit, which Jinja lets pass */
     PLUMB_TRY(expect_kind(p, TOKEN_BLOCK_END, "%}"));
     PLUMB_TRY(parse_body(p, ends, out));
-    if (p->at->kind == TOKEN_END) return plumb_jinja_syntax(p->at->line, "{%% %s %%} of line %d is not closed", tag, line);
+    if (p->at->kind == TOKEN_END)
+        return plumb_jinja_syntax(p->at->line, "{%% %s %%} of line %d is not closed", tag, line);
     return PLUMB_OK;
 }
 
@@ -319,16 +325,17 @@ static plumb_status parse_generation(jinja_parser *p, int line, jinja_node **out
 static plumb_status parse_jump(jinja_parser *p, const jinja_token *tag, jinja_node **out)
 {
     bool is_break = plumb_jinja_is_name(tag, "break");
-    if (!p->loops) return plumb_jinja_syntax(tag->line, "{%% %s %%} outside a {%% for %%}", is_break ? "break" : "continue");
+    if (!p->loops)
+        return plumb_jinja_syntax(tag->line, "{%% %s %%} outside a {%% for %%}", is_break ? "break" : "continue");
     return plumb_jinja_node(p, is_break ? NODE_BREAK : NODE_CONTINUE, tag->line, out);
 }
 
 static plumb_status unknown_tag(const jinja_token *tag)
 {
-    static const char *const unsupported[] = {"include", "import", "from",  "extends", "block",   "call",
+    static const char *const unsupported[] = {"include", "import", "from",  "extends", "block",     "call",
                                               "print",   "do",     "trans", "debug",   "autoescape"};
-    static const char *const inner[] = {"else",   "elif",      "endif",         "endfor", "endset", "endmacro", "endwith",
-                                        "endraw", "endfilter", "endgeneration", "endcall"};
+    static const char *const inner[] = {"else",    "elif",   "endif",     "endfor",        "endset", "endmacro",
+                                        "endwith", "endraw", "endfilter", "endgeneration", "endcall"};
     char name[64];
     describe(tag, name, sizeof name);
     for (size_t i = 0; i < sizeof unsupported / sizeof *unsupported; i++) {
@@ -348,8 +355,12 @@ static plumb_status parse_statement(jinja_parser *p, jinja_node **out)
         const char *tag;
         plumb_status (*parse)(jinja_parser *p, int line, jinja_node **out);
     } tags[] = {
-        {"if", parse_if},       {"for", parse_for},       {"set", parse_set},
-        {"macro", parse_macro}, {"with", parse_with},     {"filter", parse_filter},
+        {"if", parse_if},
+        {"for", parse_for},
+        {"set", parse_set},
+        {"macro", parse_macro},
+        {"with", parse_with},
+        {"filter", parse_filter},
         {"generation", parse_generation},
     };
     const jinja_token *tag = p->at;

@@ -64,7 +64,8 @@ static bool number_text(const jinja_string *s, char *out, size_t size)
     for (size_t i = from; i < to; i++) {
         char c = s->data[i];
         if (c == '_') {
-            if (i == from || i + 1 == to || !isalnum((unsigned char)s->data[i - 1]) || !isalnum((unsigned char)s->data[i + 1])) {
+            if (i == from || i + 1 == to || !isalnum((unsigned char)s->data[i - 1]) ||
+                !isalnum((unsigned char)s->data[i + 1])) {
                 return false;
             }
             continue;
@@ -119,12 +120,18 @@ static plumb_status put_quoted(jinja_eval *e, const jinja_string *s)
     PLUMB_TRY(plumb_jinja_put(e, &quote, 1));
     for (size_t at = 0; at < s->size; at += used) {
         uint32_t code = plumb_jinja_decode(s->data + at, s->size - at, &used);
-        if (code == '\\' || code == (uint32_t)quote) snprintf(text, sizeof text, "\\%c", (int)code);
-        else if (code == '\n') snprintf(text, sizeof text, "\\n");
-        else if (code == '\r') snprintf(text, sizeof text, "\\r");
-        else if (code == '\t') snprintf(text, sizeof text, "\\t");
-        else if (plumb_jinja_printable(code)) text[0] = 0;
-        else snprintf(text, sizeof text, code < 0x100 ? "\\x%02x" : code < 0x10000 ? "\\u%04x" : "\\U%08x", code);
+        if (code == '\\' || code == (uint32_t)quote)
+            snprintf(text, sizeof text, "\\%c", (int)code);
+        else if (code == '\n')
+            snprintf(text, sizeof text, "\\n");
+        else if (code == '\r')
+            snprintf(text, sizeof text, "\\r");
+        else if (code == '\t')
+            snprintf(text, sizeof text, "\\t");
+        else if (plumb_jinja_printable(code))
+            text[0] = 0;
+        else
+            snprintf(text, sizeof text, code < 0x100 ? "\\x%02x" : code < 0x10000 ? "\\u%04x" : "\\U%08x", code);
         PLUMB_TRY(text[0] ? plumb_jinja_puts(e, text) : plumb_jinja_put(e, s->data + at, used));
     }
     PLUMB_TRY(plumb_jinja_spend(e, s->size / 16));
@@ -203,7 +210,10 @@ static plumb_status put_kind(jinja_eval *e, jinja_value v)
         plumb_jinja_format_float(v.as.real, text);
         return plumb_jinja_puts(e, text);
     case JINJA_STRING:
-        return put_quoted(e, v.as.string);
+        if (!v.as.string->safe) return put_quoted(e, v.as.string);
+        PLUMB_TRY(plumb_jinja_puts(e, "Markup("));
+        PLUMB_TRY(put_quoted(e, v.as.string));
+        return plumb_jinja_puts(e, ")");
     case JINJA_LIST:
     case JINJA_TUPLE:
         return put_sequence(e, v);
@@ -261,9 +271,13 @@ static plumb_status json_escape(jinja_eval *e, uint32_t code)
 {
     char text[16];
     const char *plain = code < 0x80 ? strchr("\"\"\\\\\nn\rr\tt\bb\ff", (int)code) : NULL;
-    if (code && plain) snprintf(text, sizeof text, "\\%c", plain[1]);
-    else if (code < 0x10000) snprintf(text, sizeof text, "\\u%04x", code);
-    else snprintf(text, sizeof text, "\\u%04x\\u%04x", 0xd800 + ((code - 0x10000) >> 10), 0xdc00 + ((code - 0x10000) & 0x3ff));
+    if (code && plain)
+        snprintf(text, sizeof text, "\\%c", plain[1]);
+    else if (code < 0x10000)
+        snprintf(text, sizeof text, "\\u%04x", code);
+    else
+        snprintf(text, sizeof text, "\\u%04x\\u%04x", 0xd800 + ((code - 0x10000) >> 10),
+                 0xdc00 + ((code - 0x10000) & 0x3ff));
     return plumb_jinja_puts(e, text);
 }
 
@@ -408,7 +422,8 @@ plumb_status plumb_jinja_put_json(jinja_eval *e, jinja_value v, const jinja_valu
     PLUMB_TRY(plumb_jinja_borrow(e, style.indented ? "," : ", ", style.indented ? 1 : 2, &style.item_separator));
     PLUMB_TRY(plumb_jinja_borrow(e, ": ", 2, &style.key_separator));
     if (given(options[2])) {
-        const jinja_list *pair = options[2].kind == JINJA_TUPLE || options[2].kind == JINJA_LIST ? options[2].as.list : NULL;
+        const jinja_list *pair =
+            options[2].kind == JINJA_TUPLE || options[2].kind == JINJA_LIST ? options[2].as.list : NULL;
         if (!pair || pair->count != 2 || pair->items[0].kind != JINJA_STRING || pair->items[1].kind != JINJA_STRING) {
             return plumb_jinja_error(e, "tojson: separators must be two strings");
         }

@@ -20,11 +20,12 @@ static plumb_status push_scope(jinja_eval *e, jinja_scope *parent)
 /* Long chains count as work, so that a template of many names is not quadratic beyond the budget. */
 static jinja_binding *find_binding(jinja_eval *e, const jinja_scope *scope, const jinja_string *name)
 {
-    enum { NAMES_PER_STEP = 16 };
+    enum { NAMES_PER_STEP = 4 };
     size_t seen = 0;
     jinja_binding *b = scope->bindings;
     for (; b; b = b->next, seen++) {
-        if (b->name == name || (b->name->size == name->size && memcmp(b->name->data, name->data, name->size) == 0)) break;
+        if (b->name == name || (b->name->size == name->size && memcmp(b->name->data, name->data, name->size) == 0))
+            break;
     }
     e->steps += seen / NAMES_PER_STEP;
     return b;
@@ -76,7 +77,8 @@ static plumb_status unpack(jinja_eval *e, const jinja_node *target, jinja_value 
 static plumb_status check_member(jinja_eval *e, const jinja_string *name)
 {
     if (name->size && name->data[0] == '_') {
-        return plumb_jinja_error(e, "a namespace cannot hold the name \"%.*s\" (underscore)", (int)name->size, name->data);
+        return plumb_jinja_error(e, "a namespace cannot hold the name \"%.*s\" (underscore)", (int)name->size,
+                                 name->data);
     }
     return PLUMB_OK;
 }
@@ -105,7 +107,8 @@ static plumb_status capture(jinja_eval *e, const jinja_node *body, jinja_scope *
 }
 
 /* What a block has written, through the filters after its tag. */
-static plumb_status filtered(jinja_eval *e, const jinja_node *filters, const jinja_node *body, jump *jumped, jinja_value *out)
+static plumb_status filtered(jinja_eval *e, const jinja_node *filters, const jinja_node *body, jump *jumped,
+                             jinja_value *out)
 {
     jinja_value outer = e->captured, text;
     PLUMB_TRY(capture(e, body, e->scope, jumped, &text));
@@ -148,7 +151,8 @@ static plumb_status run_with(jinja_eval *e, const jinja_node *node, jump *jumped
         PLUMB_TRY(plumb_jinja_push(e, values.as.list, value));
     }
     PLUMB_TRY(push_scope(e, scope));
-    for (const jinja_node *set = node->list; set; set = set->next) PLUMB_TRY(assign(e, set->a, values.as.list->items[i++]));
+    for (const jinja_node *set = node->list; set; set = set->next)
+        PLUMB_TRY(assign(e, set->a, values.as.list->items[i++]));
     PLUMB_TRY(run(e, node->body, jumped));
     e->scope = scope;
     return PLUMB_OK;
@@ -218,7 +222,8 @@ static plumb_status loop_peek(jinja_eval *e, jinja_loop *loop)
 static plumb_status loop_length(jinja_eval *e, jinja_loop *loop, int64_t *out)
 {
     size_t length;
-    if (loop->length < 0 && !loop->node->c && plumb_jinja_length(loop->cursor.of, &length)) loop->length = (int64_t)length;
+    if (loop->length < 0 && !loop->node->c && plumb_jinja_length(loop->cursor.of, &length))
+        loop->length = (int64_t)length;
     if (loop->length < 0) {
         jinja_value rest, item;
         PLUMB_TRY(plumb_jinja_make_list(e, JINJA_LIST, 0, &rest));
@@ -245,7 +250,8 @@ static plumb_status loop_neighbour(jinja_eval *e, jinja_loop *loop, bool next, j
     return PLUMB_OK;
 }
 
-static plumb_status loop_cycle(jinja_eval *e, jinja_value self, const jinja_value *args, const jinja_arguments *all, jinja_value *out)
+static plumb_status loop_cycle(jinja_eval *e, jinja_value self, const jinja_value *args, const jinja_arguments *all,
+                               jinja_value *out)
 {
     (void)args;
     if (all->count == 0) return plumb_jinja_error(e, "no items for cycling given");
@@ -253,7 +259,8 @@ static plumb_status loop_cycle(jinja_eval *e, jinja_value self, const jinja_valu
     return PLUMB_OK;
 }
 
-static plumb_status loop_changed(jinja_eval *e, jinja_value self, const jinja_value *args, const jinja_arguments *all, jinja_value *out)
+static plumb_status loop_changed(jinja_eval *e, jinja_value self, const jinja_value *args, const jinja_arguments *all,
+                                 jinja_value *out)
 {
     (void)args;
     bool same = false;
@@ -282,19 +289,29 @@ plumb_status plumb_jinja_loop_attribute(jinja_eval *e, jinja_loop *loop, const j
     static const jinja_row cycle = {"cycle", loop_cycle, NULL, 0}, changed = {"changed", loop_changed, NULL, 0};
     int64_t length = 0;
     *out = plumb_jinja_missing;
-    if (plumb_jinja_is(name, "index")) *out = plumb_jinja_int(loop->index0 + 1);
-    else if (plumb_jinja_is(name, "index0")) *out = plumb_jinja_int(loop->index0);
-    else if (plumb_jinja_is(name, "first")) *out = plumb_jinja_bool(loop->index0 == 0);
-    else if (plumb_jinja_is(name, "depth")) *out = plumb_jinja_int(1);
-    else if (plumb_jinja_is(name, "depth0")) *out = plumb_jinja_int(0);
-    else if (plumb_jinja_is(name, "previtem")) return loop_neighbour(e, loop, false, out);
-    else if (plumb_jinja_is(name, "nextitem")) return loop_neighbour(e, loop, true, out);
-    else if (plumb_jinja_is(name, "cycle")) return loop_method(e, loop, &cycle, out);
-    else if (plumb_jinja_is(name, "changed")) return loop_method(e, loop, &changed, out);
+    if (plumb_jinja_is(name, "index"))
+        *out = plumb_jinja_int(loop->index0 + 1);
+    else if (plumb_jinja_is(name, "index0"))
+        *out = plumb_jinja_int(loop->index0);
+    else if (plumb_jinja_is(name, "first"))
+        *out = plumb_jinja_bool(loop->index0 == 0);
+    else if (plumb_jinja_is(name, "depth"))
+        *out = plumb_jinja_int(1);
+    else if (plumb_jinja_is(name, "depth0"))
+        *out = plumb_jinja_int(0);
+    else if (plumb_jinja_is(name, "previtem"))
+        return loop_neighbour(e, loop, false, out);
+    else if (plumb_jinja_is(name, "nextitem"))
+        return loop_neighbour(e, loop, true, out);
+    else if (plumb_jinja_is(name, "cycle"))
+        return loop_method(e, loop, &cycle, out);
+    else if (plumb_jinja_is(name, "changed"))
+        return loop_method(e, loop, &changed, out);
     else if (plumb_jinja_is(name, "last")) {
         PLUMB_TRY(loop_peek(e, loop));
         *out = plumb_jinja_bool(!loop->peeked);
-    } else if (plumb_jinja_is(name, "length") || plumb_jinja_is(name, "revindex") || plumb_jinja_is(name, "revindex0")) {
+    } else if (plumb_jinja_is(name, "length") || plumb_jinja_is(name, "revindex") ||
+               plumb_jinja_is(name, "revindex0")) {
         PLUMB_TRY(loop_length(e, loop, &length));
         int64_t gone = plumb_jinja_is(name, "length") ? 0 : loop->index0 + plumb_jinja_is(name, "revindex0");
         *out = plumb_jinja_int(length - gone);
@@ -386,7 +403,8 @@ static plumb_status bind_arguments(jinja_eval *e, const jinja_node *node, const 
         const jinja_node *parameter = node->list;
         for (; parameter; parameter = parameter->next, position++) {
             if (parameter->text->size == name.as.string->size &&
-                memcmp(parameter->text->data, name.as.string->data, name.as.string->size) == 0) break;
+                memcmp(parameter->text->data, name.as.string->data, name.as.string->size) == 0)
+                break;
         }
         if (parameter && position >= arguments->count) {
             PLUMB_TRY(plumb_jinja_bind(e, e->scope, parameter->text, arguments->named->values[k]));
@@ -399,15 +417,18 @@ static plumb_status bind_arguments(jinja_eval *e, const jinja_node *node, const 
         if (i < arguments->count) {
             PLUMB_TRY(plumb_jinja_bind(e, e->scope, parameter->text, arguments->values[i]));
         } else if (!find_binding(e, e->scope, parameter->text)) {
-            if (parameter->a) PLUMB_TRY(plumb_jinja_evaluate(e, parameter->a, &value));
-            else PLUMB_TRY(plumb_jinja_undefined_hint(e, "a parameter of a macro was not provided", &value));
+            if (parameter->a)
+                PLUMB_TRY(plumb_jinja_evaluate(e, parameter->a, &value));
+            else
+                PLUMB_TRY(plumb_jinja_undefined_hint(e, "a parameter of a macro was not provided", &value));
             PLUMB_TRY(plumb_jinja_bind(e, e->scope, parameter->text, value));
         }
     }
     return bind_further(e, node, arguments, i < arguments->count ? i : arguments->count, further.as.dict);
 }
 
-plumb_status plumb_jinja_call_macro(jinja_eval *e, const jinja_macro *macro, const jinja_arguments *arguments, jinja_value *out)
+plumb_status plumb_jinja_call_macro(jinja_eval *e, const jinja_macro *macro, const jinja_arguments *arguments,
+                                    jinja_value *out)
 {
     jinja_scope *scope = e->scope;
     size_t start = e->text.size;

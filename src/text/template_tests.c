@@ -14,12 +14,12 @@
         *out = plumb_jinja_bool(condition);                                                                            \
         return PLUMB_OK;                                                                                               \
     }
-#define COMPARE_TEST(name, op)                                                                                   \
+#define COMPARE_TEST(name, op)                                                                                         \
     TEST(name)                                                                                                         \
     {                                                                                                                  \
         bool holds;                                                                                                    \
         (void)all;                                                                                                     \
-        PLUMB_TRY(plumb_jinja_compare(e, op, v, args[0], &holds));                                               \
+        PLUMB_TRY(plumb_jinja_compare(e, op, v, args[0], &holds));                                                     \
         *out = plumb_jinja_bool(holds);                                                                                \
         return PLUMB_OK;                                                                                               \
     }
@@ -88,8 +88,10 @@ TEST(test_sameas)
     (void)all;
     bool same = v.kind == args[0].kind;
     bool scalar = v.kind <= JINJA_STRING;
-    if (same && scalar) PLUMB_TRY(plumb_jinja_equal(e, v, args[0], &same));
-    else if (same) same = v.as.list == args[0].as.list;
+    if (same && scalar)
+        PLUMB_TRY(plumb_jinja_equal(e, v, args[0], &same));
+    else if (same)
+        same = v.as.list == args[0].as.list;
     *out = plumb_jinja_bool(same);
     return PLUMB_OK;
 }

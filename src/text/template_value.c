@@ -24,7 +24,7 @@ jinja_value plumb_jinja_float(double real)
 
 /* Memory ------------------------------------------------------------------------------------------------------- */
 
-plumb_status plumb_jinja_error(const jinja_eval *e, const char *format, ...)
+plumb_status plumb_jinja_make_error(const jinja_eval *e, const char *format, ...)
 {
     va_list args, again;
     va_start(args, format);
@@ -87,6 +87,20 @@ plumb_status plumb_jinja_string(jinja_eval *e, const char *bytes, size_t n, jinj
     PLUMB_TRY(plumb_jinja_new(e, &copy, n + 1, 1));
     if (n) memcpy(copy, bytes, n);
     return plumb_jinja_borrow(e, copy, n, out);
+}
+
+plumb_status plumb_jinja_mark_safe(jinja_eval *e, jinja_value *v)
+{
+    bool several = v->kind == JINJA_LIST || v->kind == JINJA_TUPLE;
+    for (size_t i = 0; several && i < v->as.list->count; i++)
+        PLUMB_TRY(plumb_jinja_mark_safe(e, &v->as.list->items[i]));
+    if (v->kind != JINJA_STRING || v->as.string->safe) return PLUMB_OK;
+    jinja_string *marked = NULL;
+    PLUMB_TRY(plumb_jinja_new(e, &marked, 1, sizeof *marked));
+    *marked = *v->as.string;
+    marked->safe = true;
+    v->as.string = marked;
+    return PLUMB_OK;
 }
 
 plumb_status plumb_jinja_make_list(jinja_eval *e, jinja_kind kind, size_t room, jinja_value *out)
@@ -213,7 +227,8 @@ static plumb_status dict_from_json(jinja_eval *e, const json_t *json, int depth,
 plumb_status plumb_jinja_from_json(jinja_eval *e, const json_t *json, int depth, jinja_value *out)
 {
     if (depth > JINJA_MAX_VALUE_DEPTH) {
-        return plumb_fail(PLUMB_E_INPUT, "the messages hold more than %d lists or objects within each other", JINJA_MAX_VALUE_DEPTH);
+        return plumb_fail(PLUMB_E_INPUT, "the messages hold more than %d lists or objects within each other",
+                          JINJA_MAX_VALUE_DEPTH);
     }
     PLUMB_TRY(plumb_jinja_spend(e, 1));
     switch (json_typeof(json)) {
@@ -251,15 +266,24 @@ plumb_status plumb_jinja_from_json(jinja_eval *e, const json_t *json, int depth,
 const char *plumb_jinja_type(jinja_value v)
 {
     static const char *const names[] = {
-        [JINJA_MISSING] = "Undefined",   [JINJA_UNDEFINED] = "Undefined",
-        [JINJA_NONE] = "NoneType",       [JINJA_BOOL] = "bool",
-        [JINJA_INT] = "int",             [JINJA_FLOAT] = "float",
-        [JINJA_STRING] = "str",          [JINJA_LIST] = "list",
-        [JINJA_TUPLE] = "tuple",         [JINJA_RANGE] = "range",
-        [JINJA_DICT] = "dict",           [JINJA_VIEW] = "dict_items",
-        [JINJA_ITERATOR] = "generator",  [JINJA_NAMESPACE] = "Namespace",
-        [JINJA_LOOP] = "LoopContext",    [JINJA_MACRO] = "Macro",
-        [JINJA_FUNCTION] = "function",   [JINJA_METHOD] = "builtin_function_or_method",
+        [JINJA_MISSING] = "Undefined",
+        [JINJA_UNDEFINED] = "Undefined",
+        [JINJA_NONE] = "NoneType",
+        [JINJA_BOOL] = "bool",
+        [JINJA_INT] = "int",
+        [JINJA_FLOAT] = "float",
+        [JINJA_STRING] = "str",
+        [JINJA_LIST] = "list",
+        [JINJA_TUPLE] = "tuple",
+        [JINJA_RANGE] = "range",
+        [JINJA_DICT] = "dict",
+        [JINJA_VIEW] = "dict_items",
+        [JINJA_ITERATOR] = "generator",
+        [JINJA_NAMESPACE] = "Namespace",
+        [JINJA_LOOP] = "LoopContext",
+        [JINJA_MACRO] = "Macro",
+        [JINJA_FUNCTION] = "function",
+        [JINJA_METHOD] = "builtin_function_or_method",
     };
     if (v.kind == JINJA_VIEW && v.as.view->kind != JINJA_ITEMS) {
         return v.as.view->kind == JINJA_KEYS ? "dict_keys" : "dict_values";
@@ -294,9 +318,12 @@ bool plumb_jinja_truth(jinja_value v)
 
 bool plumb_jinja_whole(jinja_value v, int64_t *out)
 {
-    if (v.kind == JINJA_INT) *out = v.as.integer;
-    else if (v.kind == JINJA_BOOL) *out = v.as.truth;
-    else return false;
+    if (v.kind == JINJA_INT)
+        *out = v.as.integer;
+    else if (v.kind == JINJA_BOOL)
+        *out = v.as.truth;
+    else
+        return false;
     return true;
 }
 
@@ -518,7 +545,7 @@ bool plumb_jinja_hashable(jinja_value v)
 plumb_status plumb_jinja_dict_find(jinja_eval *e, const jinja_dict *dict, jinja_value key, jinja_value **found)
 {
     *found = NULL;
-    PLUMB_TRY(plumb_jinja_spend(e, dict->count / 8 + 1));
+    PLUMB_TRY(plumb_jinja_spend(e, dict->count / 4 + 1));
     for (size_t i = 0; i < dict->count; i++) {
         bool equal = false;
         jinja_value other = dict->keys[i];
@@ -577,10 +604,14 @@ plumb_status plumb_jinja_next(jinja_eval *e, jinja_cursor *cursor, jinja_value *
     *more = plumb_jinja_length(v, &length) && cursor->at < length;
     if (!*more) return PLUMB_OK;
     size_t i = cursor->at++;
-    if (v.kind == JINJA_RANGE) *item = plumb_jinja_int(v.as.range->start + (int64_t)i * v.as.range->step);
-    else if (v.kind == JINJA_DICT) *item = v.as.dict->keys[i];
-    else if (v.kind == JINJA_VIEW) return view_item(e, v.as.view, i, item);
-    else *item = v.as.list->items[i];
+    if (v.kind == JINJA_RANGE)
+        *item = plumb_jinja_int(v.as.range->start + (int64_t)i * v.as.range->step);
+    else if (v.kind == JINJA_DICT)
+        *item = v.as.dict->keys[i];
+    else if (v.kind == JINJA_VIEW)
+        return view_item(e, v.as.view, i, item);
+    else
+        *item = v.as.list->items[i];
     return PLUMB_OK;
 }
 

@@ -67,7 +67,8 @@ static plumb_status read_processor(plumb_tokenizer *t, const json_t *json, bool 
     if (strcmp(name, "ByteLevel") == 0) return PLUMB_OK;
     if (strcmp(name, "TemplateProcessing") == 0) return plumb_context(read_template(t, json), "%s", name);
     if (strcmp(name, "Sequence") != 0 || nested)
-        return plumb_fail(PLUMB_E_INPUT, "the type \"%.40s\" is not built%s; there are TemplateProcessing, ByteLevel and Sequence",
+        return plumb_fail(PLUMB_E_INPUT,
+                          "the type \"%.40s\" is not built%s; there are TemplateProcessing, ByteLevel and Sequence",
                           name, nested ? " within a Sequence" : "");
     PLUMB_TRY(plumb_need(json, "processors", JSON_ARRAY, &list));
     for (size_t i = 0; i < json_array_size(list); i++)
@@ -88,7 +89,8 @@ static plumb_status check_version(const json_t *root)
 /* "truncation" and "padding" are not read: transformers sets them anew for every call, from its own arguments. */
 static plumb_status read_tokenizer(plumb_tokenizer *t, const json_t *root)
 {
-    if (!json_is_object(root)) return plumb_fail(PLUMB_E_INPUT, "it holds %s; expected an object", plumb_json_kind(root));
+    if (!json_is_object(root))
+        return plumb_fail(PLUMB_E_INPUT, "it holds %s; expected an object", plumb_json_kind(root));
     const json_t *model = NULL;
     PLUMB_TRY(check_version(root));
     PLUMB_TRY(plumb_need(root, "model", JSON_OBJECT, &model));
@@ -115,7 +117,8 @@ static plumb_status find_file(const char *path, plumb_text *file)
     if (plumb_path_exists(file->data)) return PLUMB_OK;
     plumb_text_clear(file);
     PLUMB_TRY(plumb_path_join(file, path, "tokenizer.model"));
-    if (!plumb_path_exists(file->data)) return plumb_fail(PLUMB_E_INPUT, "%s: there is no tokenizer.json in this folder", path);
+    if (!plumb_path_exists(file->data))
+        return plumb_fail(PLUMB_E_INPUT, "%s: there is no tokenizer.json in this folder", path);
     return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: there is a tokenizer.model, but no tokenizer.json", path),
                       "convert it once in Python: from transformers import AutoTokenizer; "
                       "AutoTokenizer.from_pretrained(\"%s\").save_pretrained(\"%s\")",
@@ -156,6 +159,13 @@ void plumb_tokenizer_free(plumb_tokenizer *t)
 
 /* --- encoding --- */
 
+/* Gives both texts memory, so that there is a pointer to add offsets to even when nothing is in them. */
+static plumb_status begin_work(plumb_work *work)
+{
+    PLUMB_TRY(plumb_text_append(&work->now.text, "", 0));
+    return plumb_text_append(&work->next.text, "", 0);
+}
+
 static void free_pieces(plumb_pieces *pieces)
 {
     plumb_text_free(&pieces->text);
@@ -189,15 +199,17 @@ static plumb_status encode_pieces(const plumb_tokenizer *t, plumb_work *work, pl
 
 static plumb_status encode_text(const plumb_tokenizer *t, plumb_work *work, const char *text, size_t n, plumb_ids *out)
 {
+    PLUMB_TRY(begin_work(work));
     PLUMB_TRY(plumb_added_extract(t, work, text, n));
     for (size_t i = 0; i < t->pre_tokenizers.count; i++)
         PLUMB_TRY(t->pre_tokenizers.data[i].run.split(&t->pre_tokenizers.data[i], work));
     return encode_pieces(t, work, out);
 }
 
-/* A template may have the text anywhere, even twice or not at all; without special tokens only the text is left of it. */
-static plumb_status encode_template(const plumb_tokenizer *t, plumb_work *work, const char *text, size_t n, bool add_special,
-                                    plumb_ids *out)
+/* A template may have the text anywhere, even twice or not at all; without special tokens only the text is left of it.
+ */
+static plumb_status encode_template(const plumb_tokenizer *t, plumb_work *work, const char *text, size_t n,
+                                    bool add_special, plumb_ids *out)
 {
     for (size_t i = 0; i < t->template.count; i++) {
         int32_t id = t->template.data[i];
@@ -211,13 +223,16 @@ static plumb_status encode_template(const plumb_tokenizer *t, plumb_work *work, 
     return PLUMB_OK;
 }
 
-plumb_status plumb_tokenizer_encode(const plumb_tokenizer *t, const char *text, size_t n, bool add_special, plumb_ids *out)
+plumb_status plumb_tokenizer_encode(const plumb_tokenizer *t, const char *text, size_t n, bool add_special,
+                                    plumb_ids *out)
 {
     size_t bad = plumb_utf8_invalid(text, n);
     if (bad < n) return plumb_fail(PLUMB_E_INPUT, "the text is not UTF-8 at byte %zu", bad);
     plumb_work work = {0};
-    plumb_status s = t->has_template ? encode_template(t, &work, text, n, add_special, out)
-                                     : encode_text(t, &work, text, n, out);
+    size_t before = out->count;
+    plumb_status s =
+        t->has_template ? encode_template(t, &work, text, n, add_special, out) : encode_text(t, &work, text, n, out);
+    if (s) out->count = before;
     plumb_work_free(&work);
     return s;
 }
@@ -238,6 +253,7 @@ static plumb_status decode(const plumb_tokenizer *t, plumb_work *work, const int
                            plumb_text *out)
 {
     plumb_text *text = &work->now.text;
+    PLUMB_TRY(begin_work(work));
     for (size_t i = 0; i < n; i++) {
         size_t size = 0, begin = text->size;
         const char *token = token_to_decode(t, ids[i], skip_special, &size);
@@ -252,7 +268,8 @@ static plumb_status decode(const plumb_tokenizer *t, plumb_work *work, const int
     return plumb_text_append(out, work->now.text.data, work->now.text.size);
 }
 
-plumb_status plumb_tokenizer_decode(const plumb_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, plumb_text *out)
+plumb_status plumb_tokenizer_decode(const plumb_tokenizer *t, const int32_t *ids, size_t n, bool skip_special,
+                                    plumb_text *out)
 {
     plumb_work work = {0};
     plumb_status s = decode(t, &work, ids, n, skip_special, out);

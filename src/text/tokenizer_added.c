@@ -26,7 +26,8 @@ static int32_t find_child(const plumb_trie *trie, int32_t node, uint8_t byte)
     return child;
 }
 
-static plumb_status insert(plumb_trie *trie, const char *text, size_t n, int32_t token, int32_t *other)
+/* Of two tokens with the same text the first one stays. */
+static plumb_status insert(plumb_trie *trie, const char *text, size_t n, int32_t token)
 {
     int32_t node = 0;
     if (!trie->count) PLUMB_TRY(add_node(trie, 0, &node));
@@ -43,8 +44,7 @@ static plumb_status insert(plumb_trie *trie, const char *text, size_t n, int32_t
         }
         node = child;
     }
-    *other = trie->nodes[node].token;
-    trie->nodes[node].token = token;
+    if (trie->nodes[node].token < 0) trie->nodes[node].token = token;
     return PLUMB_OK;
 }
 
@@ -165,7 +165,8 @@ static void mark_skipped(reading *r)
     plumb_added *added = &r->t->added;
     for (size_t i = 0; i < added->count; i++) {
         plumb_added_token *token = &added->tokens[i];
-        int32_t place = token->normal ? plumb_vocabulary_find(&r->places, token->normal, token->normal_size) : (int32_t)i;
+        int32_t place =
+            token->normal ? plumb_vocabulary_find(&r->places, token->normal, token->normal_size) : (int32_t)i;
         token->skipped = place >= 0 && r->special[place];
     }
 }
@@ -176,22 +177,19 @@ static int by_id(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* A token whose normal form is empty is never found. Of several with the same normal form the library finds one at
+ * random; here it is the one with the lowest id. */
 static plumb_status build_tries(plumb_added *added)
 {
     for (size_t i = 0; i < added->count; i++) {
         const plumb_added_token *token = &added->tokens[i];
         if (i && token->id == token[-1].id)
-            return plumb_fail(PLUMB_E_INPUT, "\"%s\" and \"%s\" would both get the id %d", token[-1].content, token->content,
-                              token->id);
+            return plumb_fail(PLUMB_E_INPUT, "\"%s\" and \"%s\" would both get the id %d", token[-1].content,
+                              token->content, token->id);
         bool normal = token->normalized && token->normal;
         const char *text = normal ? token->normal : token->content;
         size_t n = normal ? token->normal_size : token->size;
-        if (!n) return plumb_fail(PLUMB_E_INPUT, "the normal form of \"%s\" is empty", token->content);
-        int32_t other = -1;
-        PLUMB_TRY(insert(token->normalized ? &added->normal : &added->raw, text, n, (int32_t)i, &other));
-        if (other >= 0)
-            return plumb_fail(PLUMB_E_INPUT, "\"%s\" and \"%s\" have the same normal form", added->tokens[other].content,
-                              token->content);
+        if (n) PLUMB_TRY(insert(token->normalized ? &added->normal : &added->raw, text, n, (int32_t)i));
     }
     return PLUMB_OK;
 }
@@ -275,9 +273,10 @@ static size_t spaces_behind(const char *text, size_t n, size_t at)
     return at;
 }
 
-/* Cuts text into tokens of a trie and what lies between. A token inside whitespace that the one before swallowed is found
- * all the same, and what follows it there is text again: the library has it so. */
-static plumb_status find_tokens(const plumb_added *added, const plumb_trie *trie, const char *text, size_t n, plumb_pieces *out)
+/* Cuts text into tokens of a trie and what lies between. A token inside whitespace that the one before swallowed is
+ * found all the same, and what follows it there is text again: the library has it so. */
+static plumb_status find_tokens(const plumb_added *added, const plumb_trie *trie, const char *text, size_t n,
+                                plumb_pieces *out)
 {
     size_t done = 0;
     out->count = 0;
@@ -304,7 +303,8 @@ static plumb_status extract_normal(const plumb_tokenizer *t, plumb_work *work, c
 {
     const char *normal = NULL;
     size_t n = 0, base = work->next.text.size, origin = piece.begin ? 0 : plumb_utf8_size(text[0]);
-    PLUMB_TRY(plumb_normalize(&t->normalizers, work, text + piece.begin, piece.end - piece.begin, &origin, &normal, &n));
+    PLUMB_TRY(
+        plumb_normalize(&t->normalizers, work, text + piece.begin, piece.end - piece.begin, &origin, &normal, &n));
     if (!n) return PLUMB_OK;
     PLUMB_TRY(find_tokens(&t->added, &t->added.normal, normal, n, &work->cuts));
     PLUMB_TRY(plumb_text_append(&work->next.text, normal, n));

@@ -1,4 +1,5 @@
-/* Byte-pair encoding: characters are merged pair by pair, the pair with the lowest rank first, the leftmost of equals. */
+/* Byte-pair encoding: characters are merged pair by pair, the pair with the lowest rank first, the leftmost of equals.
+ */
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
@@ -44,7 +45,8 @@ static plumb_status read_vocabulary(plumb_vocabulary *v, const json_t *model)
     PLUMB_TRY(plumb_vocabulary_reserve(v, count, (int32_t)last + 1, bytes));
     for (void *i = json_object_iter(object); i; i = json_object_iter_next(object, i)) {
         int32_t id = (int32_t)json_integer_value(json_object_iter_value(i));
-        PLUMB_TRY(plumb_context(plumb_vocabulary_add(v, json_object_iter_key(i), json_object_iter_key_len(i), id), "vocab"));
+        PLUMB_TRY(
+            plumb_context(plumb_vocabulary_add(v, json_object_iter_key(i), json_object_iter_key_len(i), id), "vocab"));
     }
     plumb_vocabulary_finish(v);
     return PLUMB_OK;
@@ -72,7 +74,8 @@ static plumb_status read_merge_pair(const json_t *json, merge_text *m)
     const json_t *left = json_array_get(json, 0), *right = json_array_get(json, 1);
     if (json_array_size(json) != 2 || !json_is_string(left) || !json_is_string(right))
         return plumb_fail(PLUMB_E_INPUT, "expected a string \"a b\" or a pair [\"a\", \"b\"]");
-    *m = (merge_text){json_string_value(left), json_string_value(right), json_string_length(left), json_string_length(right)};
+    *m = (merge_text){json_string_value(left), json_string_value(right), json_string_length(left),
+                      json_string_length(right)};
     return PLUMB_OK;
 }
 
@@ -94,7 +97,8 @@ static plumb_status add_merge(plumb_tokenizer *t, const merge_text *m, plumb_tex
     PLUMB_TRY(plumb_text_append(joined, m->right, m->right_size));
     PLUMB_TRY(find_part(&t->vocabulary, joined->data, joined->size, &merged));
     plumb_merge_slot *slot = find_slot(bpe, pair_of(left, right));
-    *slot = (plumb_merge_slot){pair_of(left, right), (uint32_t)bpe->ranks}; /* of a pair that comes twice, the last counts */
+    *slot = (plumb_merge_slot){pair_of(left, right),
+                               (uint32_t)bpe->ranks}; /* of a pair that comes twice, the last counts */
     bpe->merged[bpe->ranks++] = merged;
     return PLUMB_OK;
 }
@@ -164,14 +168,16 @@ static plumb_status check_type(const json_t *model)
     if (!type) return plumb_fail(PLUMB_E_INPUT, "it has neither a \"type\" nor \"merges\"; only BPE is built");
     if (json_is_string(type) && strcmp(json_string_value(type), "BPE") == 0) return PLUMB_OK;
     if (!json_is_string(type)) return plumb_need(model, "type", JSON_STRING, &type);
-    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "the type \"%.40s\" is not built; only BPE is", json_string_value(type)),
-                      "causal language models nearly all have BPE; a checkpoint with another tokenizer cannot be used");
+    return plumb_cure(
+        plumb_fail(PLUMB_E_INPUT, "the type \"%.40s\" is not built; only BPE is", json_string_value(type)),
+        "causal language models nearly all have BPE; a checkpoint with another tokenizer cannot be used");
 }
 
 static plumb_status check_dropout(const json_t *model)
 {
     const json_t *dropout = json_object_get(model, "dropout");
-    if (!dropout || json_is_null(dropout) || (json_is_number(dropout) && json_number_value(dropout) == 0)) return PLUMB_OK;
+    if (!dropout || json_is_null(dropout) || (json_is_number(dropout) && json_number_value(dropout) == 0))
+        return PLUMB_OK;
     return plumb_cure(plumb_fail(PLUMB_E_INPUT, "\"dropout\" would make the ids random"), "set it to null");
 }
 
@@ -234,7 +240,8 @@ static bool push_bytes(word_builder *w, const char *character, size_t n)
 static plumb_status push_character(word_builder *w, const char *character, size_t n, uint32_t c)
 {
     const plumb_tokenizer *t = w->t;
-    int32_t id = c < PLUMB_DIRECT_CHARACTERS ? t->vocabulary.direct[c] : plumb_vocabulary_find(&t->vocabulary, character, n);
+    int32_t id =
+        c < PLUMB_DIRECT_CHARACTERS ? t->vocabulary.direct[c] : plumb_vocabulary_find(&t->vocabulary, character, n);
     if (id >= 0) {
         flush_unknown(w);
         push_symbol(w, id);
@@ -244,8 +251,8 @@ static plumb_status push_character(word_builder *w, const char *character, size_
     if (t->bpe.byte_fallback && push_bytes(w, character, n)) return PLUMB_OK;
     if (!t->bpe.unk_token) return PLUMB_OK;
     if (t->bpe.unk_id < 0)
-        return plumb_fail(PLUMB_E_INPUT, "\"%.*s\" is not in the vocabulary and neither is the unk_token \"%.40s\"", (int)n,
-                          character, t->bpe.unk_token);
+        return plumb_fail(PLUMB_E_INPUT, "\"%.*s\" is not in the vocabulary and neither is the unk_token \"%.40s\"",
+                          (int)n, character, t->bpe.unk_token);
     if (!t->bpe.fuse_unk) flush_unknown(w);
     w->unknown = true;
     return PLUMB_OK;
@@ -336,7 +343,8 @@ static plumb_status reserve_work(plumb_bpe_work *work, size_t n)
     return plumb_reserve(&work->heap, &work->heap_capacity, 2 * n, sizeof *work->heap);
 }
 
-plumb_status plumb_bpe_encode(const plumb_tokenizer *t, plumb_bpe_work *work, const char *word, size_t n, plumb_ids *out)
+plumb_status plumb_bpe_encode(const plumb_tokenizer *t, plumb_bpe_work *work, const char *word, size_t n,
+                              plumb_ids *out)
 {
     if (t->bpe.ignore_merges) {
         int32_t id = plumb_vocabulary_find(&t->vocabulary, word, n);

@@ -63,8 +63,8 @@ typedef struct plumb_bpe {
     size_t slot_mask;
     int32_t *merged; /* [ranks] the id that a merge makes */
     size_t ranks;
-    char *unk_token; /* NULL: unknown characters are dropped */
-    int32_t unk_id;  /* -1: unk_token is not in the vocabulary, an error only when it is needed */
+    char *unk_token;    /* NULL: unknown characters are dropped */
+    int32_t unk_id;     /* -1: unk_token is not in the vocabulary, an error only when it is needed */
     int32_t bytes[256]; /* ids of <0x00> ... <0xFF>, -1 where there is none */
     bool byte_fallback;
     bool fuse_unk;
@@ -203,7 +203,8 @@ typedef struct plumb_component_table {
 extern const plumb_component_table plumb_normalizers, plumb_pre_tokenizers, plumb_decoders;
 
 /* Reads the component under table->key of `root`, sequences flattened; null and missing are no steps. */
-plumb_status plumb_steps_read(const json_t *root, const plumb_component_table *table, plumb_steps *steps) PLUMB_MUST_USE;
+plumb_status plumb_steps_read(const json_t *root, const plumb_component_table *table,
+                              plumb_steps *steps) PLUMB_MUST_USE;
 void plumb_steps_free(plumb_steps *steps);
 
 /* Members of an object that must be there. Errors name the key. */
@@ -219,14 +220,15 @@ plumb_status plumb_need_matcher(const json_t *object, const char *key, plumb_mat
 plumb_status plumb_read_metaspace(const json_t *json, plumb_step *step) PLUMB_MUST_USE;
 
 /* Fills work->spans as plumb_pattern_find does, n >= 0 (an empty text has no spans). */
-plumb_status plumb_matcher_find(const plumb_matcher *matcher, plumb_work *work, const char *text, size_t n) PLUMB_MUST_USE;
+plumb_status plumb_matcher_find(const plumb_matcher *matcher, plumb_work *work, const char *text,
+                                size_t n) PLUMB_MUST_USE;
 
 /* Runs all normalizers over text; the result is borrowed from `work`. */
 plumb_status plumb_normalize(const plumb_steps *steps, plumb_work *work, const char *text, size_t n, size_t *origin,
                              const char **out, size_t *out_size) PLUMB_MUST_USE;
 
-/* The character that byte-level text has for each byte, U+0100 and on for those without a mark of their own; and back: the
- * byte of a character, or -1. */
+/* The character that byte-level text has for each byte, U+0100 and on for those without a mark of their own; and back:
+ * the byte of a character, or -1. */
 uint32_t plumb_byte_character(uint8_t byte);
 int plumb_character_byte(uint32_t c);
 
@@ -268,7 +270,7 @@ typedef struct plumb_added {
 plumb_status plumb_added_read(plumb_tokenizer *t, const json_t *root) PLUMB_MUST_USE;
 void plumb_added_free(plumb_added *added);
 const plumb_added_token *plumb_added_find_id(const plumb_added *added, int32_t id); /* NULL: none */
-int32_t plumb_added_find(const plumb_added *added, const char *content, size_t n); /* its id; -1: none */
+int32_t plumb_added_find(const plumb_added *added, const char *content, size_t n);  /* its id; -1: none */
 /* Cuts text into added tokens and normalized pieces: fills work->now. */
 plumb_status plumb_added_extract(const plumb_tokenizer *t, plumb_work *work, const char *text, size_t n) PLUMB_MUST_USE;
 

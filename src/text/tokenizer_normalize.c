@@ -13,7 +13,8 @@
 static plumb_status append_form(const char *text, size_t n, int options, plumb_text *out)
 {
     utf8proc_uint8_t *form = NULL;
-    utf8proc_ssize_t size = utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)n, &form, (utf8proc_option_t)options);
+    utf8proc_ssize_t size =
+        utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)n, &form, (utf8proc_option_t)options);
     if (size == UTF8PROC_ERROR_NOMEM) return plumb_no_memory();
     if (size < 0) return plumb_fail(PLUMB_E_INTERNAL, "utf8proc: %s", utf8proc_errmsg(size));
     plumb_status s = plumb_text_append(out, form, (size_t)size);
@@ -21,12 +22,25 @@ static plumb_status append_form(const char *text, size_t n, int options, plumb_t
     return s;
 }
 
-/* The library's tables are those of Unicode 9 and leave newer characters as they are, whatever utf8proc knows of them: runs
- * of characters that are in its tables go to utf8proc, everything between stays. Such a character takes no part in the
- * order or composition of its neighbours, so the runs can be treated one by one. `plain`: all below is in the form. */
-static plumb_status normal_form(const char *text, size_t n, size_t *origin, uint32_t plain, int options, plumb_text *out)
+/* How many bytes of the form stem from offset 0: what the characters there become by themselves, or the first character
+ * if it has taken in what followed. */
+static plumb_status form_origin(const char *text, int options, const plumb_text *form, size_t *origin)
 {
-    size_t first_size = 0;
+    plumb_text alone = {0};
+    PLUMB_TRY(append_form(text, *origin, options, &alone));
+    size_t first = form->size ? plumb_utf8_size(form->data[0]) : 0, size = alone.size > first ? alone.size : first;
+    *origin = size < form->size ? size : form->size;
+    plumb_text_free(&alone);
+    return PLUMB_OK;
+}
+
+/* The library's tables are those of Unicode 9 and leave newer characters as they are, whatever utf8proc knows of them:
+ * runs of characters that are in its tables go to utf8proc, everything between stays. Such a character takes no part in
+ * the order or composition of its neighbours, so the runs can be treated one by one. `plain`: all below is in the form.
+ */
+static plumb_status normal_form(const char *text, size_t n, size_t *origin, uint32_t plain, int options,
+                                plumb_text *out)
+{
     for (size_t at = 0; at < n;) {
         size_t begin = at, next = at;
         bool all_plain = true;
@@ -36,37 +50,40 @@ static plumb_status normal_form(const char *text, size_t n, size_t *origin, uint
             if (c >= plain) all_plain = false;
             at = next;
         }
-        if (at > begin) PLUMB_TRY(all_plain ? plumb_text_append(out, text + begin, at - begin)
-                                            : append_form(text + begin, at - begin, options, out));
+        if (at > begin)
+            PLUMB_TRY(all_plain ? plumb_text_append(out, text + begin, at - begin)
+                                : append_form(text + begin, at - begin, options, out));
         if (at < n) {
             PLUMB_TRY(plumb_text_append(out, text + at, next - at));
             at = next;
         }
-        if (!first_size && out->size) first_size = plumb_utf8_size(out->data[0]);
     }
-    if (*origin) *origin = first_size;
-    return PLUMB_OK;
+    return *origin ? form_origin(text, options, out, origin) : PLUMB_OK;
 }
 
-static plumb_status nfc(const plumb_step *step, plumb_work *work, const char *text, size_t n, size_t *origin, plumb_text *out)
+static plumb_status nfc(const plumb_step *step, plumb_work *work, const char *text, size_t n, size_t *origin,
+                        plumb_text *out)
 {
     (void)step, (void)work;
     return normal_form(text, n, origin, 0x300, UTF8PROC_STABLE | UTF8PROC_COMPOSE, out);
 }
 
-static plumb_status nfd(const plumb_step *step, plumb_work *work, const char *text, size_t n, size_t *origin, plumb_text *out)
+static plumb_status nfd(const plumb_step *step, plumb_work *work, const char *text, size_t n, size_t *origin,
+                        plumb_text *out)
 {
     (void)step, (void)work;
     return normal_form(text, n, origin, 0xC0, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE, out);
 }
 
-static plumb_status nfkc(const plumb_step *step, plumb_work *work, const char *text, size_t n, size_t *origin, plumb_text *out)
+static plumb_status nfkc(const plumb_step *step, plumb_work *work, const char *text, size_t n, size_t *origin,
+                         plumb_text *out)
 {
     (void)step, (void)work;
     return normal_form(text, n, origin, 0xA0, UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT, out);
 }
 
-static plumb_status nfkd(const plumb_step *step, plumb_work *work, const char *text, size_t n, size_t *origin, plumb_text *out)
+static plumb_status nfkd(const plumb_step *step, plumb_work *work, const char *text, size_t n, size_t *origin,
+                         plumb_text *out)
 {
     (void)step, (void)work;
     return normal_form(text, n, origin, 0xA0, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT, out);
@@ -79,7 +96,8 @@ static plumb_status read_prepend(const json_t *json, plumb_step *step)
     return plumb_need_text(json, "prepend", &step->content);
 }
 
-static plumb_status prepend(const plumb_step *step, plumb_work *work, const char *text, size_t n, size_t *origin, plumb_text *out)
+static plumb_status prepend(const plumb_step *step, plumb_work *work, const char *text, size_t n, size_t *origin,
+                            plumb_text *out)
 {
     (void)work;
     if (*origin) *origin += step->content.size;
@@ -93,7 +111,8 @@ static plumb_status read_replace(const json_t *json, plumb_step *step)
     return plumb_need_text(json, "content", &step->content);
 }
 
-static plumb_status replace(const plumb_step *step, plumb_work *work, const char *text, size_t n, size_t *origin, plumb_text *out)
+static plumb_status replace(const plumb_step *step, plumb_work *work, const char *text, size_t n, size_t *origin,
+                            plumb_text *out)
 {
     PLUMB_TRY(plumb_matcher_find(&step->matcher, work, text, n));
     size_t before = *origin, after = 0;
@@ -111,11 +130,13 @@ static plumb_status replace(const plumb_step *step, plumb_work *work, const char
     return PLUMB_OK;
 }
 
-static plumb_status lowercase(const plumb_step *step, plumb_work *work, const char *text, size_t n, size_t *origin, plumb_text *out)
+static plumb_status lowercase(const plumb_step *step, plumb_work *work, const char *text, size_t n, size_t *origin,
+                              plumb_text *out)
 {
     (void)step, (void)work;
     size_t before = *origin;
-    PLUMB_TRY(plumb_reserve(&out->data, &out->capacity, out->size + n + n / 2 + 4, 1)); /* the longest: U+0130, 2 bytes to 3 */
+    PLUMB_TRY(plumb_reserve(&out->data, &out->capacity, out->size + n + n / 2 + 4,
+                            1)); /* the longest: U+0130, 2 bytes to 3 */
     for (size_t at = 0; at < n;) {
         size_t begin = at;
         uint32_t lower[2];
@@ -135,7 +156,8 @@ static plumb_status read_strip(const json_t *json, plumb_step *step)
     return plumb_need_bool(json, "strip_right", &step->strip_right);
 }
 
-static plumb_status strip(const plumb_step *step, plumb_work *work, const char *text, size_t n, size_t *origin, plumb_text *out)
+static plumb_status strip(const plumb_step *step, plumb_work *work, const char *text, size_t n, size_t *origin,
+                          plumb_text *out)
 {
     (void)work;
     size_t begin = 0;

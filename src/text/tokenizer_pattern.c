@@ -252,8 +252,8 @@ static size_t classify(const plumb_pattern *pattern, const char *text, size_t n,
     return count;
 }
 
-/* The next match from `from` on in PCRE2's own codes. The machine's stack serves nearly always; a pattern that needs more
- * gets a larger one, and one that exhausts that is matched without compiled code. */
+/* The next match from `from` on in PCRE2's own codes. The machine's stack serves nearly always; a pattern that needs
+ * more gets a larger one, and one that exhausts that is matched without compiled code. */
 static int match(const plumb_pattern *pattern, plumb_matching *matching, size_t count, size_t from)
 {
     int code = pcre2_match(pattern->code, matching->classes, count, from, 0, matching->data, matching->context);

@@ -1,10 +1,10 @@
 /* Patterns of tokenizer.json (Oniguruma, Ruby syntax) on PCRE2.
  *
- * PCRE2 never sees the text itself. Everything in a pattern that stands for a character (literals, classes, \p{L}, \s, .)
- * is a set of code points; the sets of one pattern cut Unicode into a few classes that the pattern cannot tell apart (Llama
- * 3's has 23). The text becomes one byte per character, its class, and the pattern is matched over these bytes. So the
- * Unicode version and the case rules are those of unicode_classes.h, whatever PCRE2's are, and every set is one bit table
- * for every script. */
+ * PCRE2 never sees the text itself. Everything in a pattern that stands for a character (literals, classes, \p{L}, \s,
+ * .) is a set of code points; the sets of one pattern cut Unicode into a few classes that the pattern cannot tell apart
+ * (Llama 3's has 23). The text becomes one byte per character, its class, and the pattern is matched over these bytes.
+ * So the Unicode version and the case rules are those of unicode_classes.h, whatever PCRE2's are, and every set is one
+ * bit table for every script. */
 #ifndef PLUMB_TEXT_TOKENIZER_PATTERN_H
 #define PLUMB_TEXT_TOKENIZER_PATTERN_H
 
@@ -15,8 +15,8 @@
 #include "base/status.h"
 #include "text/unicode_set.h"
 
-/* A pattern as PCRE2 will have it, with each set of characters written as PLUMB_SET_MARK and two bytes, the index of the
- * set (high byte first). All else is ASCII. */
+/* A pattern as PCRE2 will have it, with each set of characters written as PLUMB_SET_MARK and two bytes, the index of
+ * the set (high byte first). All else is ASCII. */
 enum { PLUMB_SET_MARK = 0xFF, PLUMB_MOST_SETS = 1024 };
 
 typedef struct plumb_parsed_pattern {
@@ -26,8 +26,8 @@ typedef struct plumb_parsed_pattern {
     size_t capacity;
 } plumb_parsed_pattern;
 
-/* Translates n bytes of UTF-8. What cannot be expressed (back references, \X, \K, absent operators, properties without a
- * table) or is not a pattern is PLUMB_E_INPUT. */
+/* Translates n bytes of UTF-8. What cannot be expressed (back references, \X, \K, absent operators, properties without
+ * a table) or is not a pattern is PLUMB_E_INPUT. */
 plumb_status plumb_pattern_parse(const char *source, size_t n, plumb_parsed_pattern *out) PLUMB_MUST_USE;
 void plumb_parsed_pattern_free(plumb_parsed_pattern *parsed);
 
@@ -63,8 +63,9 @@ typedef struct plumb_matching {
 
 void plumb_matching_free(plumb_matching *matching);
 
-/* Appends spans that cover text[0..n), n > 0, in order: every match, and what lies between matches where that is not empty.
- * Matches may be empty, but not right behind the match before. A pattern that needs too many steps is PLUMB_E_INPUT. */
+/* Appends spans that cover text[0..n), n > 0, in order: every match, and what lies between matches where that is not
+ * empty. Matches may be empty, but not right behind the match before. A pattern that needs too many steps is
+ * PLUMB_E_INPUT. */
 plumb_status plumb_pattern_find(const plumb_pattern *pattern, plumb_matching *matching, const char *text, size_t n,
                                 plumb_spans *spans) PLUMB_MUST_USE;
 

@@ -24,8 +24,8 @@ static plumb_status parse_class(parser *p, plumb_set *set);
 
 static plumb_status complain(const parser *p, const char *what)
 {
-    return plumb_fail(PLUMB_E_INPUT, "pattern \"%.*s\": %s at byte %zu", (int)(p->n < 200 ? p->n : 200), p->source, what,
-                      p->at);
+    return plumb_fail(PLUMB_E_INPUT, "pattern \"%.*s\": %s at byte %zu", (int)(p->n < 200 ? p->n : 200), p->source,
+                      what, p->at);
 }
 
 static bool more(const parser *p)
@@ -124,6 +124,24 @@ static plumb_status emit_boundary(parser *p, bool negated)
     PLUMB_TRY(emit_word(p, negated ? "(?=" : "(?!", ")|(?<!"));
     PLUMB_TRY(emit_word(p, "", negated ? ")(?!" : ")(?="));
     return emit_word(p, "", "))");
+}
+
+/* \R: any line break, CR LF as one. */
+static plumb_status emit_line_break(parser *p)
+{
+    static const plumb_range breaks[] = {{'\n', '\r'}, {0x85, 0x85}, {0x2028, 0x2029}};
+    PLUMB_TRY(emit(p, "(?>"));
+    PLUMB_TRY(emit_character(p, '\r'));
+    PLUMB_TRY(emit_character(p, '\n'));
+    PLUMB_TRY(emit(p, "|"));
+    plumb_set set = {0};
+    plumb_status s = plumb_set_add_ranges(&set, breaks, 3);
+    if (s) {
+        plumb_set_free(&set);
+        return s;
+    }
+    PLUMB_TRY(emit_set(p, &set));
+    return emit(p, ")");
 }
 
 /* ^: a line begins, but not at the end of the text; $: it ends. */
@@ -227,13 +245,14 @@ static plumb_status parse_property(parser *p, bool negated, plumb_set *set)
     return s;
 }
 
-/* An escape that stands for a set (\s, \D, \p{L} ...), at the letter behind the backslash; *is is false for any other. */
-static plumb_status parse_escaped_set(parser *p, plumb_set *set, bool *is)
+/* An escape that stands for a set (\s, \D, \p{L} ...), at the letter behind the backslash; *is is false for any other.
+ * \w is a little larger outside of classes: see plumb_unicode_word. */
+static plumb_status parse_escaped_set(parser *p, bool in_class, plumb_set *set, bool *is)
 {
     static const struct {
         char letter;
         const char *property;
-    } sets[] = {{'s', "space"}, {'d', "digit"}, {'h', "xdigit"}, {'w', NULL}};
+    } sets[] = {{'s', "space"}, {'d', "digit"}, {'h', "xdigit"}, {'w', "word"}};
     char letter = p->source[p->at];
     *is = true;
     if ((letter | 32) == 'p') {
@@ -245,9 +264,9 @@ static plumb_status parse_escaped_set(parser *p, plumb_set *set, bool *is)
         p->at++;
         bool known = true;
         plumb_set found = {0};
-        plumb_status s = sets[i].property
-                             ? plumb_unicode_property(sets[i].property, strlen(sets[i].property), &found, &known)
-                             : plumb_unicode_word(&found);
+        plumb_status s = sets[i].letter == 'w' && !in_class
+                             ? plumb_unicode_word(&found)
+                             : plumb_unicode_property(sets[i].property, strlen(sets[i].property), &found, &known);
         if (!s && letter < 'a') s = plumb_set_complement(&found);
         if (!s) s = plumb_set_add_ranges(set, found.data, found.count);
         plumb_set_free(&found);
@@ -300,7 +319,7 @@ static plumb_status parse_member(parser *p, plumb_set *set, bool *single, uint32
         return PLUMB_OK;
     }
     if (!more(p)) return complain(p, "a backslash at the end");
-    PLUMB_TRY(parse_escaped_set(p, set, &is));
+    PLUMB_TRY(parse_escaped_set(p, true, set, &is));
     if (is) return PLUMB_OK;
     *single = true;
     if (accept(p, "b")) {
@@ -321,10 +340,7 @@ static plumb_status parse_range(parser *p, plumb_set *set)
     if (!range) return plumb_set_add(set, first, first);
     p->at++;
     PLUMB_TRY(parse_member(p, set, &single, &last));
-    if (!single) { /* [a-\s]: the hyphen is one of the characters */
-        PLUMB_TRY(plumb_set_add(set, first, first));
-        return plumb_set_add(set, '-', '-');
-    }
+    if (!single) return complain(p, "a range that ends in a class");
     if (last < first) return complain(p, "a range that runs backwards");
     return plumb_set_add(set, first, last);
 }
@@ -377,7 +393,7 @@ static plumb_status parse_escape(parser *p)
     if (!more(p)) return complain(p, "a backslash at the end");
     plumb_set set = {0};
     bool is = false;
-    plumb_status s = parse_escaped_set(p, &set, &is);
+    plumb_status s = parse_escaped_set(p, false, &set, &is);
     if (!s && is) {
         plumb_set_tidy(&set);
         return emit_set(p, &set);
@@ -392,6 +408,7 @@ static plumb_status parse_escape(parser *p)
     if (accept(p, "B")) return emit_boundary(p, true);
     if (accept(p, "O")) return emit_anything(p);
     if (accept(p, "N")) return emit_line_feed(p, true);
+    if (accept(p, "R")) return emit_line_break(p);
     uint32_t c = 0;
     PLUMB_TRY(parse_escaped_character(p, &c));
     return emit_character(p, c);

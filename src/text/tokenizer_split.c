@@ -162,9 +162,10 @@ static plumb_status read_behavior(const json_t *json, plumb_behavior *out)
             *out = (plumb_behavior)i;
             return PLUMB_OK;
         }
-    return plumb_fail(PLUMB_E_INPUT,
-                      "\"behavior\" is \"%.40s\"; expected Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous",
-                      json_string_value(value));
+    return plumb_fail(
+        PLUMB_E_INPUT,
+        "\"behavior\" is \"%.40s\"; expected Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous",
+        json_string_value(value));
 }
 
 static plumb_status read_split(const json_t *json, plumb_step *step)

@@ -69,9 +69,11 @@ plumb_status plumb_need_matcher(const json_t *object, const char *key, plumb_mat
     const json_t *literal = json_object_get(value, "String"), *regex = json_object_get(value, "Regex");
     if (json_is_string(literal) && json_string_length(literal))
         return plumb_text_append(&out->literal, json_string_value(literal), json_string_length(literal));
-    if (json_is_string(literal)) regex = literal; /* an empty string matches between all characters, as a pattern does */
+    if (json_is_string(literal))
+        regex = literal; /* an empty string matches between all characters, as a pattern does */
     if (json_is_string(regex))
-        return plumb_context(plumb_pattern_new(json_string_value(regex), json_string_length(regex), &out->pattern), "%s", key);
+        return plumb_context(plumb_pattern_new(json_string_value(regex), json_string_length(regex), &out->pattern),
+                             "%s", key);
     return plumb_fail(PLUMB_E_INPUT, "\"%s\" has neither a \"String\" nor a \"Regex\"", key);
 }
 
@@ -143,7 +145,8 @@ static plumb_status read_steps(const json_t *json, const plumb_component_table *
     if (strcmp(name, "Sequence") == 0) {
         PLUMB_TRY(plumb_need(json, table->list, JSON_ARRAY, &list));
         for (size_t i = 0; i < json_array_size(list); i++)
-            PLUMB_TRY(plumb_context(read_steps(json_array_get(list, i), table, depth + 1, steps), "%s[%zu]", table->list, i));
+            PLUMB_TRY(
+                plumb_context(read_steps(json_array_get(list, i), table, depth + 1, steps), "%s[%zu]", table->list, i));
         return PLUMB_OK;
     }
     for (size_t i = 0; i < table->count; i++)
@@ -171,8 +174,8 @@ plumb_status plumb_matcher_find(const plumb_matcher *matcher, plumb_work *work, 
     const char *literal = matcher->literal.data;
     size_t size = matcher->literal.size, done = 0;
     for (;;) {
-        const char *found = size == 1 ? memchr(text + done, literal[0], n - done)
-                                      : memmem(text + done, n - done, literal, size);
+        const char *found =
+            size == 1 ? memchr(text + done, literal[0], n - done) : memmem(text + done, n - done, literal, size);
         if (!found) break;
         size_t begin = (size_t)(found - text);
         if (done < begin) PLUMB_TRY(plumb_spans_push(&work->spans, done, begin, false));

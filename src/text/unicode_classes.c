@@ -9,7 +9,35 @@
 
 /* The order of CATEGORIES in tools/make_unicode_classes.py. */
 enum category {
-    LU, LL, LT, LM, LO, MN, MC, ME, ND, NL, NO, PC, PD, PS, PE, PI, PF, PO, SM, SC, SK, SO, ZS, ZL, ZP, CC, CF, CO, CN
+    LU,
+    LL,
+    LT,
+    LM,
+    LO,
+    MN,
+    MC,
+    ME,
+    ND,
+    NL,
+    NO,
+    PC,
+    PD,
+    PS,
+    PE,
+    PI,
+    PF,
+    PO,
+    SM,
+    SC,
+    SK,
+    SO,
+    ZS,
+    ZL,
+    ZP,
+    CC,
+    CF,
+    CO,
+    CN
 };
 
 #define BIT(category) (1U << (category))
@@ -99,31 +127,95 @@ static const struct {
     const char *name;
     uint32_t categories;
 } category_names[] = {
-    {"l", LETTERS}, {"letter", LETTERS}, {"lc", BIT(LU) | BIT(LL) | BIT(LT)},
-    {"lu", BIT(LU)}, {"uppercaseletter", BIT(LU)}, {"ll", BIT(LL)}, {"lowercaseletter", BIT(LL)},
-    {"lt", BIT(LT)}, {"titlecaseletter", BIT(LT)}, {"lm", BIT(LM)}, {"modifierletter", BIT(LM)},
-    {"lo", BIT(LO)}, {"otherletter", BIT(LO)},
-    {"m", MARKS}, {"mark", MARKS}, {"mn", BIT(MN)}, {"nonspacingmark", BIT(MN)}, {"mc", BIT(MC)},
-    {"spacingmark", BIT(MC)}, {"me", BIT(ME)}, {"enclosingmark", BIT(ME)},
-    {"n", NUMBERS}, {"number", NUMBERS}, {"nd", BIT(ND)}, {"decimalnumber", BIT(ND)}, {"digit", BIT(ND)},
-    {"nl", BIT(NL)}, {"letternumber", BIT(NL)}, {"no", BIT(NO)}, {"othernumber", BIT(NO)},
-    {"p", PUNCTUATION}, {"punctuation", PUNCTUATION}, {"punct", PUNCTUATION | SYMBOLS},
-    {"pc", BIT(PC)}, {"connectorpunctuation", BIT(PC)}, {"pd", BIT(PD)}, {"dashpunctuation", BIT(PD)},
-    {"ps", BIT(PS)}, {"openpunctuation", BIT(PS)}, {"pe", BIT(PE)}, {"closepunctuation", BIT(PE)},
-    {"pi", BIT(PI)}, {"initialpunctuation", BIT(PI)}, {"pf", BIT(PF)}, {"finalpunctuation", BIT(PF)},
-    {"po", BIT(PO)}, {"otherpunctuation", BIT(PO)},
-    {"s", SYMBOLS}, {"symbol", SYMBOLS}, {"sm", BIT(SM)}, {"mathsymbol", BIT(SM)}, {"sc", BIT(SC)},
-    {"currencysymbol", BIT(SC)}, {"sk", BIT(SK)}, {"modifiersymbol", BIT(SK)}, {"so", BIT(SO)}, {"othersymbol", BIT(SO)},
-    {"z", SEPARATORS}, {"separator", SEPARATORS}, {"zs", BIT(ZS)}, {"spaceseparator", BIT(ZS)},
-    {"zl", BIT(ZL)}, {"lineseparator", BIT(ZL)}, {"zp", BIT(ZP)}, {"paragraphseparator", BIT(ZP)},
-    {"c", OTHERS}, {"other", OTHERS}, {"cc", BIT(CC)}, {"control", BIT(CC)}, {"cntrl", BIT(CC)}, {"cf", BIT(CF)},
-    {"format", BIT(CF)}, {"co", BIT(CO)}, {"privateuse", BIT(CO)}, {"cn", BIT(CN)}, {"unassigned", BIT(CN)},
+    {"l", LETTERS},
+    {"letter", LETTERS},
+    {"lc", BIT(LU) | BIT(LL) | BIT(LT)},
+    {"lu", BIT(LU)},
+    {"uppercaseletter", BIT(LU)},
+    {"ll", BIT(LL)},
+    {"lowercaseletter", BIT(LL)},
+    {"lt", BIT(LT)},
+    {"titlecaseletter", BIT(LT)},
+    {"lm", BIT(LM)},
+    {"modifierletter", BIT(LM)},
+    {"lo", BIT(LO)},
+    {"otherletter", BIT(LO)},
+    {"m", MARKS},
+    {"mark", MARKS},
+    {"mn", BIT(MN)},
+    {"nonspacingmark", BIT(MN)},
+    {"mc", BIT(MC)},
+    {"spacingmark", BIT(MC)},
+    {"me", BIT(ME)},
+    {"enclosingmark", BIT(ME)},
+    {"n", NUMBERS},
+    {"number", NUMBERS},
+    {"nd", BIT(ND)},
+    {"decimalnumber", BIT(ND)},
+    {"digit", BIT(ND)},
+    {"nl", BIT(NL)},
+    {"letternumber", BIT(NL)},
+    {"no", BIT(NO)},
+    {"othernumber", BIT(NO)},
+    {"p", PUNCTUATION},
+    {"punctuation", PUNCTUATION},
+    {"punct", PUNCTUATION | SYMBOLS},
+    {"pc", BIT(PC)},
+    {"connectorpunctuation", BIT(PC)},
+    {"pd", BIT(PD)},
+    {"dashpunctuation", BIT(PD)},
+    {"ps", BIT(PS)},
+    {"openpunctuation", BIT(PS)},
+    {"pe", BIT(PE)},
+    {"closepunctuation", BIT(PE)},
+    {"pi", BIT(PI)},
+    {"initialpunctuation", BIT(PI)},
+    {"pf", BIT(PF)},
+    {"finalpunctuation", BIT(PF)},
+    {"po", BIT(PO)},
+    {"otherpunctuation", BIT(PO)},
+    {"s", SYMBOLS},
+    {"symbol", SYMBOLS},
+    {"sm", BIT(SM)},
+    {"mathsymbol", BIT(SM)},
+    {"sc", BIT(SC)},
+    {"currencysymbol", BIT(SC)},
+    {"sk", BIT(SK)},
+    {"modifiersymbol", BIT(SK)},
+    {"so", BIT(SO)},
+    {"othersymbol", BIT(SO)},
+    {"z", SEPARATORS},
+    {"separator", SEPARATORS},
+    {"zs", BIT(ZS)},
+    {"spaceseparator", BIT(ZS)},
+    {"zl", BIT(ZL)},
+    {"lineseparator", BIT(ZL)},
+    {"zp", BIT(ZP)},
+    {"paragraphseparator", BIT(ZP)},
+    {"c", OTHERS},
+    {"other", OTHERS},
+    {"cc", BIT(CC)},
+    {"control", BIT(CC)},
+    {"cntrl", BIT(CC)},
+    {"cf", BIT(CF)},
+    {"format", BIT(CF)},
+    {"co", BIT(CO)},
+    {"privateuse", BIT(CO)},
+    {"cn", BIT(CN)},
+    {"unassigned", BIT(CN)},
     {"any", ~0U},
     /* These have more, which plumb_unicode_property adds. */
-    {"alpha", LETTERS}, {"alphabetic", LETTERS}, {"alnum", LETTERS | BIT(ND)}, {"word", WORD_BASE}, {"blank", BIT(ZS)},
+    {"alpha", LETTERS},
+    {"alphabetic", LETTERS},
+    {"alnum", LETTERS | BIT(ND)},
+    {"word", WORD_BASE},
+    {"blank", BIT(ZS)},
 };
 
-#define SCRIPT(script) {#script, plumb_unicode_script_##script, &plumb_unicode_script_##script##_count}
+#define SCRIPT(script)                                                                                                 \
+    {                                                                                                                  \
+#        script, plumb_unicode_script_##script, &plumb_unicode_script_##script##_count                                 \
+    }
 
 static const struct {
     const char *name;
@@ -132,8 +224,17 @@ static const struct {
 } range_names[] = {
     {"space", plumb_unicode_space, &plumb_unicode_space_count},
     {"whitespace", plumb_unicode_space, &plumb_unicode_space_count},
-    SCRIPT(arabic), SCRIPT(cyrillic), SCRIPT(devanagari), SCRIPT(greek), SCRIPT(han), SCRIPT(hangul), SCRIPT(hebrew),
-    SCRIPT(hiragana), SCRIPT(katakana), SCRIPT(latin), SCRIPT(thai),
+    SCRIPT(arabic),
+    SCRIPT(cyrillic),
+    SCRIPT(devanagari),
+    SCRIPT(greek),
+    SCRIPT(han),
+    SCRIPT(hangul),
+    SCRIPT(hebrew),
+    SCRIPT(hiragana),
+    SCRIPT(katakana),
+    SCRIPT(latin),
+    SCRIPT(thai),
 };
 
 static plumb_status add_categories(plumb_set *set, uint32_t categories)
@@ -141,8 +242,8 @@ static plumb_status add_categories(plumb_set *set, uint32_t categories)
     for (size_t i = 0; i < plumb_unicode_categories_count; i++) {
         uint32_t entry = plumb_unicode_categories[i];
         if (!(categories & BIT(entry & 0xFF))) continue;
-        uint32_t last = i + 1 < plumb_unicode_categories_count ? (plumb_unicode_categories[i + 1] >> 8) - 1
-                                                                : PLUMB_LAST_CODE_POINT;
+        uint32_t last =
+            i + 1 < plumb_unicode_categories_count ? (plumb_unicode_categories[i + 1] >> 8) - 1 : PLUMB_LAST_CODE_POINT;
         PLUMB_TRY(plumb_set_add(set, entry >> 8, last));
     }
     return PLUMB_OK;

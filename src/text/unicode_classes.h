@@ -19,11 +19,12 @@ bool plumb_is_normalizable(uint32_t c);
  * sigma rule: the library maps character by character. */
 int plumb_lowercase(uint32_t c, uint32_t out[2]);
 
-/* Adds the characters of \p{NAME} or [:NAME:] to *set and tidies it; names as Oniguruma reads them (case, spaces, hyphens
- * and underscores do not count). *known is false for a property that is not built. */
+/* Adds the characters of \p{NAME} or [:NAME:] to *set and tidies it; names as Oniguruma reads them (case, spaces,
+ * hyphens and underscores do not count). *known is false for a property that is not built. */
 plumb_status plumb_unicode_property(const char *name, size_t n, plumb_set *set, bool *known) PLUMB_MUST_USE;
 
-/* \w of a pattern: [:word:] and, a quirk of Oniguruma's Latin-1 table, the superscripts and fractions U+00B2-00BE. */
+/* \w and \b of a pattern: [:word:] and, a quirk of Oniguruma's Latin-1 table that its classes do not share, the
+ * superscripts and fractions U+00B2-00BE. */
 plumb_status plumb_unicode_word(plumb_set *set) PLUMB_MUST_USE;
 
 /* Adds the other cases of every character in the tidy *set, as (?i) does (s, S and U+017F). */

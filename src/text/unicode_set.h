@@ -14,7 +14,8 @@ typedef struct plumb_range {
     uint32_t last; /* included */
 } plumb_range;
 
-/* {0} is empty. Sorted, disjoint and not adjacent after plumb_set_tidy, which every function but plumb_set_add wants. */
+/* {0} is empty. Sorted, disjoint and not adjacent after plumb_set_tidy, which every function but plumb_set_add wants.
+ */
 typedef struct plumb_set {
     plumb_range *data;
     size_t count;

@@ -12,6 +12,10 @@
 # own, empty at the start, and the current folder.
 set -u
 : "${PLUMB:?}" "${SCRATCH:?}"
+[ -x "$PLUMB" ] || {
+    echo "$PLUMB is not there: build it first"
+    exit 1
+}
 test_name=$(basename "$0" .sh)
 work=$SCRATCH/$test_name
 rm -rf "$work"

@@ -95,10 +95,10 @@ expect_no_file -.meta.json
 begin "slices"
 run "$PLUMB" filter ten.jsonl scores.jsonl --slice 50:3 --drop-skipped
 expect_code 0
-rows 3 5 9 >expected.jsonl # ranks 3..5 of 9
+rows 0 5 9 >expected.jsonl # ranks 3..5 of 9: the second and third -3, and -1
 expect_same stdout expected.jsonl
-expect_err "cut between -3 (row 3, kept) and -5 (row 1, dropped)"
-expect_err "cut between -3 (row 9, kept) and -1 (row 0, dropped)"
+expect_err "cut between -3 (row 5, kept) and -3 (row 3, dropped)"
+expect_err "cut between -1 (row 0, kept) and 0 (row 8, dropped)"
 run "$PLUMB" filter ten.jsonl scores.jsonl --slice 100:2 --drop-skipped
 rows 4 6 >expected.jsonl
 expect_same stdout expected.jsonl

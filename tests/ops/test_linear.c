@@ -113,13 +113,18 @@ static float *copy_rows(const float *y, int rows, int width)
     return copy;
 }
 
+static bool same_bits(const void *a, const void *b, size_t bytes)
+{
+    return memcmp(a, b, bytes) == 0;
+}
+
 /* Guards are values too, so one comparison covers results and what must stay untouched. */
 static void expect_equal(const float *got, const float *want, int rows, int width, const char *what)
 {
     size_t ld = (size_t)width + PAD, count = ((size_t)rows + 1) * ld;
-    if (memcmp(got, want, count * sizeof *got) == 0) return;
+    if (same_bits(got, want, count * sizeof *got)) return;
     for (size_t i = 0; i < count; i++)
-        if (memcmp(&got[i], &want[i], sizeof *got) != 0)
+        if (!same_bits(&got[i], &want[i], sizeof *got))
             fail_msg("%s: row %zu, column %zu: %.9g, expected %.9g", what, i / ld, i % ld, (double)got[i],
                      (double)want[i]);
 }

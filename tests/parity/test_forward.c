@@ -1,4 +1,5 @@
-/* Hidden states of every layer, logits and log-probabilities against transformers, for each architecture and back end. */
+/* Hidden states of every layer, logits and log-probabilities against transformers, for each architecture and back end.
+ */
 #include "support.h"
 
 #include <math.h>
@@ -6,10 +7,9 @@
 #include "io/safetensors.h"
 #include "model/forward.h"
 
-static const char *const models[] = {"olmo",         "olmo-clip-bf16", "olmo2",     "gemma-bf16", "gemma-chat", "gemma2",
-                                     "gemma3",       "llama2",         "llama3-bf16", "llama3-chat-sharded",
-                                     "mistral",      "qwen2-bf16",     "qwen3",     "phi3",       "gpt-neox",
-                                     "aidreams260k"};
+static const char *const models[] = {
+    "olmo",        "olmo-clip-bf16",      "olmo2",   "gemma-bf16", "gemma-chat", "gemma2", "gemma3",   "llama2",
+    "llama3-bf16", "llama3-chat-sharded", "mistral", "qwen2-bf16", "qwen3",      "phi3",   "gpt-neox", "aidreams260k"};
 
 enum { TOLERANCE_DIVISOR = 5000 }; /* 2e-4 of the largest magnitude in the tensor */
 
@@ -89,7 +89,8 @@ static void check_model(const char *name, const char *isa)
     char what[128];
     snprintf(what, sizeof what, "%s final states (%s)", name, isa);
     check_close(what, h, e.hidden + (size_t)m->config.layers * (size_t)rows * (size_t)d, (size_t)rows * (size_t)d);
-    check_logits(c, m, h, rows, plumb_tensors_find(want, "logits")->data, plumb_tensors_find(want, "logps")->data, tokens);
+    check_logits(c, m, h, rows, plumb_tensors_find(want, "logits")->data, plumb_tensors_find(want, "logps")->data,
+                 tokens);
     plumb_batch_free(&b);
     plumb_forward_free(f);
     plumb_model_close(m);

@@ -6,12 +6,12 @@
 #include "align/pair_reader.h"
 #include "align/scorer.h"
 
-static const char *const models[] = {"olmo",         "olmo-clip-bf16", "olmo2",     "gemma-bf16", "gemma-chat", "gemma2",
-                                     "gemma3",       "llama2",         "llama3-bf16", "llama3-chat-sharded",
-                                     "mistral",      "qwen2-bf16",     "qwen3",     "phi3",       "gpt-neox",
-                                     "aidreams260k"};
+static const char *const models[] = {
+    "olmo",        "olmo-clip-bf16",      "olmo2",   "gemma-bf16", "gemma-chat", "gemma2", "gemma3",   "llama2",
+    "llama3-bf16", "llama3-chat-sharded", "mistral", "qwen2-bf16", "qwen3",      "phi3",   "gpt-neox", "aidreams260k"};
 
-static void same_ids(const char *model, int64_t row, const char *what, const json_t *want, const int32_t *got, size_t count)
+static void same_ids(const char *model, int64_t row, const char *what, const json_t *want, const int32_t *got,
+                     size_t count)
 {
     bool same = json_array_size(want) == count;
     for (size_t i = 0; same && i < count; i++) same = json_integer_value(json_array_get(want, i)) == got[i];
@@ -25,7 +25,8 @@ static void same_ids(const char *model, int64_t row, const char *what, const jso
 static plumb_pair_reader *open_pairs(const plumb_encoder *e, plumb_compat compat, int max_length, bool chat)
 {
     plumb_pair_reader *r;
-    plumb_pair_source source = {.path = chat ? PLUMB_TEST_DATA "/pairs/pairs.chat.jsonl" : PLUMB_TEST_DATA "/pairs/pairs.jsonl",
+    plumb_pair_source source = {.path = chat ? PLUMB_TEST_DATA "/pairs/pairs.chat.jsonl"
+                                             : PLUMB_TEST_DATA "/pairs/pairs.jsonl",
                                 .end = -1,
                                 .keys = {"prompt", "chosen", "rejected", PLUMB_IMPLICIT_NONE},
                                 .pairing = {e, compat, max_length}};
@@ -55,8 +56,10 @@ static void tokens_match_trl(void **state)
             size_t n = (size_t)p->prompt;
             same_ids(models[k], row->index, "prompt ids", json_object_get(want, "prompt_ids"), p->ids[0].data, n);
             same_ids(models[k], row->index, "prompt ids", json_object_get(want, "prompt_ids"), p->ids[1].data, n);
-            same_ids(models[k], row->index, "chosen ids", json_object_get(want, "chosen_ids"), p->ids[0].data + n, p->ids[0].count - n);
-            same_ids(models[k], row->index, "rejected ids", json_object_get(want, "rejected_ids"), p->ids[1].data + n, p->ids[1].count - n);
+            same_ids(models[k], row->index, "chosen ids", json_object_get(want, "chosen_ids"), p->ids[0].data + n,
+                     p->ids[0].count - n);
+            same_ids(models[k], row->index, "rejected ids", json_object_get(want, "rejected_ids"), p->ids[1].data + n,
+                     p->ids[1].count - n);
             assert_int_equal(p->boundary_clean, json_is_true(json_object_get(want, "boundary_clean")));
         }
         json_decref(rows);
@@ -86,7 +89,8 @@ static const struct similarity {
                     {"qwen3", "qwen3", 0},
                     {"qwen3-short", "qwen3", 48}};
 
-static void close_to(const char *name, int64_t row, const char *what, double got, const json_t *list, size_t i, double allowed)
+static void close_to(const char *name, int64_t row, const char *what, double got, const json_t *list, size_t i,
+                     double allowed)
 {
     double want = json_number_value(json_array_get(list, i));
     if (!(fabs(got - want) <= allowed))
@@ -127,11 +131,12 @@ static void check_similarity(const struct similarity *t, const char *isa)
         const plumb_score *v = &r.scores[i];
         double n = v->tokens[0] + 1, k = v->tokens[1] + 1;
         assert_int_equal(json_integer_value(json_array_get(index, i)), v->index);
-        close_to(t->name, v->index, "ches", v->ches, json_object_get(want, "ches_scores"), i, 1e-5 * (fabs(v->dot) + v->norm2[0]));
+        close_to(t->name, v->index, "ches", v->ches, json_object_get(want, "ches_scores"), i,
+                 1e-5 * (fabs(v->dot) + v->norm2[0]));
         close_to(t->name, v->index, "ln_ches", v->ln_ches, json_object_get(want, "ln_ches_scores"), i,
                  1e-5 * (fabs(v->dot) / (n * k) + v->norm2[0] / (n * n)));
-        close_to(t->name, v->index, "last_hidden", v->last_hidden, json_object_get(want, "last_hidden_embedding_inner_prods"), i,
-                 1e-5 * 60);
+        close_to(t->name, v->index, "last_hidden", v->last_hidden,
+                 json_object_get(want, "last_hidden_embedding_inner_prods"), i, 1e-5 * 60);
         close_to(t->name, v->index, "edit similarity - 1", v->edit_similarity - 1,
                  json_object_get(want, "minus_normalized_edit_distances"), i, 1e-6);
     }
@@ -152,6 +157,7 @@ static void similarity_matches_the_papers_code(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(tokens_match_trl), cmocka_unit_test(similarity_matches_the_papers_code)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(tokens_match_trl),
+                                       cmocka_unit_test(similarity_matches_the_papers_code)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

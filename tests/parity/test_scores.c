@@ -1,15 +1,15 @@
-/* Measures, log-probabilities and theory terms against the reference, for each checkpoint and back end, and the same bits for
- * every thread count and packing. Tokens come from the reference here; tests/parity/test_pairs.c checks those. */
+/* Measures, log-probabilities and theory terms against the reference, for each checkpoint and back end, and the same
+ * bits for every thread count and packing. Tokens come from the reference here; tests/parity/test_pairs.c checks those.
+ */
 #include "support.h"
 
 #include <math.h>
 
 #include "align/scorer.h"
 
-static const char *const models[] = {"olmo",         "olmo-clip-bf16", "olmo2",     "gemma-bf16", "gemma-chat", "gemma2",
-                                     "gemma3",       "llama2",         "llama3-bf16", "llama3-chat-sharded",
-                                     "mistral",      "qwen2-bf16",     "qwen3",     "phi3",       "gpt-neox",
-                                     "aidreams260k"};
+static const char *const models[] = {
+    "olmo",        "olmo-clip-bf16",      "olmo2",   "gemma-bf16", "gemma-chat", "gemma2", "gemma3",   "llama2",
+    "llama3-bf16", "llama3-chat-sharded", "mistral", "qwen2-bf16", "qwen3",      "phi3",   "gpt-neox", "aidreams260k"};
 
 typedef struct results {
     plumb_score *scores;
@@ -28,8 +28,7 @@ static void read_ids(const json_t *row, const char *key, plumb_ids *out)
 {
     size_t i;
     json_t *id;
-    json_array_foreach (json_object_get(row, key), i, id)
-        check_ok(plumb_ids_push(out, (int32_t)json_integer_value(id)));
+    json_array_foreach(json_object_get(row, key), i, id) check_ok(plumb_ids_push(out, (int32_t)json_integer_value(id)));
 }
 
 /* Scores the reference's own tokens. */
@@ -41,7 +40,8 @@ static results score_all(plumb_model *m, const json_t *rows, int batch_rows)
     check_ok(plumb_scorer_new(m, &options, &s));
     size_t i;
     json_t *row;
-    json_array_foreach (rows, i, row) {
+    json_array_foreach(rows, i, row)
+    {
         plumb_preference p = {.form = PLUMB_FORM_IDS};
         plumb_pair pair = {0};
         plumb_pairing how = {.max_length = 512};
@@ -63,7 +63,8 @@ static results score_all(plumb_model *m, const json_t *rows, int batch_rows)
 static void close_to(const char *name, size_t row, const char *what, double got, double want, double allowed)
 {
     if (!(fabs(got - want) <= allowed))
-        fail_msg("%s pair %zu: %s is %.9g, expected %.9g (allowed difference %.3g)", name, row, what, got, want, allowed);
+        fail_msg("%s pair %zu: %s is %.9g, expected %.9g (allowed difference %.3g)", name, row, what, got, want,
+                 allowed);
 }
 
 static double number(const json_t *row, const char *key)
@@ -78,7 +79,7 @@ static double sum_of(const json_t *row, const char *key)
     double sum = 0;
     size_t i;
     json_t *value;
-    json_array_foreach (json_object_get(row, key), i, value) sum += json_number_value(value);
+    json_array_foreach(json_object_get(row, key), i, value) sum += json_number_value(value);
     return sum;
 }
 

@@ -130,14 +130,15 @@ typedef struct good_case {
     bool (*holds)(const values *v);
 } good_case;
 
+/* The items joined by '|'. */
 static bool list_is(const plumb_list *list, const char *expected)
 {
-    char joined[256] = "";
     for (size_t i = 0; i < list->count; i++) {
-        if (i) strcat(joined, "|");
-        strcat(joined, list->items[i]);
+        size_t n = strlen(list->items[i]);
+        if (strncmp(expected, list->items[i], n) != 0 || expected[n] != (i + 1 < list->count ? '|' : 0)) return false;
+        expected += n + (i + 1 < list->count);
     }
-    return strcmp(joined, expected) == 0;
+    return !*expected;
 }
 
 #define HOLDS(name, condition)                                                                                         \
@@ -414,8 +415,8 @@ static void help_text(void **state)
         "      --steps VALUE       how many steps [at least -1; PLUMB_STEPS]\n",
         "      --prompt-key VALUE  a key [default: prompt; PLUMB_PROMPT_KEY]\n",
         "      --on_error stop|skip\n                          what to do [default: stop; PLUMB_ON_ERROR]\n",
-        "      --measures NAME...  what to measure [ches, ln_ches, last_hidden; default:\n"
-        "                          ches,ln_ches; PLUMB_MEASURES]\n",
+        ("      --measures NAME...  what to measure [ches, ln_ches, last_hidden; default:\n"
+         "                          ches,ln_ches; PLUMB_MEASURES]\n"),
         "      --range A:B         some rows [PLUMB_RANGE]\n",
         "\nExample:\n  plumb try a b\n",
     };
