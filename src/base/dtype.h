@@ -52,6 +52,26 @@ static inline float plumb_from_f16(uint16_t bits)
     return value;
 }
 
+/* Round to nearest, ties to even; beyond the largest finite value infinity; NaN stays a NaN. */
+static inline uint16_t plumb_to_f16(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    uint16_t sign = (uint16_t)(bits >> 16 & 0x8000u);
+    bits &= 0x7fffffffu;
+    if (bits > 0x7f800000u) return sign | 0x7e00u;
+    if (bits >= 0x477ff000u) return sign | 0x7c00u; /* from 65520 on */
+    if (bits < 0x38800000u) {                       /* subnormal: a multiple of 2^-24, rounded by the addition of 0.5 */
+        float size, half = 0.5f;
+        memcpy(&size, &bits, sizeof size);
+        size += half; /* the unit of a float in [0.5, 1) is 2^-24 */
+        memcpy(&bits, &size, sizeof bits);
+        return sign | (uint16_t)(bits - 0x3f000000u);
+    }
+    bits += 0xfffu + (bits >> 13 & 1u);
+    return sign | (uint16_t)((bits - 0x38000000u) >> 13);
+}
+
 /* Element i of an array of type t. */
 static inline float plumb_load(const void *data, plumb_dtype t, size_t i)
 {
@@ -63,6 +83,17 @@ static inline float plumb_load(const void *data, plumb_dtype t, size_t i)
     uint16_t bits;
     memcpy(&bits, (const char *)data + 2 * i, sizeof bits);
     return t == PLUMB_F16 ? plumb_from_f16(bits) : plumb_from_bf16(bits);
+}
+
+/* Writes element i of an array of type t, rounded to nearest even. */
+static inline void plumb_narrow(void *data, plumb_dtype t, size_t i, float value)
+{
+    if (t == PLUMB_F32) {
+        memcpy((char *)data + 4 * i, &value, sizeof value);
+        return;
+    }
+    uint16_t bits = t == PLUMB_F16 ? plumb_to_f16(value) : plumb_to_bf16(value);
+    memcpy((char *)data + 2 * i, &bits, sizeof bits);
 }
 
 #endif

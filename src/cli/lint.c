@@ -26,8 +26,9 @@ static const plumb_option options[] = {
      .kind = PLUMB_OPTION_LIST,
      .offset = offsetof(lint_values, select),
      .metavar = "CODE",
-     .help = "only these rules: codes (PT101), the beginnings of codes (PT, PD2) or names (boundary-merged); without it "
-             "all rules"},
+     .help =
+         "only these rules: codes (PT101), the beginnings of codes (PT, PD2) or names (boundary-merged); without it "
+         "all rules"},
     {.name = "ignore",
      .kind = PLUMB_OPTION_LIST,
      .offset = offsetof(lint_values, ignore),
@@ -47,7 +48,8 @@ static const plumb_option options[] = {
      .metavar = "N",
      .low = 2,
      .high = 1 << 24,
-     .help = "where training will cut prompt + response, in tokens; without it 1024 or the model's positions, the smaller"},
+     .help =
+         "where training will cut prompt + response, in tokens; without it 1024 or the model's positions, the smaller"},
     {.name = "prompt_key",
      .kind = PLUMB_OPTION_STRING,
      .offset = offsetof(lint_values, prompt_key),
@@ -89,9 +91,10 @@ static const plumb_option options[] = {
     {.name = "fix",
      .kind = PLUMB_OPTION_FLAG,
      .offset = offsetof(lint_values, fix),
-     .help = "copy the data to -o FILE, byte for byte, without the rows that only lose by staying: duplicates after the "
-             "first (PD202), pairs of the same response twice (PD201), empty responses (PD204), as far as these rules "
-             "are selected"},
+     .help =
+         "copy the data to -o FILE, byte for byte, without the rows that only lose by staying: duplicates after the "
+         "first (PD202), pairs of the same response twice (PD201), empty responses (PD204), as far as these rules "
+         "are selected"},
     {.name = "output",
      .letter = 'o',
      .kind = PLUMB_OPTION_STRING,
@@ -99,8 +102,9 @@ static const plumb_option options[] = {
      .fallback = "-",
      .metavar = "FILE",
      .changes_no_result = true,
-     .help = "where the findings go, or with --fix the data (the findings are on stdout then). A file is complete or not "
-             "there: it is written as FILE.partial and renamed, with FILE.meta.json beside it"},
+     .help =
+         "where the findings go, or with --fix the data (the findings are on stdout then). A file is complete or not "
+         "there: it is written as FILE.partial and renamed, with FILE.meta.json beside it"},
     PLUMB_OPTION_LIMIT(lint_values),
     PLUMB_OPTION_ROWS(lint_values),
     PLUMB_OPTION_QUIET(lint_values),
@@ -305,7 +309,8 @@ static plumb_status dropped_text(const run *r, plumb_text *t)
     PLUMB_TRY(plumb_text_printf(t, "dropped %" PRId64 " row%s", p->dropped, plural(p->dropped)));
     for (size_t i = 0; i < count; i++) {
         if (!p->dropped_counts[i]) continue;
-        PLUMB_TRY(plumb_text_printf(t, "%s%" PRId64 " %s %s", before, p->dropped_counts[i], rules[i].code, rules[i].name));
+        PLUMB_TRY(
+            plumb_text_printf(t, "%s%" PRId64 " %s %s", before, p->dropped_counts[i], rules[i].code, rules[i].name));
         before = ", ";
     }
     return plumb_text_printf(t, "%s, %" PRId64 " written to %s", p->dropped ? ")" : "", p->rows - p->dropped,

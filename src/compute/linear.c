@@ -16,7 +16,7 @@
 
 enum {
     BLOCK = 512,       /* steps of k */
-    CHUNK = 2048,      /* rows */
+    CHUNK = 1024,      /* rows */
     STRIP = 128,       /* columns */
     MATRICES = 4,      /* that share their inputs */
     SHARE = 2,         /* pieces of work wanted per thread, so that a slow one does not hold up the others */

@@ -26,8 +26,7 @@ static plumb_status append_one_line(plumb_text *out, const char *text)
 
 plumb_status plumb_finding_line(const plumb_finding *f, const char *file, plumb_text *out)
 {
-    PLUMB_TRY(
-        plumb_text_printf(out, "%s:%" PRId64 ": %s %s: ", file, f->line, f->rule->code, f->rule->name));
+    PLUMB_TRY(plumb_text_printf(out, "%s:%" PRId64 ": %s %s: ", file, f->line, f->rule->code, f->rule->name));
     PLUMB_TRY(append_one_line(out, f->message.data));
     PLUMB_TRY(plumb_text_string(out, "; "));
     PLUMB_TRY(append_one_line(out, f->dropped ? "dropped" : f->cure));

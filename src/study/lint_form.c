@@ -9,7 +9,8 @@
 /* A row that parses is UTF-8: jansson refuses all else. */
 static bool is_not_utf8(const plumb_lint_row *row, size_t *at)
 {
-    *at = row->stage == PLUMB_LINT_BYTES ? plumb_utf8_invalid(row->source->bytes, row->source->size) : row->source->size;
+    *at =
+        row->stage == PLUMB_LINT_BYTES ? plumb_utf8_invalid(row->source->bytes, row->source->size) : row->source->size;
     return *at < row->source->size;
 }
 
@@ -54,8 +55,8 @@ plumb_status plumb_lint_mixed_forms(const plumb_lint_row *row, plumb_finding *f)
 /* Roles that published templates know; beyond the first four for calls of functions. */
 static bool is_known_role(const char *role)
 {
-    static const char *const known[] = {"system", "user", "assistant", "tool", "developer", "function", "ipython",
-                                        "environment"};
+    static const char *const known[] = {"system",    "user",     "assistant", "tool",
+                                        "developer", "function", "ipython",   "environment"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strcmp(role, known[i]) == 0) return true;
     return false;

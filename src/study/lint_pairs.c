@@ -13,8 +13,7 @@ plumb_status plumb_lint_chosen_equals_rejected(const plumb_lint_row *row, plumb_
 {
     const plumb_pair *pair = &row->pair;
     if (pair->length[0] != pair->length[1]) return PLUMB_OK;
-    if (pair->length[0] &&
-        memcmp(pair->ids[0].data, pair->ids[1].data, (size_t)pair->length[0] * sizeof(int32_t)) != 0)
+    if (pair->length[0] && memcmp(pair->ids[0].data, pair->ids[1].data, (size_t)pair->length[0] * sizeof(int32_t)) != 0)
         return PLUMB_OK;
     return plumb_text_string(&f->message, "chosen and rejected have the same tokens");
 }

@@ -42,30 +42,42 @@ static int side_that_merges(const plumb_pair *pair)
     return stays ? 1 : 0;
 }
 
+/* ("walk. " + "We": token "ĠWe" (id 844)) */
+static plumb_status quote_boundary(const plumb_lint_row *row, int side, plumb_text *out)
+{
+    const plumb_preference *p = &row->preference;
+    const plumb_pair *pair = &row->pair;
+    const plumb_text *prompt = &pair->prompt_text, *whole = &pair->text[side];
+    const char *response = bytes_of(whole) + prompt->size;
+    bool is_text = p->form == PLUMB_FORM_TEXT;
+    PLUMB_TRY(plumb_text_string(out, " ("));
+    PLUMB_TRY(plumb_quote_end(out, bytes_of(prompt), prompt->size));
+    PLUMB_TRY(plumb_text_string(out, " + "));
+    PLUMB_TRY(plumb_quote_begin(out, response, is_text ? p->response_size[side] : whole->size - prompt->size));
+    if (pair->prompt < pair->length[side]) {
+        PLUMB_TRY(plumb_text_string(out, ": token "));
+        PLUMB_TRY(plumb_quote_token(out, tokenizer_of(row), pair->ids[side].data[pair->prompt]));
+    }
+    return plumb_text_string(out, ")");
+}
+
 /* Texts that go on from the prompt's, with tokens that do not. Where the texts differ it is the template (PT108). */
 plumb_status plumb_lint_boundary_merged(const plumb_lint_row *row, plumb_finding *f)
 {
     const plumb_pair *pair = &row->pair;
     if (pair->boundary_clean || side_without_prompt(pair) >= 0) return PLUMB_OK;
     int side = side_that_merges(pair);
-    size_t changed = pair->prompt_ids.count - (size_t)pair->prompt, n = 0, m = 0;
-    const plumb_text *prompt = &pair->prompt_text, *whole = &pair->text[side];
-    bool has_token = pair->prompt < pair->length[side];
-    int32_t now = has_token ? pair->ids[side].data[pair->prompt] : -1;
-    (void)plumb_tokenizer_token(tokenizer_of(row), pair->prompt_ids.data[pair->prompt], &n);
-    (void)plumb_tokenizer_token(tokenizer_of(row), now, &m);
-    if (changed == 1)
-        PLUMB_TRY(plumb_text_printf(&f->message, "the prompt's last token %s", m < n ? "splits" : "merges"));
+    size_t changed = pair->prompt_ids.count - (size_t)pair->prompt, was = 0, now = 0;
+    (void)plumb_tokenizer_token(tokenizer_of(row), pair->prompt_ids.data[pair->prompt], &was);
+    if (pair->prompt < pair->length[side])
+        (void)plumb_tokenizer_token(tokenizer_of(row), pair->ids[side].data[pair->prompt], &now);
+    if (changed > 1)
+        PLUMB_TRY(plumb_text_printf(&f->message, "the prompt's last %zu tokens change before %s", changed,
+                                    plumb_side_names[side]));
     else
-        PLUMB_TRY(plumb_text_printf(&f->message, "the prompt's last %zu tokens change", changed));
-    PLUMB_TRY(plumb_text_printf(&f->message, m < n ? " before %s (" : " with %s (", plumb_side_names[side]));
-    PLUMB_TRY(plumb_quote_end(&f->message, bytes_of(prompt), prompt->size));
-    PLUMB_TRY(plumb_text_string(&f->message, " + "));
-    PLUMB_TRY(plumb_quote_begin(&f->message, bytes_of(whole) + prompt->size, whole->size - prompt->size));
-    if (!has_token) return plumb_text_string(&f->message, ")");
-    PLUMB_TRY(plumb_text_string(&f->message, ": token "));
-    PLUMB_TRY(plumb_quote_token(&f->message, tokenizer_of(row), now));
-    return plumb_text_string(&f->message, ")");
+        PLUMB_TRY(plumb_text_printf(&f->message, "the prompt's last token %s %s",
+                                    now < was ? "splits before" : "merges with", plumb_side_names[side]));
+    return quote_boundary(row, side, &f->message);
 }
 
 /* BOS right behind BOS, or at the beginning of a response, where it was tokenised by itself. A model whose BOS is its
@@ -176,7 +188,8 @@ plumb_status plumb_lint_split_word(const plumb_lint_row *row, plumb_finding *f)
     for (int s = 0; s < 2; s++) {
         size_t first = 0;
         if (p->response_size[s] == 0 || !is_spaced_letter(plumb_utf8_next(p->response[s], &first))) continue;
-        PLUMB_TRY(plumb_text_printf(&f->message, "nothing parts the prompt's last word from %s (", plumb_side_names[s]));
+        PLUMB_TRY(
+            plumb_text_printf(&f->message, "nothing parts the prompt's last word from %s (", plumb_side_names[s]));
         PLUMB_TRY(plumb_quote_end(&f->message, p->prompt, p->prompt_size));
         PLUMB_TRY(plumb_text_string(&f->message, " + "));
         PLUMB_TRY(plumb_quote_begin(&f->message, p->response[s], p->response_size[s]));

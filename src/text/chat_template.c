@@ -113,7 +113,7 @@ static plumb_status set_variables(jinja_eval *e, const json_t *variables)
 
 plumb_status plumb_template_render(const plumb_template *t, const plumb_template_input *in, plumb_text *out)
 {
-    jinja_scope given = {0}, top = {.parent = &given};
+    jinja_scope given = {0};
     jinja_eval e = {.line = 1, .now = in->now, .scope = &given, .captured = plumb_jinja_none};
     plumb_status s = PLUMB_OK;
     PLUMB_GO(set_name(&e, "tools", plumb_jinja_none));
@@ -123,10 +123,7 @@ plumb_status plumb_template_render(const plumb_template *t, const plumb_template
     PLUMB_GO(set_variables(&e, in->variables));
     PLUMB_GO(set_messages(&e, in->messages));
     PLUMB_GO(set_name(&e, "add_generation_prompt", plumb_jinja_bool(in->add_generation_prompt)));
-    e.scope = &top;
-    for (const jinja_hidden *h = t->hidden; h; h = h->next)
-        PLUMB_GO(plumb_jinja_bind(&e, &top, h->name, plumb_jinja_missing));
-    PLUMB_GO(plumb_jinja_render(&e, t->body));
+    PLUMB_GO(plumb_jinja_render(&e, t));
     PLUMB_GO(plumb_text_append(out, e.text.data ? e.text.data : "", e.text.size));
 done:
     plumb_text_free(&e.text);

@@ -234,25 +234,27 @@ typedef enum jinja_node_kind {
 enum { OPERATOR_IN = 1, OPERATOR_NOT_IN = 2 }; /* beside the operators made of characters */
 enum { MACRO_VARARGS = 1, MACRO_KWARGS = 2 };  /* the body names them, so the macro takes further arguments */
 
-typedef struct jinja_node {
-    jinja_node_kind kind;
-    int line, depth, op, flags;
-    struct jinja_node *next; /* in a body or list */
-    struct jinja_node *a, *b, *c, *d, *list, *body, *other;
-    const jinja_string *text, *name;
-    const struct jinja_row *row;
-    jinja_value constant;
-} jinja_node;
-
+/* Names that start out undefined in a body, whatever the input says. */
 typedef struct jinja_hidden {
     struct jinja_hidden *next;
     const jinja_string *name;
 } jinja_hidden;
 
+typedef struct jinja_node {
+    jinja_node_kind kind;
+    int line, depth, op, flags;
+    struct jinja_node *next; /* in a body or list */
+    struct jinja_node *a, *b, *c, *d, *list, *body, *other;
+    jinja_hidden *hidden, *other_hidden; /* of body and other */
+    const jinja_string *text, *name;
+    const struct jinja_row *row;
+    jinja_value constant;
+} jinja_node;
+
 struct plumb_template {
     plumb_arena arena;
     jinja_node *body;
-    jinja_hidden *hidden; /* names that start out undefined, whatever the input says */
+    jinja_hidden *hidden;
 };
 
 /* The source with its newlines normalised -> *tokens (in the arena), the last of which is TOKEN_END. */
@@ -269,9 +271,9 @@ typedef struct jinja_parser {
 
 plumb_status plumb_jinja_parse(jinja_parser *p, jinja_node **body) PLUMB_MUST_USE;
 
-/* The names that the top level of a template sets before it reads them. Jinja makes them its own from the start: a loop
- * or macro that runs before the {% set %} finds them undefined even where the input has them. */
-plumb_status plumb_jinja_find_hidden(plumb_arena *arena, const jinja_node *body, jinja_hidden **out) PLUMB_MUST_USE;
+/* Finds the hidden names of every body: those that it sets before it reads them. Jinja makes them its own from the
+ * start: a loop or macro that runs before the {% set %} finds them undefined even where the input has them. */
+plumb_status plumb_jinja_find_hidden(plumb_arena *arena, jinja_node *body, jinja_hidden **out) PLUMB_MUST_USE;
 
 /* Parts of the parser that statements and expressions share. */
 plumb_status plumb_jinja_node(jinja_parser *p, jinja_node_kind kind, int line, jinja_node **out) PLUMB_MUST_USE;
@@ -417,7 +419,7 @@ plumb_status plumb_jinja_format(jinja_eval *e, const jinja_string *format, const
                                 jinja_value *out) PLUMB_MUST_USE;
 
 /* Statements. */
-plumb_status plumb_jinja_render(jinja_eval *e, const jinja_node *body) PLUMB_MUST_USE;
+plumb_status plumb_jinja_render(jinja_eval *e, const plumb_template *t) PLUMB_MUST_USE;
 plumb_status plumb_jinja_bind(jinja_eval *e, jinja_scope *scope, const jinja_string *name,
                               jinja_value value) PLUMB_MUST_USE;
 bool plumb_jinja_lookup(jinja_eval *e, const jinja_string *name, jinja_value *out);

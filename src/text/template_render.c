@@ -8,12 +8,13 @@ typedef enum jump { JUMP_NONE, JUMP_BREAK, JUMP_CONTINUE } jump;
 
 static plumb_status run(jinja_eval *e, const jinja_node *body, jump *jumped);
 
-static plumb_status push_scope(jinja_eval *e, jinja_scope *parent)
+static plumb_status push_scope(jinja_eval *e, jinja_scope *parent, const jinja_hidden *hidden)
 {
     jinja_scope *scope = NULL;
     PLUMB_TRY(plumb_jinja_new(e, &scope, 1, sizeof *scope));
     scope->parent = parent;
     e->scope = scope;
+    for (; hidden; hidden = hidden->next) PLUMB_TRY(plumb_jinja_bind(e, scope, hidden->name, plumb_jinja_missing));
     return PLUMB_OK;
 }
 
@@ -34,6 +35,7 @@ static jinja_binding *find_binding(jinja_eval *e, const jinja_scope *scope, cons
 plumb_status plumb_jinja_bind(jinja_eval *e, jinja_scope *scope, const jinja_string *name, jinja_value value)
 {
     jinja_binding *binding = find_binding(e, scope, name);
+    PLUMB_TRY(plumb_jinja_spend(e, 1));
     if (!binding) {
         PLUMB_TRY(plumb_jinja_new(e, &binding, 1, sizeof *binding));
         binding->name = name;
@@ -96,22 +98,22 @@ static plumb_status assign(jinja_eval *e, const jinja_node *target, jinja_value 
 }
 
 /* Runs a body in a scope of its own and gives what it has written. */
-static plumb_status capture(jinja_eval *e, const jinja_node *body, jinja_scope *parent, jump *jumped, jinja_value *out)
+static plumb_status capture(jinja_eval *e, const jinja_node *node, jump *jumped, jinja_value *out)
 {
     jinja_scope *scope = e->scope;
     size_t start = e->text.size;
-    PLUMB_TRY(push_scope(e, parent));
-    PLUMB_TRY(run(e, body, jumped));
+    PLUMB_TRY(push_scope(e, scope, node->hidden));
+    PLUMB_TRY(run(e, node->body, jumped));
     e->scope = scope;
     return plumb_jinja_take(e, start, out);
 }
 
 /* What a block has written, through the filters after its tag. */
-static plumb_status filtered(jinja_eval *e, const jinja_node *filters, const jinja_node *body, jump *jumped,
+static plumb_status filtered(jinja_eval *e, const jinja_node *node, const jinja_node *filters, jump *jumped,
                              jinja_value *out)
 {
     jinja_value outer = e->captured, text;
-    PLUMB_TRY(capture(e, body, e->scope, jumped, &text));
+    PLUMB_TRY(capture(e, node, jumped, &text));
     if (*jumped) return PLUMB_OK; /* a {% break %} leaves before the text is used */
     e->captured = text;
     PLUMB_TRY(plumb_jinja_evaluate(e, filters, out));
@@ -123,7 +125,7 @@ static plumb_status run_set(jinja_eval *e, const jinja_node *node, jump *jumped)
 {
     jinja_value value;
     if (node->kind == NODE_SET_BLOCK) {
-        PLUMB_TRY(filtered(e, node->b, node->body, jumped, &value));
+        PLUMB_TRY(filtered(e, node, node->b, jumped, &value));
         if (*jumped) return PLUMB_OK;
     } else {
         PLUMB_TRY(plumb_jinja_evaluate(e, node->b, &value));
@@ -134,7 +136,7 @@ static plumb_status run_set(jinja_eval *e, const jinja_node *node, jump *jumped)
 static plumb_status run_filter(jinja_eval *e, const jinja_node *node, jump *jumped)
 {
     jinja_value value;
-    PLUMB_TRY(filtered(e, node->a, node->body, jumped, &value));
+    PLUMB_TRY(filtered(e, node, node->a, jumped, &value));
     return *jumped ? PLUMB_OK : plumb_jinja_put_string(e, value);
 }
 
@@ -150,7 +152,7 @@ static plumb_status run_with(jinja_eval *e, const jinja_node *node, jump *jumped
         PLUMB_TRY(plumb_jinja_evaluate(e, set->b, &value));
         PLUMB_TRY(plumb_jinja_push(e, values.as.list, value));
     }
-    PLUMB_TRY(push_scope(e, scope));
+    PLUMB_TRY(push_scope(e, scope, node->hidden));
     for (const jinja_node *set = node->list; set; set = set->next)
         PLUMB_TRY(assign(e, set->a, values.as.list->items[i++]));
     PLUMB_TRY(run(e, node->body, jumped));
@@ -162,7 +164,7 @@ static plumb_status run_generation(jinja_eval *e, const jinja_node *node)
 {
     jinja_scope *scope = e->scope;
     jump none = JUMP_NONE;
-    PLUMB_TRY(push_scope(e, scope));
+    PLUMB_TRY(push_scope(e, scope, node->hidden));
     PLUMB_TRY(run(e, node->body, &none));
     e->scope = scope;
     return PLUMB_OK;
@@ -184,7 +186,7 @@ static plumb_status loop_keeps(jinja_eval *e, const jinja_loop *loop, jinja_valu
 {
     jinja_scope *scope = e->scope;
     jinja_value condition;
-    PLUMB_TRY(push_scope(e, loop->outer));
+    PLUMB_TRY(push_scope(e, loop->outer, NULL));
     PLUMB_TRY(assign(e, loop->node->a, item));
     PLUMB_TRY(plumb_jinja_evaluate(e, loop->node->c, &condition));
     e->scope = scope;
@@ -347,7 +349,7 @@ static plumb_status run_for(jinja_eval *e, const jinja_node *node, jump *outer_j
         PLUMB_TRY(loop_advance(e, loop, &more));
         if (!more) break;
         jumped = JUMP_NONE;
-        PLUMB_TRY(push_scope(e, scope));
+        PLUMB_TRY(push_scope(e, scope, node->hidden));
         PLUMB_TRY(plumb_jinja_bind(e, e->scope, &loop_name, (jinja_value){.kind = JINJA_LOOP, .as.loop = loop}));
         PLUMB_TRY(assign(e, node->a, loop->current));
         PLUMB_TRY(run(e, node->body, &jumped));
@@ -355,7 +357,7 @@ static plumb_status run_for(jinja_eval *e, const jinja_node *node, jump *outer_j
     }
     e->scope = scope;
     if (completed || !node->other) return PLUMB_OK;
-    PLUMB_TRY(push_scope(e, scope));
+    PLUMB_TRY(push_scope(e, scope, node->other_hidden));
     PLUMB_TRY(run(e, node->other, outer_jump));
     e->scope = scope;
     return PLUMB_OK;
@@ -433,7 +435,7 @@ plumb_status plumb_jinja_call_macro(jinja_eval *e, const jinja_macro *macro, con
     jinja_scope *scope = e->scope;
     size_t start = e->text.size;
     jump none = JUMP_NONE;
-    PLUMB_TRY(push_scope(e, macro->scope));
+    PLUMB_TRY(push_scope(e, macro->scope, macro->node->hidden));
     PLUMB_TRY(bind_arguments(e, macro->node, arguments));
     PLUMB_TRY(run(e, macro->node->body, &none));
     e->scope = scope;
@@ -495,8 +497,9 @@ static plumb_status run(jinja_eval *e, const jinja_node *body, jump *jumped)
     return PLUMB_OK;
 }
 
-plumb_status plumb_jinja_render(jinja_eval *e, const jinja_node *body)
+plumb_status plumb_jinja_render(jinja_eval *e, const plumb_template *t)
 {
     jump none = JUMP_NONE;
-    return run(e, body, &none);
+    PLUMB_TRY(push_scope(e, e->scope, t->hidden));
+    return run(e, t->body, &none);
 }

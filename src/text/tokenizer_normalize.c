@@ -22,24 +22,11 @@ static plumb_status append_form(const char *text, size_t n, int options, plumb_t
     return s;
 }
 
-/* How many bytes of the form stem from offset 0: what the characters there become by themselves, or the first character
- * if it has taken in what followed. */
-static plumb_status form_origin(const char *text, int options, const plumb_text *form, size_t *origin)
-{
-    plumb_text alone = {0};
-    PLUMB_TRY(append_form(text, *origin, options, &alone));
-    size_t first = form->size ? plumb_utf8_size(form->data[0]) : 0, size = alone.size > first ? alone.size : first;
-    *origin = size < form->size ? size : form->size;
-    plumb_text_free(&alone);
-    return PLUMB_OK;
-}
-
 /* The library's tables are those of Unicode 9 and leave newer characters as they are, whatever utf8proc knows of them:
  * runs of characters that are in its tables go to utf8proc, everything between stays. Such a character takes no part in
  * the order or composition of its neighbours, so the runs can be treated one by one. `plain`: all below is in the form.
  */
-static plumb_status normal_form(const char *text, size_t n, size_t *origin, uint32_t plain, int options,
-                                plumb_text *out)
+static plumb_status append_runs(const char *text, size_t n, uint32_t plain, int options, plumb_text *out)
 {
     for (size_t at = 0; at < n;) {
         size_t begin = at, next = at;
@@ -58,7 +45,22 @@ static plumb_status normal_form(const char *text, size_t n, size_t *origin, uint
             at = next;
         }
     }
-    return *origin ? form_origin(text, options, out, origin) : PLUMB_OK;
+    return PLUMB_OK;
+}
+
+/* What stems from offset 0 afterwards: what the characters there become by themselves, or the first character if it has
+ * taken in what followed. */
+static plumb_status normal_form(const char *text, size_t n, size_t *origin, uint32_t plain, int options,
+                                plumb_text *out)
+{
+    PLUMB_TRY(append_runs(text, n, plain, options, out));
+    if (!*origin) return PLUMB_OK;
+    plumb_text alone = {0};
+    plumb_status s = append_runs(text, *origin, plain, options, &alone);
+    size_t first = plumb_utf8_size(out->data[0]), size = alone.size > first ? alone.size : first;
+    *origin = size < out->size ? size : out->size;
+    plumb_text_free(&alone);
+    return s;
 }
 
 static plumb_status nfc(const plumb_step *step, plumb_work *work, const char *text, size_t n, size_t *origin,

@@ -308,7 +308,10 @@ static plumb_status parse_member(parser *p, plumb_set *set, bool *single, uint32
     }
     if (accept(p, "[")) {
         plumb_set inner = {0};
+        bool ignore_case = p->ignore_case;
+        p->ignore_case = false; /* only the outermost class takes in other cases, when all of it is there */
         plumb_status s = parse_class(p, &inner);
+        p->ignore_case = ignore_case;
         if (!s) s = plumb_set_add_ranges(set, inner.data, inner.count);
         plumb_set_free(&inner);
         return s;

@@ -282,7 +282,7 @@ plumb_status plumb_gradient_norm(const plumb_gradient *gradients, size_t count, 
     return PLUMB_OK;
 }
 
-float plumb_clip(double norm, double max_norm)
+float plumb_clip_factor(double norm, double max_norm)
 {
     if (!(max_norm > 0)) return 1;
     double scale = max_norm / (norm + 1e-6);

@@ -5,7 +5,7 @@
  *     plumb_optimizer_make("adamw_torch", NULL, &o);
  *     float *state[PLUMB_OPTIMIZER_STATES] = {...};            plumb_optimizer_states(&o) arrays as long as p, zeroed
  *     plumb_gradient_norm(gradients, count, &norm);
- *     float clip = plumb_clip(norm, max_grad_norm);
+ *     float clip = plumb_clip_factor(norm, max_grad_norm);
  *     plumb_optimizer_step(&o, step, rate, plumb_decays(name) ? weight_decay : 0, clip, p, g, state, n);
  *
  * With g the gradient, r the learning rate, d the weight decay, t = 1, 2, ... the step:
@@ -88,6 +88,6 @@ plumb_status plumb_gradient_norm(const plumb_gradient *gradients, size_t count, 
 
 /* What to scale gradients of norm `norm` by: max_norm / (norm + 1e-6), at most 1, as torch.nn.utils.clip_grad_norm_; 1
  * when max_norm is not above 0, which turns clipping off in transformers. NaN for a norm that is NaN. */
-float plumb_clip(double norm, double max_norm);
+float plumb_clip_factor(double norm, double max_norm);
 
 #endif
