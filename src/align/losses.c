@@ -538,8 +538,6 @@ static plumb_status check_numbers(const plumb_objective_options *how)
 
 plumb_status plumb_objective_make(const plumb_objective_options *how, plumb_objective *out)
 {
-    static const char *const fallback[] = {"sigmoid"};
-    const char *const *names = how->loss_types ? how->loss_type : fallback;
     PLUMB_TRY(check_numbers(how));
     PLUMB_TRY(check_settings(how));
     *out = (plumb_objective){
@@ -552,8 +550,9 @@ plumb_status plumb_objective_make(const plumb_objective_options *how, plumb_obje
         .pair_weights = how->pair_weights,
     };
     for (size_t i = 0; i < out->count; i++) {
-        const plumb_loss *loss = plumb_loss_find(names[i]);
-        if (!loss) return unknown_loss(names[i]);
+        const char *name = how->loss_types ? how->loss_type[i] : "sigmoid";
+        const plumb_loss *loss = plumb_loss_find(name);
+        if (!loss) return unknown_loss(name);
         PLUMB_TRY(check_fit(how, loss));
         PLUMB_TRY(fill_term(how, loss, &out->terms[i]));
         out->terms[i].weight = how->loss_weight_count ? how->loss_weights[i] : 1;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "align/edit_distance.h"
+#include "align/targets.h"
 
 /* Skipped rows wait behind a batch that is not full; this bounds them. */
 enum { MOST_WAITING = 4096 };
@@ -11,11 +12,7 @@ enum { MOST_WAITING = 4096 };
 /* A row that waits for its batch. */
 typedef struct waiting {
     plumb_score score;
-    plumb_group_place place;
-    int states[2];  /* hidden states that count on each side */
-    int targets[2]; /* how many of them predict a token: all but the last in the official way */
-    int shared_states;
-    int first_target; /* of this row, among all targets of the batch */
+    plumb_pair_states at;
 } waiting;
 
 struct plumb_scorer {
@@ -26,9 +23,8 @@ struct plumb_scorer {
     waiting *rows;
     size_t count, capacity;
     plumb_arena scratch;
-    plumb_ids targets; /* tokens that states predict, side by side, row by row */
-    plumb_ids states;  /* the wanted state that predicts each of them */
-    float *gathered;   /* [targets][d] */
+    plumb_targets targets;
+    float *gathered; /* [targets][d] */
     size_t gathered_capacity;
     double *logps, *lse; /* [targets] */
     size_t logps_capacity, lse_capacity;
@@ -76,8 +72,7 @@ void plumb_scorer_free(plumb_scorer *s)
     plumb_forward_free(s->forward);
     plumb_batch_free(&s->batch);
     plumb_arena_free(&s->scratch);
-    plumb_ids_free(&s->targets);
-    plumb_ids_free(&s->states);
+    plumb_targets_free(&s->targets);
     free(s->rows);
     free(s->gathered);
     free(s->logps);
@@ -94,22 +89,6 @@ void plumb_scorer_largest(const plumb_scorer *s, int *rows, int *wanted)
 {
     *rows = s->largest_rows;
     *wanted = s->largest_wanted;
-}
-
-/* The wanted state number i of a side: the prefix's first, then the branch's own. */
-static int state_row(const waiting *w, int side, int i)
-{
-    return i < w->place.prefix_wanted ? w->place.first + i : w->place.branch[side] + (i - w->place.prefix_wanted);
-}
-
-static plumb_status list_targets(plumb_scorer *s, waiting *w, const plumb_pair *pair)
-{
-    w->first_target = (int)s->targets.count;
-    for (int side = 0; side < 2; side++) {
-        PLUMB_TRY(plumb_ids_append(&s->targets, pair->ids[side].data + pair->prompt, (size_t)w->targets[side]));
-        for (int i = 0; i < w->targets[side]; i++) PLUMB_TRY(plumb_ids_push(&s->states, state_row(w, side, i)));
-    }
-    return PLUMB_OK;
 }
 
 /* What the tokens alone tell. */
@@ -130,26 +109,14 @@ static plumb_status score_tokens(plumb_scorer *s, waiting *w, const plumb_pair *
     return PLUMB_OK;
 }
 
-/* Rows of the pair that the model must read: the last token's own state is not wanted, unless the official way asks. */
-static int inputs(const plumb_scorer *s, const plumb_pair *pair, int counts[2])
-{
-    int last = s->options.compat == PLUMB_COMPAT_OFFICIAL ? 0 : 1, shared = pair->shared;
-    for (int side = 0; side < 2; side++) {
-        counts[side] = (int)pair->ids[side].count - last;
-        if (shared > counts[side]) shared = counts[side];
-    }
-    return shared;
-}
-
 plumb_status plumb_scorer_add(plumb_scorer *s, int64_t index, uint64_t row, const plumb_pair *pair)
 {
-    int counts[2], shared = 0;
-    bool packed = s->needs && !pair->skip;
-    if (packed) {
-        shared = inputs(s, pair, counts);
-        int rows = plumb_group_rows(counts, 2, shared);
-        if (s->batch.ids.count && (int64_t)s->batch.ids.count + rows > s->options.batch_rows)
-            PLUMB_TRY(plumb_scorer_flush(s));
+    bool packed = s->needs && !pair->skip, last_state = s->options.compat == PLUMB_COMPAT_OFFICIAL;
+    const int32_t *ids[2] = {pair->ids[0].data, pair->ids[1].data};
+    int totals[2] = {(int)pair->ids[0].count, (int)pair->ids[1].count};
+    if (packed && s->batch.ids.count) {
+        int64_t rows = plumb_pair_rows(totals, 2, pair->shared, last_state);
+        if ((int64_t)s->batch.ids.count + rows > s->options.batch_rows) PLUMB_TRY(plumb_scorer_flush(s));
     }
     if (s->count >= MOST_WAITING) PLUMB_TRY(plumb_scorer_flush(s));
     PLUMB_TRY(plumb_reserve(&s->rows, &s->capacity, s->count + 1, sizeof *s->rows));
@@ -157,15 +124,8 @@ plumb_status plumb_scorer_add(plumb_scorer *s, int64_t index, uint64_t row, cons
     *w = (waiting){.score = {.index = index, .row = row, .skip = pair->skip}};
     if (!pair->skip) PLUMB_TRY(score_tokens(s, w, pair));
     if (!packed) return s->batch.ids.count ? PLUMB_OK : plumb_scorer_flush(s);
-    int from = pair->prompt - 1;
-    PLUMB_TRY(plumb_batch_add(&s->batch, (const int32_t *[]){pair->ids[0].data, pair->ids[1].data}, counts, 2, shared,
-                              from, &w->place));
-    for (int side = 0; side < 2; side++) {
-        w->states[side] = counts[side] - from;
-        w->targets[side] = w->score.tokens[side];
-    }
-    w->shared_states = shared > from ? shared - from : 0;
-    return s->needs & PLUMB_NEED_LOGPS ? list_targets(s, w, pair) : PLUMB_OK;
+    PLUMB_TRY(plumb_batch_add_pair(&s->batch, ids, totals, 2, pair->prompt, pair->shared, last_state, &w->at));
+    return s->needs & PLUMB_NEED_LOGPS ? plumb_targets_add(&s->targets, ids, 2, pair->prompt, &w->at) : PLUMB_OK;
 }
 
 static double dot(const double *a, const double *b, int n)
@@ -182,14 +142,14 @@ static plumb_status score_states(plumb_scorer *s, waiting *w, const float *hidde
     double *sum[2];
     const float *last[2];
     for (int side = 0; side < 2; side++) {
-        int own = w->states[side] - w->place.prefix_wanted;
+        int own = w->at.states[side] - w->at.place.prefix_wanted;
         PLUMB_TRY(plumb_arena_new(&s->scratch, &sum[side], (size_t)d, sizeof(double)));
-        plumb_sum_states(hidden + (size_t)w->place.first * d, d, w->place.prefix_wanted, d, sum[side]);
-        plumb_sum_states(hidden + (size_t)w->place.branch[side] * d, d, own, d, sum[side]);
-        last[side] = hidden + (size_t)state_row(w, side, w->states[side] - 1) * d;
+        plumb_sum_states(hidden + (size_t)w->at.place.first * d, d, w->at.place.prefix_wanted, d, sum[side]);
+        plumb_sum_states(hidden + (size_t)w->at.place.branch[side] * d, d, own, d, sum[side]);
+        last[side] = hidden + (size_t)plumb_pair_state_row(&w->at, side, w->at.states[side] - 1) * d;
     }
     plumb_score *score = &w->score;
-    double n = w->states[0], m = w->states[1];
+    double n = w->at.states[0], m = w->at.states[1];
     score->dot = dot(sum[0], sum[1], d);
     score->norm2[0] = dot(sum[0], sum[0], d);
     score->norm2[1] = dot(sum[1], sum[1], d);
@@ -209,30 +169,32 @@ static plumb_unembed unembedding(const plumb_model *m)
 /* Log-probabilities of all targets of the batch at once. */
 static plumb_status run_unembedding(plumb_scorer *s, const float *hidden)
 {
-    size_t n = s->targets.count, d = (size_t)s->model->config.hidden_size;
+    size_t n = s->targets.tokens.count, d = (size_t)s->model->config.hidden_size;
     plumb_unembed u = unembedding(s->model);
     PLUMB_TRY(plumb_reserve(&s->gathered, &s->gathered_capacity, n * d, sizeof(float)));
     PLUMB_TRY(plumb_reserve(&s->logps, &s->logps_capacity, n, sizeof(double)));
     PLUMB_TRY(plumb_reserve(&s->lse, &s->lse_capacity, n, sizeof(double)));
-    plumb_gather_rows(s->model->compute, hidden, (int)d, s->states.data, (int)n, (int)d, s->gathered, (int)d);
-    return plumb_unembed_logps(s->model->compute, &u, s->gathered, (int)d, (int)n, s->targets.data, s->logps, s->lse);
+    plumb_gather_rows(s->model->compute, hidden, (int)d, s->targets.states.data, (int)n, (int)d, s->gathered, (int)d);
+    return plumb_unembed_logps(s->model->compute, &u, s->gathered, (int)d, (int)n, s->targets.tokens.data, s->logps,
+                               s->lse);
 }
 
 static plumb_status score_logps(plumb_scorer *s, waiting *w)
 {
-    size_t at = (size_t)w->first_target, d = (size_t)s->model->config.hidden_size;
+    size_t at = (size_t)w->at.first_target, d = (size_t)s->model->config.hidden_size;
     for (int side = 0; side < 2; side++) {
         w->score.logps[side] = 0;
-        for (int i = 0; i < w->targets[side]; i++) w->score.logps[side] += s->logps[at++];
+        for (int i = 0; i < w->at.targets[side]; i++) w->score.logps[side] += s->logps[at++];
     }
     if (!(s->needs & PLUMB_NEED_THEORY)) return PLUMB_OK;
     plumb_unembed u = unembedding(s->model);
-    at = (size_t)w->first_target;
-    int shared = w->shared_states;
+    at = (size_t)w->at.first_target;
+    int shared = w->at.shared_states;
     for (int side = 0; side < 2; side++)
-        if (shared > w->targets[side]) shared = w->targets[side];
-    plumb_status status = plumb_theory_terms(s->model->compute, &u, s->gathered + at * d, w->targets[0], w->targets[1],
-                                             shared, s->targets.data + at, s->lse + at, &s->scratch, &w->score.theory);
+        if (shared > w->at.targets[side]) shared = w->at.targets[side];
+    plumb_status status =
+        plumb_theory_terms(s->model->compute, &u, s->gathered + at * d, w->at.targets[0], w->at.targets[1], shared,
+                           s->targets.tokens.data + at, s->lse + at, &s->scratch, &w->score.theory);
     plumb_arena_reset(&s->scratch);
     return status;
 }
@@ -243,8 +205,8 @@ static void count_batch(plumb_scorer *s)
     double per_target = 2.0 * s->model->config.hidden_size * s->model->config.vocab_size;
     int rows = (int)s->batch.ids.count, wanted = (int)s->batch.wanted.count;
     s->flops += plumb_forward_flops(&s->model->config, &s->batch);
-    if (s->needs & PLUMB_NEED_LOGPS) s->flops += per_target * (double)s->targets.count;
-    if (s->needs & PLUMB_NEED_THEORY) s->flops += 2 * per_target * (double)s->targets.count;
+    if (s->needs & PLUMB_NEED_LOGPS) s->flops += per_target * (double)s->targets.tokens.count;
+    if (s->needs & PLUMB_NEED_THEORY) s->flops += 2 * per_target * (double)s->targets.tokens.count;
     if (rows > s->largest_rows) s->largest_rows = rows;
     if (wanted > s->largest_wanted) s->largest_wanted = wanted;
 }
@@ -270,7 +232,7 @@ plumb_status plumb_scorer_flush(plumb_scorer *s)
     for (size_t i = 0; i < s->count && !s->options.plan; i++)
         PLUMB_TRY(s->options.emit(s->options.user, &s->rows[i].score));
     s->count = 0;
-    s->targets.count = s->states.count = 0;
+    plumb_targets_clear(&s->targets);
     plumb_batch_clear(&s->batch);
     return PLUMB_OK;
 }

@@ -222,14 +222,15 @@ static plumb_status write_finding(void *user, const plumb_finding *finding)
 
 static plumb_status count_line(run *r, const plumb_lint_rule *rule, int64_t count)
 {
+    const char *severity = rule->severity == PLUMB_ERROR ? "error" : "warning";
     if (r->v->json)
         return plumb_text_printf(&r->line,
                                  "{\"code\": \"%s\", \"name\": \"%s\", \"severity\": \"%s\", \"count\": %" PRId64
                                  ", \"fixable\": %s}\n",
-                                 rule->code, rule->name, rule->severity == PLUMB_ERROR ? "error" : "warning", count,
-                                 rule->fixable ? "true" : "false");
-    return plumb_text_printf(&r->line, "%8" PRId64 "  %s %-26s  %-7s%s\n", count, rule->code, rule->name,
-                             rule->severity == PLUMB_ERROR ? "error" : "warning", rule->fixable ? "  fixable" : "");
+                                 rule->code, rule->name, severity, count, rule->fixable ? "true" : "false");
+    return plumb_text_printf(&r->line,
+                             rule->fixable ? "%8" PRId64 "  %s %-26s  %-7s  fixable\n" : "%8" PRId64 "  %s %-26s  %s\n",
+                             count, rule->code, rule->name, severity);
 }
 
 /* The most frequent rule first, of equal ones in the order of the table. */

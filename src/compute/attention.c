@@ -4,25 +4,25 @@
  * per tile of keys the running maximum, sum and output of each query are rescaled, and the output is divided by the sum
  * at the end. Work is shared out as (segment, key/value head, block of queries).
  *
- * A block's queries stand side by side in lanes: lane r of a key/value head with `group` query heads is the head
- * r % group of the query position r / group. Scores are computed transposed, s [key][lane], so that a tile of keys is
- * read in place and once for all heads of the group, and the softmax needs no sums across lanes.
+ * A block's queries stand side by side in lanes (attention_lanes.h). Scores are computed transposed, s [key][lane], so
+ * that a tile of keys is read in place and once for all heads of the group, and the softmax needs no sums across lanes.
  *
  * Why a query's bits do not depend on its block: tiles are cut by positions alone, each lane's arithmetic is its own,
  * and a hidden key has the score -INFINITY, thus a probability of exactly 0, which changes neither maximum, sum nor
  * output; a tile in which a lane sees nothing rescales it by exactly 1. Only the sign of a zero output could differ;
  * the last step makes it positive. */
-#include "compute/kernels.h"
-
 #include <float.h>
 #include <math.h>
 #include <omp.h>
 #include <string.h>
 
+#include "compute/attention_lanes.h"
+#include "compute/gradient.h"
+#include "compute/kernels.h"
+
 enum {
-    KEYS = 64,              /* per tile: part of the numerics */
-    LANES = 64,             /* per block: only a size */
-    LANE_STEP = 16,         /* lanes are filled up to whole registers */
+    KEYS = PLUMB_KEYS,
+    LANES = PLUMB_LANES,
     COPY_FROM = 32,         /* lanes that pay for a contiguous copy of the tile's values */
     PARALLEL_FROM = 1 << 18 /* multiply-adds */
 };
@@ -31,9 +31,8 @@ enum {
 typedef struct call {
     const plumb_kernels *kernels;
     const plumb_attention *a;
-    int group;
     const float *q, *k, *v;
-    float *out;
+    float *out, *lse; /* lse [.][heads] or NULL */
     size_t ldq, ldk, ldv, ldo;
 } call;
 
@@ -44,8 +43,7 @@ typedef struct block {
     float *sums;    /* [LANES][head_dim]: the output before the division */
     float *values;  /* [KEYS][head_dim] */
     float max[LANES], sum[LANES], rescale[LANES];
-    int position[LANES];
-    int head, first, count, lanes; /* key/value head; the block's first lane of the segment; used and filled lanes */
+    plumb_lanes at;
 } block;
 
 static size_t scratch_floats(int head_dim)
@@ -63,52 +61,23 @@ static void carve(block *b, float *scratch, int head_dim)
     b->values = b->sums + d * LANES;
 }
 
-/* Offset of a lane's head in a query or output buffer of row distance ld. */
-static size_t lane_offset(const call *c, const plumb_segment *segment, const block *b, int lane, size_t ld)
-{
-    int r = b->first + lane;
-    int row = segment->query.row + r / c->group, head = b->head * c->group + r % c->group;
-    return (size_t)row * ld + (size_t)head * (size_t)c->a->head_dim;
-}
-
 static void load_queries(const call *c, const plumb_segment *segment, block *b)
 {
     int d = c->a->head_dim;
-    for (int lane = 0; lane < b->lanes; lane++) {
-        int used = lane < b->count ? lane : b->count - 1; /* lanes beyond repeat the last one */
-        const float *q = c->q + lane_offset(c, segment, b, used, c->ldq);
-        b->position[lane] = segment->query.position + (b->first + used) / c->group;
+    for (int lane = 0; lane < b->at.lanes; lane++) {
+        int used = lane < b->at.count ? lane : b->at.count - 1; /* lanes beyond repeat the last one */
+        const float *q = c->q + plumb_lane_offset(c->a, segment, &b->at, used, c->ldq);
         b->max[lane] = -FLT_MAX;
         b->sum[lane] = 0;
         for (int j = 0; j < d; j++) b->queries[(size_t)j * LANES + (size_t)lane] = c->a->scale * q[j];
     }
-    memset(b->sums, 0, (size_t)b->lanes * (size_t)d * sizeof *b->sums);
-}
-
-static int first_visible(const call *c, int position)
-{
-    int window = c->a->window;
-    return window > 0 && position >= window ? position - window + 1 : 0;
-}
-
-/* Hides keys first .. first + keys - 1 (positions) from the lanes that must not see them. */
-static void hide(const call *c, block *b, int first, int keys)
-{
-    int low = b->position[0], high = b->position[b->count - 1];
-    if (first + keys - 1 <= low && first >= first_visible(c, high)) return;
-    int from[LANES];
-    for (int j = 0; j < b->lanes; j++) from[j] = first_visible(c, b->position[j]);
-    for (int i = 0; i < keys; i++) {
-        float *row = b->scores + (size_t)i * LANES;
-        for (int j = 0; j < b->lanes; j++)
-            row[j] = first + i <= b->position[j] && first + i >= from[j] ? row[j] : -INFINITY;
-    }
+    memset(b->sums, 0, (size_t)b->at.lanes * (size_t)d * sizeof *b->sums);
 }
 
 static void rescale(const call *c, block *b)
 {
     int d = c->a->head_dim;
-    for (int lane = 0; lane < b->count; lane++) {
+    for (int lane = 0; lane < b->at.count; lane++) {
         if (b->rescale[lane] == 1) continue;
         float *sums = b->sums + (size_t)lane * (size_t)d, factor = b->rescale[lane];
         for (int j = 0; j < d; j++) sums[j] *= factor;
@@ -118,27 +87,27 @@ static void rescale(const call *c, block *b)
 /* One tile: keys and values of rows row .. row + keys - 1, at positions first ... */
 static void add_tile(const call *c, block *b, int row, int first, int keys)
 {
-    size_t d = (size_t)c->a->head_dim, offset = (size_t)b->head * d;
+    size_t d = (size_t)c->a->head_dim, offset = (size_t)b->at.head * d;
     const float *k = c->k + (size_t)row * c->ldk + offset, *v = c->v + (size_t)row * c->ldv + offset;
-    c->kernels->product_tile(keys, b->lanes, (int)d, k, c->ldk, 1, b->queries, LANES, b->scores, LANES, false);
+    c->kernels->product_tile(keys, b->at.lanes, (int)d, k, c->ldk, 1, b->queries, LANES, b->scores, LANES, false);
     if (c->a->cap != 0)
-        for (int i = 0; i < keys; i++) c->kernels->cap_row(b->scores + (size_t)i * LANES, b->lanes, c->a->cap);
-    hide(c, b, first, keys);
-    c->kernels->softmax_tile(b->scores, LANES, keys, b->lanes, b->max, b->sum, b->rescale);
+        for (int i = 0; i < keys; i++) c->kernels->cap_row(b->scores + (size_t)i * LANES, b->at.lanes, c->a->cap);
+    plumb_hide_keys(c->a, &b->at, b->scores, first, keys);
+    c->kernels->softmax_tile(b->scores, LANES, keys, b->at.lanes, b->max, b->sum, b->rescale);
     rescale(c, b);
     size_t ldv = c->ldv;
-    if (b->count >= COPY_FROM) { /* rows a power of two apart would fight for the same lines of the cache */
+    if (b->at.count >= COPY_FROM) { /* rows a power of two apart would fight for the same lines of the cache */
         for (int i = 0; i < keys; i++) memcpy(b->values + (size_t)i * d, v + (size_t)i * ldv, d * sizeof *v);
         v = b->values;
         ldv = d;
     }
-    c->kernels->product_tile(b->count, (int)d, keys, b->scores, 1, LANES, v, ldv, b->sums, d, true);
+    c->kernels->product_tile(b->at.count, (int)d, keys, b->scores, 1, LANES, v, ldv, b->sums, d, true);
 }
 
 /* The tiles of a span that at least one query of the block sees. */
 static void add_span(const call *c, block *b, const plumb_span *span)
 {
-    int low = first_visible(c, b->position[0]), high = b->position[b->count - 1];
+    int low = plumb_first_visible(c->a, b->at.position[0]), high = b->at.position[b->at.count - 1];
     for (int start = 0; start < span->count; start += KEYS) {
         int first = span->position + start, keys = span->count - start < KEYS ? span->count - start : KEYS;
         if (first > high) break;
@@ -151,31 +120,37 @@ static void add_span(const call *c, block *b, const plumb_span *span)
 static void store(const call *c, const plumb_segment *segment, const block *b)
 {
     int d = c->a->head_dim;
-    for (int lane = 0; lane < b->count; lane++) {
-        float *out = c->out + lane_offset(c, segment, b, lane, c->ldo);
+    for (int lane = 0; lane < b->at.count; lane++) {
+        float *out = c->out + plumb_lane_offset(c->a, segment, &b->at, lane, c->ldo);
         const float *sums = b->sums + (size_t)lane * (size_t)d;
         float sum = b->sum[lane] == 0 ? 1 : b->sum[lane];          /* a query that sees no key gives 0 */
         for (int j = 0; j < d; j++) out[j] = sums[j] / sum + 0.0f; /* -0 becomes +0 */
     }
 }
 
+/* The log of the sum of exponentials, for the way back. */
+static void store_lse(const call *c, const plumb_segment *segment, const block *b)
+{
+    for (int lane = 0; lane < b->at.count; lane++) {
+        size_t row = (size_t)plumb_lane_row(segment, &b->at, lane), head = (size_t)plumb_lane_head(&b->at, lane);
+        c->lse[row * (size_t)c->a->heads + head] = (float)(b->max[lane] + log(b->sum[lane]));
+    }
+}
+
 static void attend_block(const call *c, const plumb_segment *segment, int head, int first, block *b)
 {
-    int all = segment->query.count * c->group;
-    b->head = head;
-    b->first = first;
-    b->count = all - first < LANES ? all - first : LANES;
-    b->lanes = (b->count + LANE_STEP - 1) / LANE_STEP * LANE_STEP;
+    plumb_set_lanes(c->a, segment, head, first, &b->at);
     load_queries(c, segment, b);
     add_span(c, b, &segment->prefix);
     add_span(c, b, &segment->own);
     store(c, segment, b);
+    if (c->lse) store_lse(c, segment, b);
 }
 
 /* This thread's share of one segment; to be called by all threads of a team. */
 static void attend_segment(const call *c, const plumb_segment *segment, block *b)
 {
-    int blocks = (segment->query.count * c->group + LANES - 1) / LANES;
+    int blocks = plumb_lane_blocks(c->a, segment);
 #pragma omp for collapse(2) schedule(dynamic) nowait
     for (int head = 0; head < c->a->kv_heads; head++)
         for (int i = 0; i < blocks; i++) /* the last blocks see the most keys: they go first */
@@ -190,9 +165,9 @@ static double multiply_adds(const plumb_attention *a, const plumb_segment *segme
     return total * a->heads * a->head_dim;
 }
 
-plumb_status plumb_attend(plumb_compute *c, const plumb_attention *a, const plumb_segment *segments, int count,
-                          const float *q, int ldq, const float *k, int ldk, const float *v, int ldv, float *out,
-                          int ldo)
+plumb_status plumb_attend_saving(plumb_compute *c, const plumb_attention *a, const plumb_segment *segments, int count,
+                                 const float *q, int ldq, const float *k, int ldk, const float *v, int ldv, float *out,
+                                 int ldo, float *lse)
 {
     int threads = multiply_adds(a, segments, count) < PARALLEL_FROM ? 1 : c->threads;
     size_t share = scratch_floats(a->head_dim);
@@ -201,11 +176,11 @@ plumb_status plumb_attend(plumb_compute *c, const plumb_attention *a, const plum
     const call shared = {
         .kernels = &c->kernels,
         .a = a,
-        .group = a->heads / a->kv_heads,
         .q = q,
         .k = k,
         .v = v,
         .out = out,
+        .lse = lse,
         .ldq = (size_t)ldq,
         .ldk = (size_t)ldk,
         .ldv = (size_t)ldv,
@@ -218,4 +193,11 @@ plumb_status plumb_attend(plumb_compute *c, const plumb_attention *a, const plum
         for (int i = 0; i < count; i++) attend_segment(&shared, &segments[i], &b);
     }
     return PLUMB_OK;
+}
+
+plumb_status plumb_attend(plumb_compute *c, const plumb_attention *a, const plumb_segment *segments, int count,
+                          const float *q, int ldq, const float *k, int ldk, const float *v, int ldv, float *out,
+                          int ldo)
+{
+    return plumb_attend_saving(c, a, segments, count, q, ldq, k, ldk, v, ldv, out, ldo, NULL);
 }

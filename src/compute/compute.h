@@ -114,10 +114,12 @@ void plumb_clip(plumb_compute *c, float *x, int ldx, int rows, int n, float boun
 void plumb_add(plumb_compute *c, const float *x, int ldx, int rows, int n, float *y, int ldy);
 
 /* y [count][n]: row i is row index[i] of x. */
-void plumb_gather_rows(plumb_compute *c, const float *x, int ldx, const int32_t *index, int count, int n, float *y, int ldy);
-/* Of each row of x the `count` blocks of `block` elements that stand `stride` apart, side by side in y: takes the queries
- * out of a fused matrix that holds q, k, v head by head. */
-void plumb_copy_blocks(plumb_compute *c, const float *x, int ldx, int rows, int block, int stride, int count, float *y, int ldy);
+void plumb_gather_rows(plumb_compute *c, const float *x, int ldx, const int32_t *index, int count, int n, float *y,
+                       int ldy);
+/* Of each row of x the `count` blocks of `block` elements that stand `stride` apart, side by side in y: takes the
+ * queries out of a fused matrix that holds q, k, v head by head. */
+void plumb_copy_blocks(plumb_compute *c, const float *x, int ldx, int rows, int block, int stride, int count, float *y,
+                       int ldy);
 
 /* Rotary positions in place on x [rows][heads * head_dim]: the first `rotary` (even) elements of each head are pairs
  * (j, j + rotary / 2) turned by the angle of the row's position: cosine and sine are [positions][rotary / 2]. */
@@ -166,6 +168,19 @@ typedef struct plumb_unembed {
 plumb_status plumb_unembed_logps(plumb_compute *c, const plumb_unembed *u, const float *h, int ldh, int rows,
                                  const int32_t *targets, double *logps, double *lse) PLUMB_MUST_USE;
 
+/* What a trainer logs about the distribution over the next token, p = softmax(z). */
+typedef struct plumb_token_statistics {
+    double mean_logit;      /* of z over the vocabulary, after the cap */
+    double entropy;         /* -sum p ln p */
+    double log_sum_squares; /* ln sum p^2 (WPO, arXiv 2406.11827) */
+    int32_t best;           /* the entry with the largest logit; of equal ones the first */
+} plumb_token_statistics;
+
+/* plumb_unembed_logps (the same numbers, to the bit) and the statistics of each row [rows]. */
+plumb_status plumb_unembed_statistics(plumb_compute *c, const plumb_unembed *u, const float *h, int ldh, int rows,
+                                      const int32_t *targets, double *logps, double *lse,
+                                      plumb_token_statistics *out) PLUMB_MUST_USE;
+
 /* Logits z [rows][last - first] of the vocabulary entries first .. last - 1, before the cap. */
 plumb_status plumb_unembed_tile(plumb_compute *c, const plumb_unembed *u, const float *h, int ldh, int rows, int first,
                                 int last, float *z, int ldz) PLUMB_MUST_USE;
@@ -174,7 +189,7 @@ plumb_status plumb_unembed_tile(plumb_compute *c, const plumb_unembed *u, const 
  * z [rows][n] holds logits first .. first + n - 1 before the cap, z[i][v] becomes
  *     cap'(z[i][v]) * ([v == targets[i]] - exp(cap(z[i][v]) - lse[i])).
  * Razin et al. 2024, the coefficients of Theorem 3 (e_y - pi). lse as from plumb_unembed_logps. */
-void plumb_logit_gradient(plumb_compute *c, float cap, float *z, int ldz, int rows, int first, int n, const int32_t *targets,
-                          const double *lse);
+void plumb_logit_gradient(plumb_compute *c, float cap, float *z, int ldz, int rows, int first, int n,
+                          const int32_t *targets, const double *lse);
 
 #endif

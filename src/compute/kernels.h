@@ -1,12 +1,17 @@
 /* The table of kernels that a back end fills, and the state that kernels share. Inside the folder only.
  *
  * A kernel works on a slice that one thread owns; splitting work over threads is done once, in the portable frames
- * (linear.c, row_operations.c, attention.c, unembed.c). A back end's init function starts from the table of the back end before
- * it and overrides entries: plumb_kernels_ref, plumb_kernels_avx2, plumb_kernels_avx512. */
+ * (linear.c, row_operations.c, attention.c, unembed.c). A back end's init function starts from the table of the back
+ * end before it and overrides entries: plumb_kernels_ref, plumb_kernels_avx2, plumb_kernels_avx512. */
 #ifndef PLUMB_COMPUTE_KERNELS_H
 #define PLUMB_COMPUTE_KERNELS_H
 
 #include "compute/compute.h"
+
+/* What a norm takes from a row. */
+typedef struct plumb_moments {
+    double mean, inverse; /* 1 / sqrt(variance + eps) */
+} plumb_moments;
 
 typedef struct plumb_kernels {
     const char *isa;
@@ -54,6 +59,23 @@ typedef struct plumb_kernels {
      * s = exp(s - new max), sum[j] = sum[j] * scale[j] + the column's sum over ascending keys. max starts at -FLT_MAX,
      * sum at 0. A column of -INFINITY changes neither max nor sum, and its scale is 1. */
     void (*softmax_tile)(float *s, int lds, int keys, int n, float *max, float *sum, float *scale);
+
+    /* Backwards; the frames are linear_gradient.c, row_gradients.c, attention_gradient.c, unembed_gradient.c. */
+    /* The mean (0 for RMS) and 1 / sqrt(variance + eps) of one row, or one (row, group). */
+    plumb_moments (*moments_row)(const plumb_norm *norm, const float *x);
+    /* With z = (x - mean) * inverse and t = dy * weight: dx = or += inverse * (t - mean(t) - z * mean(t z)); without
+     * mean(t) for RMS. dx may be dy. */
+    void (*norm_gradient_row)(const plumb_norm *norm, const float *x, const float *dy, plumb_moments moments, float *dx,
+                              plumb_store store);
+    /* dgate = dout * up * act'(gate), dup = dout * act(gate); up and dup may be NULL. Outputs may be inputs. */
+    void (*activate_gradient_row)(plumb_activation act, const float *gate, const float *up, const float *dout, int n,
+                                  float *dgate, float *dup);
+    /* z[j] = -(1 - t^2) exp(cap t - lse), t = tanh(z[j] / cap); with cap 0: -exp(z[j] - lse). */
+    void (*logit_gradient_row)(float *z, int n, float cap, double lse);
+    /* Over lanes j < n of scores s and products dp [keys][lds]: s = p = exp(s - lse[j]), dp = p * (dp - dsum[j]), with
+     * a cap times 1 - (s / cap)^2. A score of -INFINITY gives 0 in both. */
+    void (*softmax_gradient_tile)(float *s, float *dp, int lds, int keys, int n, float cap, const float *lse,
+                                  const float *dsum);
 } plumb_kernels;
 
 void plumb_kernels_ref(plumb_kernels *k);

@@ -125,11 +125,12 @@ static plumb_status write_index(const writer *w)
     return s;
 }
 
-plumb_status plumb_checkpoint_write(const char *folder, const plumb_tensor_spec *specs, size_t count, uint64_t shard_bytes,
-                                    plumb_give_weights give, void *user)
+plumb_status plumb_checkpoint_write(const char *folder, const plumb_tensor_spec *specs, size_t count,
+                                    uint64_t shard_bytes, plumb_give_weights give, void *user)
 {
-    writer w = {folder, specs, count, shard_bytes ? shard_bytes : (uint64_t)PLUMB_SHARD_GIGABYTES * 1000000000u, 0, give,
-                user,   NULL,  NULL};
+    writer w = {folder, specs, count, shard_bytes ? shard_bytes : (uint64_t)PLUMB_SHARD_GIGABYTES * 1000000000u,
+                0,      give,  user,  NULL,
+                NULL};
     plumb_status s = plumb_new_aligned(&w.wide, PIECE, sizeof(float));
     if (!s) s = plumb_new_aligned(&w.narrow, PIECE, sizeof(float));
     for (size_t first = 0; first < count; first += shard_length(&w, first)) w.shards++;

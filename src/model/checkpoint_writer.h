@@ -10,10 +10,10 @@ typedef plumb_status (*plumb_give_weights)(void *user, size_t tensor, int64_t fi
 
 enum { PLUMB_SHARD_GIGABYTES = 5 };
 
-/* Writes the tensors in the order of the list, each in its spec's dtype (rounded to nearest even); wider dtypes must come
- * first within a file, which a list of one dtype is. The folder must exist. Each file appears complete or not at all. shard_bytes 0: the
- * default of 5 GB. */
-plumb_status plumb_checkpoint_write(const char *folder, const plumb_tensor_spec *specs, size_t count, uint64_t shard_bytes,
-                                    plumb_give_weights give, void *user) PLUMB_MUST_USE;
+/* Writes the tensors in the order of the list, each in its spec's dtype (rounded to nearest even); wider dtypes must
+ * come first within a file, which a list of one dtype is. The folder must exist. Each file appears complete or not at
+ * all. shard_bytes 0: the default of 5 GB. */
+plumb_status plumb_checkpoint_write(const char *folder, const plumb_tensor_spec *specs, size_t count,
+                                    uint64_t shard_bytes, plumb_give_weights give, void *user) PLUMB_MUST_USE;
 
 #endif

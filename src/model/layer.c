@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "compute/gradient.h"
 #include "model/rope.h"
 
 plumb_status plumb_rotations_reserve(const plumb_model *m, int positions, plumb_rotations *r)
@@ -122,6 +123,9 @@ static plumb_status attend(const step *s)
     plumb_attention a = {c->heads, c->kv_heads, c->head_dim, (float)c->attention_scale, (float)c->attention_cap, s->l->window};
     const plumb_segment *segments = s->last ? s->b->wanted_segments : s->b->segments;
     int count = (int)(s->last ? s->b->wanted_segment_count : s->b->segment_count);
+    if (st->lse)
+        return plumb_attend_saving(s->compute, &a, segments, count, st->q, q, st->k, kv, st->v, kv, st->attended, q,
+                                   st->lse);
     return plumb_attend(s->compute, &a, segments, count, st->q, q, st->k, kv, st->v, kv, st->attended, q);
 }
 

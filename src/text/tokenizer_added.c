@@ -189,7 +189,8 @@ static plumb_status build_tries(plumb_added *added)
         bool normal = token->normalized && token->normal;
         const char *text = normal ? token->normal : token->content;
         size_t n = normal ? token->normal_size : token->size;
-        if (n) PLUMB_TRY(insert(token->normalized ? &added->normal : &added->raw, text, n, (int32_t)i));
+        if (!n) return plumb_fail(PLUMB_E_INPUT, "the normal form of \"%s\" is empty", token->content);
+        PLUMB_TRY(insert(token->normalized ? &added->normal : &added->raw, text, n, (int32_t)i));
     }
     return PLUMB_OK;
 }

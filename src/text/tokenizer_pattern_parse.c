@@ -339,9 +339,10 @@ static plumb_status parse_range(parser *p, plumb_set *set)
     uint32_t first = 0, last = 0;
     PLUMB_TRY(parse_member(p, set, &single, &first));
     if (!single) return PLUMB_OK;
-    bool range = looking_at(p, "-") && p->n - p->at >= 2 && p->source[p->at + 1] != ']' && p->source[p->at + 1] != '[';
+    bool range = looking_at(p, "-") && !looking_at(p, "-]") && !looking_at(p, "-&&");
     if (!range) return plumb_set_add(set, first, first);
     p->at++;
+    if (!more(p)) return complain(p, "a class without its \"]\"");
     PLUMB_TRY(parse_member(p, set, &single, &last));
     if (!single) return complain(p, "a range that ends in a class");
     if (last < first) return complain(p, "a range that runs backwards");

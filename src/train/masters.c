@@ -96,7 +96,8 @@ static plumb_status build(plumb_masters *m, const plumb_model *base)
     m->elements = counted.elements;
     PLUMB_TRY(plumb_config_tensors(&base->config, &(plumb_tensor_visit){add_tensor, &b}));
     PLUMB_TRY(plumb_model_bind(&base->config, base->compute, &(plumb_weight_source){give_value, m, false}, &m->values));
-    return plumb_model_bind(&base->config, base->compute, &(plumb_weight_source){give_gradient, m, true}, &m->gradients);
+    return plumb_model_bind(&base->config, base->compute, &(plumb_weight_source){give_gradient, m, true},
+                            &m->gradients);
 }
 
 plumb_status plumb_masters_new(const plumb_model *base, plumb_masters **out)

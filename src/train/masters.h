@@ -32,7 +32,8 @@ void plumb_masters_zero_gradients(plumb_masters *m);
 /* After the values changed: norm weights and biases that the model holds as copies are read again. */
 plumb_status plumb_masters_changed(plumb_masters *m) PLUMB_MUST_USE;
 
-/* Writes the values as FOLDER/model.safetensors in `dtype` (rounded to nearest even), shards with an index above 5 GB. */
+/* Writes the values as FOLDER/model.safetensors in `dtype` (rounded to nearest even), shards with an index above 5 GB.
+ */
 plumb_status plumb_masters_save(const plumb_masters *m, const char *folder, plumb_dtype dtype) PLUMB_MUST_USE;
 
 /* Bytes of masters and gradients together, for plans. */

@@ -113,15 +113,17 @@ size_t plumb_optimizer_states(const plumb_optimizer *o)
 
 /* --- optim and optim_args ----------------------------------------------------------------------------------------- */
 
-static plumb_status find(const char *name, const plumb_optimizer_kind **out)
+static const plumb_optimizer_kind *find(const char *name)
+{
+    for (size_t i = 0; i < KINDS; i++)
+        if (strcmp(name, kinds[i].name) == 0 || (kinds[i].alias && strcmp(name, kinds[i].alias) == 0)) return &kinds[i];
+    return NULL;
+}
+
+static plumb_status unknown(const char *name)
 {
     const char *words[KINDS];
-    for (size_t i = 0; i < KINDS; i++) {
-        words[i] = kinds[i].name;
-        if (strcmp(name, kinds[i].name) != 0 && (!kinds[i].alias || strcmp(name, kinds[i].alias) != 0)) continue;
-        *out = &kinds[i];
-        return PLUMB_OK;
-    }
+    for (size_t i = 0; i < KINDS; i++) words[i] = kinds[i].name;
     const char *nearest = plumb_nearest(name, words, KINDS);
     return plumb_cure(plumb_fail(PLUMB_E_INPUT, "optim: \"%s\" is unknown", name),
                       "known are adamw_torch, rmsprop and sgd%s%s", nearest ? "; did you mean " : "",
@@ -231,8 +233,8 @@ plumb_status plumb_optimizer_check(const plumb_optimizer *o)
 
 plumb_status plumb_optimizer_make(const char *name, const char *optim_args, plumb_optimizer *out)
 {
-    const plumb_optimizer_kind *kind = NULL;
-    PLUMB_TRY(find(name, &kind));
+    const plumb_optimizer_kind *kind = find(name);
+    if (!kind) return unknown(name);
     *out = kind->base;
     out->kind = kind;
     if (optim_args && *optim_args) PLUMB_TRY(read_arguments(optim_args, out));

@@ -156,7 +156,7 @@ const int64_t *plumb_order_batch(plumb_order *order, int64_t step, int64_t k, in
 double plumb_order_epoch(const plumb_order *order, int64_t steps_done)
 {
     if (steps_done <= 0) return 0;
-    int64_t last = steps_done - 1, done = last % order->steps_per_epoch * order->how.accumulation;
-    done += plumb_order_batches(order, last);
-    return (double)(last / order->steps_per_epoch) + (double)done / (double)order->batches;
+    int64_t last = steps_done - 1, epoch = last / order->steps_per_epoch;
+    int64_t done = last % order->steps_per_epoch * order->how.accumulation + plumb_order_batches(order, last);
+    return (double)epoch + (double)done / (double)order->batches;
 }

@@ -49,27 +49,28 @@ const plumb_schedule_kind *plumb_schedule_kinds(size_t *count)
     return kinds;
 }
 
-static plumb_status find(const char *name, const plumb_schedule_kind **out)
+static const plumb_schedule_kind *find(const char *name)
+{
+    for (size_t i = 0; i < KINDS; i++)
+        if (strcmp(name, kinds[i].name) == 0) return &kinds[i];
+    return NULL;
+}
+
+static plumb_status unknown(const char *name)
 {
     const char *words[KINDS];
-    for (size_t i = 0; i < KINDS; i++) {
-        words[i] = kinds[i].name;
-        if (strcmp(name, kinds[i].name) != 0) continue;
-        *out = &kinds[i];
-        return PLUMB_OK;
-    }
+    for (size_t i = 0; i < KINDS; i++) words[i] = kinds[i].name;
     const char *nearest = plumb_nearest(name, words, KINDS);
     return plumb_cure(plumb_fail(PLUMB_E_INPUT, "lr_scheduler_type: \"%s\" is unknown", name),
-                      "known are linear, cosine, "
-                      "constant and constant_with_warmup%s%s",
+                      "known are linear, cosine, constant and constant_with_warmup%s%s",
                       nearest ? "; did you mean " : "", nearest ? nearest : "");
 }
 
 plumb_status plumb_schedule_make(const char *name, double learning_rate, double warmup_steps, double warmup_ratio,
                                  int64_t total, plumb_schedule *out)
 {
-    *out = (plumb_schedule){.learning_rate = learning_rate, .total = total};
-    PLUMB_TRY(find(name, &out->kind));
+    *out = (plumb_schedule){.kind = find(name), .learning_rate = learning_rate, .total = total};
+    if (!out->kind) return unknown(name);
     if (!(learning_rate >= 0 && isfinite(learning_rate)))
         return plumb_fail(PLUMB_E_INPUT, "learning_rate: %g is not a finite number from 0", learning_rate);
     if (!(warmup_steps >= 0 && warmup_steps < 1e15))

@@ -155,9 +155,8 @@ static plumb_status make_from_json(const json_t *options, plumb_objective *out)
 }
 
 /* exo_pair's label_smoothing is a float32 in TRL whatever the model computes in. */
-static double digits_of(const json_t *one, const plumb_objective *o)
+static double digits_of(const plumb_objective *o)
 {
-    if (strcmp(json_string_value(json_object_get(one, "digits")), "float32") == 0) return 3e-5;
     for (size_t i = 0; i < o->count; i++)
         if (strcmp(o->terms[i].loss->name, "exo_pair") == 0) return 1e-6;
     return 1e-12;
@@ -185,7 +184,7 @@ static void compare_case(const json_t *one, const json_t *batches, plumb_arena *
     check_ok(make_from_json(json_object_get(one, "options"), &o));
     size_t n = read_batch(json_array_get(batches, (size_t)number(one, "batch", 0)), in);
     check_ok(plumb_objective_run(&o, in, n, arena, each, &batch));
-    double digits = digits_of(one, &o);
+    double digits = digits_of(&o);
     char *options = json_dumps(json_object_get(one, "options"), 0);
     if (!close_to(batch.loss, number(one, "loss", NAN), digits, digits))
         fail_msg("%s: loss %.17g, expected %.17g", options, batch.loss, number(one, "loss", NAN));

@@ -19,6 +19,7 @@ typedef struct checkpoint {
     char names[MOST_TENSORS][128];
     unsigned char *data[MOST_TENSORS];
     size_t bytes[MOST_TENSORS];
+    const char *type[MOST_TENSORS]; /* what the file says instead of the true type; NULL: that one */
 } checkpoint;
 
 static checkpoint *load_checkpoint(const char *name)
@@ -69,25 +70,41 @@ static void poison(checkpoint *c, size_t tensor, size_t i, bool infinite)
     memcpy(c->data[tensor] + i * size, bytes[c->specs[tensor].dtype][infinite], size);
 }
 
-/* Writes the checkpoint without tensor number `without` (-1: all) and returns its folder. */
+/* Writes the checkpoint without tensor number `without` (-1: all) and returns its folder. The file is laid out here and
+ * not by plumb's writer, which knows weights alone and waits for the disk. */
 static const char *write_checkpoint(const checkpoint *c, int without)
 {
     static char folder[600];
-    char path[700];
-    plumb_tensor_spec specs[MOST_TENSORS];
-    size_t count = 0;
-    plumb_tensors_writer *w;
+    static const char *const stored[] = {"F32", "F16", "BF16"};
+    char path[700], size[8];
+    plumb_text header = {0};
+    size_t end = 0;
     snprintf(folder, sizeof folder, "%s", scratch("checkpoint"));
     mkdir(folder, 0777);
     snprintf(path, sizeof path, "%s/config.json", folder);
     assert_int_equal(json_dump_file(c->config, path, 0), 0);
-    for (size_t i = 0; i < c->count; i++)
-        if ((int)i != without) specs[count++] = c->specs[i];
+    for (size_t i = 0; i < c->count; i++) {
+        const plumb_tensor_spec *spec = &c->specs[i];
+        if ((int)i == without) continue;
+        check_ok(plumb_text_printf(&header, "%c\"%s\":{\"dtype\":\"%s\",\"shape\":[", end ? ',' : '{', spec->name,
+                                   c->type[i] ? c->type[i] : stored[spec->dtype]));
+        for (int k = 0; k < spec->dims; k++)
+            check_ok(plumb_text_printf(&header, "%s%lld", k ? "," : "", (long long)spec->shape[k]));
+        check_ok(plumb_text_printf(&header, "],\"data_offsets\":[%zu,%zu]}", end, end + c->bytes[i]));
+        end += c->bytes[i];
+    }
+    check_ok(plumb_text_string(&header, "}"));
+    while (header.size % 8) check_ok(plumb_text_string(&header, " "));
+    for (int k = 0; k < 8; k++) size[k] = (char)((uint64_t)header.size >> 8 * k);
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
-    check_ok(plumb_tensors_create(path, specs, count, &w));
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(size, 1, 8, f), 8);
+    assert_int_equal(fwrite(header.data, 1, header.size, f), header.size);
     for (size_t i = 0; i < c->count; i++)
-        if ((int)i != without) check_ok(plumb_tensors_write(w, c->data[i], c->bytes[i]));
-    check_ok(plumb_tensors_finish(w));
+        if ((int)i != without) assert_int_equal(fwrite(c->data[i], 1, c->bytes[i], f), c->bytes[i]);
+    assert_int_equal(fclose(f), 0);
+    plumb_text_free(&header);
     return folder;
 }
 
@@ -214,29 +231,32 @@ static void shapes_are_told(void **state)
     free_checkpoint(c);
 }
 
-/* The writer knows weights alone; the header is changed in the file. */
 static void other_types(void **state)
 {
     (void)state;
-    static const char *const types[] = {"I32", "U32"};
     checkpoint *c = load_checkpoint("olmo");
-    for (size_t t = 0; t < 2; t++) {
-        char path[700], *text;
-        snprintf(path, sizeof path, "%s/model.safetensors", write_checkpoint(c, -1));
-        FILE *f = fopen(path, "r+b");
-        assert_non_null(f);
-        static char header[20000];
-        size_t n = fread(header, 1, sizeof header - 1, f);
-        text = memmem(header, n, "\"model.layers.1.mlp.up_proj.weight\":{\"dtype\":\"F32\"", 51);
-        assert_non_null(text);
-        fseek(f, text - header + 46, SEEK_SET);
-        fwrite(types[t], 1, 3, f);
-        fclose(f);
-        char says[200];
-        snprintf(says, sizeof says, "model.layers.1.mlp.up_proj.weight: is stored as %s; supported: F32, F16, BF16",
-                 types[t]);
-        assert_says(try_open(scratch("checkpoint")), PLUMB_E_INPUT, says);
-    }
+    size_t up = tensor_number(c, "model.layers.1.mlp.up_proj.weight"), norm;
+    c->type[up] = "I32";
+    const char *folder = write_checkpoint(c, -1);
+    says_tensor(try_open(folder), folder, c->names[up], ": is stored as I32; supported: F32, F16, BF16");
+    c->type[up] = "Q32";
+    assert_says(try_open(write_checkpoint(c, -1)), PLUMB_E_INPUT, "Q32");
+    c->type[up] = "I64"; /* as large as half the elements */
+    assert_says(try_open(write_checkpoint(c, -1)), PLUMB_E_INPUT, "model.layers.1.mlp.up_proj.weight");
+    c->specs[up].shape[0] /= 2;
+    folder = write_checkpoint(c, -1);
+    says_tensor(try_open(folder), folder, c->names[up], ": has shape [88, 64]; config.json implies [176, 64]");
+    free_checkpoint(c);
+    c = load_checkpoint("phi3");
+    norm = tensor_number(c, "model.layers.1.input_layernorm.weight");
+    c->specs[norm].dtype = PLUMB_F32;
+    c->type[norm] = "I64";
+    c->data[norm] = realloc(c->data[norm], c->bytes[norm] * 2);
+    memset(c->data[norm] + c->bytes[norm], 0, c->bytes[norm]);
+    c->bytes[norm] *= 2;
+    folder = write_checkpoint(c, -1);
+    says_tensor(try_open(folder), folder, c->names[norm], ": is stored as I64; supported: F32, F16, BF16");
+    assert_says(try_open(folder), PLUMB_E_INPUT, "use a checkpoint that is not quantised");
     free_checkpoint(c);
 }
 

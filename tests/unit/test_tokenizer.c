@@ -529,6 +529,9 @@ static const struct {
      "added_tokens: [0]: \"id\" is -3; expected a number from 0 to"},
     {"{`added_tokens`: [{`id`: 99999999999, `content`: `x`}], " MODEL "}", "\"id\" is 99999999999"},
     {"{`added_tokens`: [{`id`: 3}], " MODEL "}", "added_tokens: [0]: \"content\" is missing; expected a string"},
+    {"{`added_tokens`: [{`id`: 3, `content`: ` `, `normalized`: true, `single_word`: false, `lstrip`: false, `rstrip`: "
+     "false, `special`: false}], `normalizer`: {`type`: `Strip`, `strip_left`: true, `strip_right`: true}, " MODEL "}",
+     "added_tokens: the normal form of \" \" is empty"},
     {"{`added_tokens`: [{`id`: 3, `content`: `x`}], " MODEL "}", "\"single_word\" is missing; expected true or false"},
     {"{`added_tokens`: [{`id`: 1, `content`: `x`, " FLAGS "}, {`id`: 1, `content`: `c`, " FLAGS "}], "
      "`model`: {`vocab`: {`c`: 1}, `merges`: []}}",
@@ -570,6 +573,8 @@ static const struct {
     {"[[:nonsense:]]", "a class name"},
     {"\\\\x{110000}", "beyond U+10FFFF"},
     {"(?<=a*)", "lookbehind"},
+    {"[a-\\\\s]", "a range that ends in a class"},
+    {"[a-[b]]", "a range that ends in a class"},
     {"a{70000}", "more than 65535"},
     {"((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((",
      "too deeply"},

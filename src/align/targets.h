@@ -1,0 +1,40 @@
+/* Which hidden state predicts which token, for the pairs of a packed batch. */
+#ifndef PLUMB_ALIGN_TARGETS_H
+#define PLUMB_ALIGN_TARGETS_H
+
+#include "model/batch.h"
+
+/* Tokens that states predict, side by side and pair by pair, and the wanted state that predicts each. {0} is empty. */
+typedef struct plumb_targets {
+    plumb_ids tokens; /* [count] */
+    plumb_ids states; /* [count] numbers of wanted states */
+} plumb_targets;
+
+/* Where a pair's part lies. */
+typedef struct plumb_pair_states {
+    plumb_group_place place;
+    int states[2];     /* hidden states that count on each side */
+    int targets[2];    /* how many of them predict a token */
+    int shared_states; /* leading states that both sides have in common */
+    int first_target;  /* of this pair, among all targets of the batch: chosen first, then rejected */
+} plumb_pair_states;
+
+/* Adds a pair of `sides` (1 or 2) sequences to a batch: ids[s] of totals[s] tokens that begin with `prompt` common ones
+ * (prompt >= 1) and have `shared` common leading tokens. The state of the last token is computed only with
+ * `last_state`. Fills *out but for first_target. */
+plumb_status plumb_batch_add_pair(plumb_batch *b, const int32_t *const ids[], const int totals[], int sides, int prompt,
+                                  int shared, bool last_state, plumb_pair_states *out) PLUMB_MUST_USE;
+
+/* Rows that such a pair needs in a batch. */
+int plumb_pair_rows(const int totals[], int sides, int shared, bool last_state);
+
+/* The wanted state number i of a side. */
+int plumb_pair_state_row(const plumb_pair_states *p, int side, int i);
+
+/* Appends the targets of a pair that was added to the batch; sets first_target. */
+plumb_status plumb_targets_add(plumb_targets *t, const int32_t *const ids[], int sides, int prompt,
+                               plumb_pair_states *p) PLUMB_MUST_USE;
+void plumb_targets_clear(plumb_targets *t);
+void plumb_targets_free(plumb_targets *t);
+
+#endif
