@@ -29,7 +29,8 @@ typedef struct plumb_score {
     double ches, ln_ches, dot, norm2[2];
     double last_hidden;     /* inner product of the last states */
     double edit_similarity; /* 1 - Levenshtein / longer length */
-    double logps[2];        /* ln pi(y | x) */
+    double logps[2];        /* ln pi(y | x) = head + tail */
+    double head[2], tail[2]; /* of the first min(n+, n-) tokens, of the rest (ld_alpha) */
     plumb_theory theory;
 } plumb_score;
 

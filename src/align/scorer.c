@@ -183,8 +183,9 @@ static plumb_status score_logps(plumb_scorer *s, waiting *w)
 {
     size_t at = (size_t)w->at.first_target, d = (size_t)s->model->config.hidden_size;
     for (int side = 0; side < 2; side++) {
-        w->score.logps[side] = 0;
-        for (int i = 0; i < w->at.targets[side]; i++) w->score.logps[side] += s->logps[at++];
+        plumb_split_logps(s->logps + at, &w->at, side, &w->score.head[side], &w->score.tail[side]);
+        w->score.logps[side] = w->score.head[side] + w->score.tail[side];
+        at += (size_t)w->at.targets[side];
     }
     if (!(s->needs & PLUMB_NEED_THEORY)) return PLUMB_OK;
     plumb_unembed u = unembedding(s->model);

@@ -50,6 +50,13 @@ plumb_status plumb_targets_add(plumb_targets *t, const int32_t *const ids[], int
     return PLUMB_OK;
 }
 
+void plumb_split_logps(const double *logps, const plumb_pair_states *p, int side, double *head, double *tail)
+{
+    int common = p->targets[0] < p->targets[1] ? p->targets[0] : p->targets[1];
+    *head = *tail = 0;
+    for (int i = 0; i < p->targets[side]; i++) *(i < common ? head : tail) += logps[i];
+}
+
 void plumb_targets_clear(plumb_targets *t)
 {
     t->tokens.count = t->states.count = 0;

@@ -34,6 +34,9 @@ int plumb_pair_state_row(const plumb_pair_states *p, int side, int i);
 /* Appends the targets of a pair that was added to the batch; sets first_target. */
 plumb_status plumb_targets_add(plumb_targets *t, const int32_t *const ids[], int sides, int prompt,
                                plumb_pair_states *p) PLUMB_MUST_USE;
+/* Sums of the log-probs [targets[side]] of one side: over its first min(targets) tokens, and over the rest. */
+void plumb_split_logps(const double *logps, const plumb_pair_states *p, int side, double *head, double *tail);
+
 void plumb_targets_clear(plumb_targets *t);
 void plumb_targets_free(plumb_targets *t);
 

@@ -71,7 +71,7 @@ typedef struct plumb_lint_options {
     double max_ratio;      /* tokens of the longer response to those of the shorter one (PD206) */
 } plumb_lint_options;
 
-/* Rows one after another. Memory: one row, and 20 to 30 bytes for each that came before (for duplicates). */
+/* Rows one after another. Memory: one row, and about 30 bytes for each that came before (for duplicates). */
 typedef struct plumb_lint plumb_lint;
 
 plumb_status plumb_lint_new(const plumb_lint_options *options, plumb_lint **out) PLUMB_MUST_USE;

@@ -1,4 +1,4 @@
-/* Which pairs a file has held so far: a hash set of 16 bytes an entry, 20 to 30 bytes a pair with its free places. */
+/* Which pairs a file has held so far: a hash set of 16 bytes an entry, about 30 bytes a pair with its free places. */
 #ifndef PLUMB_STUDY_LINT_SEEN_H
 #define PLUMB_STUDY_LINT_SEEN_H
 

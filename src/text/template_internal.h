@@ -2,12 +2,15 @@
  *
  *     source -> tokens (template_lexer) -> tree (template_parser, template_expression) -> text (template_render)
  *
- * template_render runs statements, template_eval expressions; the operators are in template_operators, values and their
- * printed forms in template_value, code points in template_unicode, and the tables of filters, tests, methods and
- * functions in template_filters, template_tests, template_methods and template_functions.
+ * template_scope finds which names belong to the template; template_render runs statements, template_eval expressions.
+ * The operators are in template_operators, values in template_value, their printed forms in template_print and
+ * template_format, code points in template_unicode, and the tables of filters, tests, methods and functions in
+ * template_filters, template_tests, template_methods and template_functions.
  *
  * The meaning of every construct is that of Jinja 3.1 with Python 3 underneath, in transformers' immutable sandbox.
- * Values, scopes and strings of one rendering live in its arena and are never freed one by one. */
+ * Values, scopes and strings of one rendering live in its arena and are never freed one by one. One difference shows:
+ * what Jinja does lazily (map, select, ...) is done at once, so that an error in it comes even where nobody reads the
+ * result. */
 #ifndef PLUMB_TEXT_TEMPLATE_INTERNAL_H
 #define PLUMB_TEXT_TEMPLATE_INTERNAL_H
 

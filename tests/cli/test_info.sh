@@ -5,6 +5,7 @@
 
 begin "every checkpoint"
 for folder in "$DATA"/models/*; do
+    [ -e "$folder/config.json" ] || continue # an adapter, not a checkpoint
     run "$PLUMB" info "$folder"
     expect_code 0
     expect_out "architecture"

@@ -390,7 +390,7 @@ static void expect_activation(plumb_activation act, int rows, int n, int ld, con
             double slope = exact_slope(act, x);
             if (!(fabs(dgate[at] - factor * slope) <= 6e-7 * fabs(factor)))
                 fail_msg("activation %d at %.9g: dgate %.9g, expected %.9g", (int)act, x, dgate[at], factor * slope);
-            if (up && !(fabs(dup[at] - d * value) <= 6e-7 * fabs(d) * fmax(fabs(value), 1e-6)))
+            if (up && !(fabs(dup[at] - d * value) <= fabs(d) * (3e-6 * fabs(value) + 1e-11)))
                 fail_msg("activation %d at %.9g: dup %.9g, expected %.9g", (int)act, x, dup[at], d * value);
         }
 }

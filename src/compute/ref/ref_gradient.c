@@ -38,11 +38,12 @@ typedef struct slope {
     float value, slope;
 } slope;
 
-/* With s = 1 / (1 + exp(-u(x))): the slope of x s is s + x s (1 - s) u'. */
+/* With s = 1 / (1 + exp(-u(x))): the slope of x s is s + x s (1 - s) u'. The exponent is never positive, and the smaller
+ * of s and 1 - s is not a difference. */
 static slope logistic_slope(float x, float u, float du)
 {
-    float s = 1 / (1 + expf(-u));
-    return (slope){x * s, s + x * s * (1 - s) * du};
+    float e = expf(-fabsf(u)), large = 1 / (1 + e), small = e * large, s = u < 0 ? small : large;
+    return (slope){x * s, s + x * (large * small) * du};
 }
 
 static float clamp(float x, float bound)

@@ -1,0 +1,46 @@
+#include "train/examples.h"
+
+#include <stdlib.h>
+
+#include "align/targets.h"
+
+plumb_status plumb_examples_add(plumb_examples *e, int64_t index, uint64_t row, const plumb_ids ids[], int sides,
+                                int prompt, int shared)
+{
+    PLUMB_TRY(plumb_reserve(&e->list, &e->capacity, e->count + 1, sizeof *e->list));
+    plumb_example *x = &e->list[e->count];
+    *x = (plumb_example){.index = index, .row = row, .prompt = prompt, .shared = shared, .sides = sides, .weight = 1};
+    for (int s = 0; s < sides; s++) {
+        x->totals[s] = (int)ids[s].count;
+        PLUMB_TRY(plumb_arena_copy(&e->arena, &x->ids[s], ids[s].data, ids[s].count * sizeof *ids[s].data));
+    }
+    int rows = plumb_pair_rows(x->totals, sides, shared, false);
+    if (rows > e->longest) e->longest = rows;
+    e->count++;
+    return PLUMB_OK;
+}
+
+plumb_status plumb_examples_read(plumb_pair_reader *reader, plumb_examples *out)
+{
+    const plumb_row *row;
+    const plumb_pair *pair;
+    bool found;
+    for (;;) {
+        PLUMB_TRY(plumb_pair_reader_next(reader, &row, &pair, &found));
+        if (!found) break;
+        out->skipped[pair->skip]++;
+        if (pair->skip) continue;
+        out->truncated += pair->truncated;
+        PLUMB_TRY(plumb_examples_add(out, row->index, row->hash, pair->ids, 2, pair->prompt, pair->shared));
+    }
+    if (out->count) return PLUMB_OK;
+    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "no pair is left to train on"),
+                      "plumb score says of each row why it is skipped; is --max_length too small?");
+}
+
+void plumb_examples_free(plumb_examples *e)
+{
+    free(e->list);
+    plumb_arena_free(&e->arena);
+    *e = (plumb_examples){0};
+}

@@ -1,0 +1,70 @@
+#include "train/reference.h"
+
+typedef struct visiting {
+    const plumb_examples *e;
+    const plumb_sink *sink;
+    plumb_status (*visit)(void *user, size_t example, const plumb_score *score);
+    void *user;
+} visiting;
+
+/* The scorer gives an example's place in the list back as its index. */
+static plumb_status forward_score(void *user, const plumb_score *score)
+{
+    const visiting *v = user;
+    PLUMB_TRY(v->visit(v->user, (size_t)score->index, score));
+    plumb_progress(v->sink, "pairs", (double)score->index + 1, (double)v->e->count);
+    return plumb_check_interrupt(v->sink);
+}
+
+plumb_status plumb_examples_score(const plumb_model *model, const plumb_examples *e, bool states,
+                                  const plumb_sink *sink,
+                                  plumb_status (*visit)(void *user, size_t example, const plumb_score *score),
+                                  void *user)
+{
+    visiting v = {e, sink, visit, user};
+    plumb_scorer *s;
+    plumb_scorer_options how = {.measures = 1u << plumb_measure_find("logps"), .emit = forward_score, .user = &v};
+    if (states) how.measures |= 1u << plumb_measure_find("ln_ches");
+    PLUMB_TRY(plumb_scorer_new(model, &how, &s));
+    plumb_status status = PLUMB_OK;
+    for (size_t i = 0; i < e->count && !status; i++) {
+        const plumb_example *x = &e->list[i];
+        plumb_pair pair = {.prompt = x->prompt, .shared = x->shared}; /* borrows the example's tokens */
+        for (int k = 0; k < 2; k++)
+            pair.ids[k] =
+                (plumb_ids){.data = x->ids[k], .count = (size_t)x->totals[k], .capacity = (size_t)x->totals[k]};
+        status = plumb_scorer_add(s, (int64_t)i, x->row, &pair);
+    }
+    if (!status) status = plumb_scorer_flush(s);
+    plumb_scorer_free(s);
+    return status;
+}
+
+static plumb_status set_reference(void *user, size_t i, const plumb_score *score)
+{
+    plumb_example *x = &((plumb_examples *)user)->list[i];
+    for (int s = 0; s < 2; s++) {
+        x->ref_head[s] = score->head[s];
+        x->ref_tail[s] = score->tail[s];
+    }
+    x->has_reference = true;
+    return PLUMB_OK;
+}
+
+plumb_status plumb_examples_set_reference(const plumb_model *reference, plumb_examples *e, const plumb_sink *sink)
+{
+    return plumb_examples_score(reference, e, false, sink, set_reference, e);
+}
+
+static plumb_status set_start(void *user, size_t i, const plumb_score *score)
+{
+    plumb_example *x = &((plumb_examples *)user)->list[i];
+    for (int s = 0; s < 2; s++) x->start[s] = score->logps[s];
+    x->has_start = true;
+    return PLUMB_OK;
+}
+
+plumb_status plumb_examples_set_start(const plumb_model *policy, plumb_examples *e, const plumb_sink *sink)
+{
+    return plumb_examples_score(policy, e, false, sink, set_start, e);
+}
