@@ -36,7 +36,7 @@ typedef struct plumb_loss_parameter {
     const char *name;  /* "beta", "dpop_lambda" */
     double fallback;   /* the default; NaN: must be given */
     double low, high;  /* bounds; infinite: none */
-    bool above, below; /* is low, high itself excluded? */
+    bool above, below; /* is low itself excluded, is high? */
 } plumb_loss_parameter;
 
 /* One pair as a loss sees it. */

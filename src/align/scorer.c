@@ -212,6 +212,20 @@ static void count_batch(plumb_scorer *s)
     if (wanted > s->largest_wanted) s->largest_wanted = wanted;
 }
 
+/* The response token at which the two sides first differ. */
+static int differing_position(const waiting *w)
+{
+    int shared = w->score.shared_tokens - w->score.prompt_tokens, last = w->at.targets[0];
+    if (w->at.targets[1] < last) last = w->at.targets[1];
+    return shared < 0 ? 0 : shared < last ? shared : last - 1;
+}
+
+static plumb_status show_differing(plumb_scorer *s, const waiting *w, const float *hidden)
+{
+    size_t row = (size_t)plumb_pair_state_row(&w->at, 0, differing_position(w));
+    return s->options.differing(s->options.user, &w->score, hidden + row * (size_t)s->model->config.hidden_size);
+}
+
 static plumb_status run_batch(plumb_scorer *s)
 {
     const float *hidden;
@@ -223,6 +237,7 @@ static plumb_status run_batch(plumb_scorer *s)
         if (s->rows[i].score.skip) continue;
         PLUMB_TRY(score_states(s, &s->rows[i], hidden));
         if (s->needs & PLUMB_NEED_LOGPS) PLUMB_TRY(score_logps(s, &s->rows[i]));
+        if (s->options.differing) PLUMB_TRY(show_differing(s, &s->rows[i], hidden));
     }
     return s->needs & PLUMB_NEED_LOGPS ? plumb_model_check(s->model) : PLUMB_OK;
 }

@@ -19,6 +19,9 @@ typedef struct plumb_scorer_options {
     bool plan;           /* run nothing: only count (plumb_scorer_flops, plumb_scorer_largest); emit may be NULL */
     int batch_rows;      /* packed rows of a batch (0: the default, 2048); one pair may be larger */
     plumb_status (*emit)(void *user, const plumb_score *score); /* called in order; a failure stops the scorer */
+    /* Called before emit, when not NULL, for each scored pair with the final state [hidden_size] that predicts the
+     * first token at which the responses differ (the last common one where one response begins the other). */
+    plumb_status (*differing)(void *user, const plumb_score *score, const float *state);
     void *user;
 } plumb_scorer_options;
 

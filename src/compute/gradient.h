@@ -23,18 +23,18 @@ void plumb_embed_gradient(plumb_compute *c, const int32_t *ids, int rows, int k,
 
 /* Through a norm (compute.h: plumb_norm): x is its input, dy the gradient of its output; dx = or += (store). dweight
  * [d] and dbias [d] are added to, in row and group order; either may be NULL. For Gemma's 1 + w dweight is the gradient
- * of w too. Statistics are computed again from x. dx may be dy. */
+ * of w too. Statistics are computed again from x. dx may be dy (the same rows and distance), not x. */
 void plumb_norm_gradient(plumb_compute *c, const plumb_norm *norm, const float *x, int ldx, const float *dy, int lddy,
                          int rows, int groups, float *dx, int lddx, plumb_store store, float *dweight, float *dbias);
 
-/* Through out = act(gate) * up (up NULL: act(gate)): dgate and dup (NULL when up is) from dout; they may be gate's,
- * up's or dout's own memory. */
+/* Through out = act(gate) * up (up NULL: act(gate)): dgate and dup (NULL when up is, or when not wanted) from dout;
+ * they may be gate's, up's or dout's own memory. */
 void plumb_activate_gradient(plumb_compute *c, plumb_activation act, const float *gate, int ldg, const float *up,
                              int ldu, const float *dout, int lddo, int rows, int n, float *dgate, int lddg, float *dup,
                              int lddu);
 
-/* Through plumb_clip: dx is set to 0 where |x| > bound, x being the values before clipping; elsewhere it stays, at the
- * bound too, as torch.clamp has it. */
+/* Through plumb_clip: dx is set to 0 where |x| > bound or x is NaN, x being the values before clipping; elsewhere it
+ * stays, at the bound too, as torch.clamp has it. */
 void plumb_clip_gradient(plumb_compute *c, const float *x, int ldx, int rows, int n, float bound, float *dx, int lddx);
 
 /* Through plumb_rotary, in place: turns by the opposite angle. */
@@ -49,23 +49,27 @@ void plumb_copy_blocks_back(plumb_compute *c, const float *dy, int lddy, int row
                             float *dx, int lddx);
 
 /* Attention for training: the same output as plumb_attend (to the bit), and for each query row and head the log of the
- * sum of exponentials of its scaled, capped scores: lse [.][heads] at the query rows' places. */
+ * sum of exponentials of its scaled, capped scores: lse [.][heads] at the query rows' places; -INFINITY for a query
+ * that sees no key. lse NULL: not wanted. */
 plumb_status plumb_attend_saving(plumb_compute *c, const plumb_attention *a, const plumb_segment *segments, int count,
                                  const float *q, int ldq, const float *k, int ldk, const float *v, int ldv, float *out,
                                  int ldo, float *lse) PLUMB_MUST_USE;
 
-/* Through attention (FlashAttention-2, Dao 2023, algorithm 2, by tiles): dq is set, dk and dv are set for every key row
- * that a segment names (rows that nobody sees become 0). out, lse as plumb_attend_saving left them. Key rows get their
- * gradient from the queries of all segments that see them, in the order of segments and rows; segments that share a
- * prefix stand next to each other. Probabilities are computed again tile by tile: no [rows][rows] matrix. */
+/* Through attention (FlashAttention-2, Dao 2023, algorithm 2, by tiles): dq is set for the query rows, dk and dv are
+ * set for every key row that a segment names (rows that nobody sees become 0). out, lse as plumb_attend_saving left
+ * them. Key rows get their gradient from the queries of all segments that see them, in the order of segments and rows,
+ * and of heads within a row. Segments that name the same key rows, as prefix or as own, must stand next to each other
+ * (the prefix's own segment included): each run of segments that share keys owns its rows of dk and dv. Gradients must
+ * not overlap inputs. Probabilities are computed again tile by tile: no [rows][rows] matrix. */
 plumb_status plumb_attend_gradient(plumb_compute *c, const plumb_attention *a, const plumb_segment *segments, int count,
                                    const float *q, int ldq, const float *k, int ldk, const float *v, int ldv,
                                    const float *out, int ldo, const float *lse, const float *dout, int lddo, float *dq,
                                    int lddq, float *dk, int lddk, float *dv, int lddv) PLUMB_MUST_USE;
 
-/* Through the log-softmax and the unembedding at once, by vocabulary tile: for rows with weights g [rows] (the
- * derivative of the loss with respect to each row's log-probability of its target) adds dh [rows][d] += g_i * d logp_i
- * / d h_i          dw [vocabulary][d] += g_i * d logp_i / d w   (dw NULL: frozen) lse as from plumb_unembed_logps. */
+/* Through the log-softmax and the unembedding at once, by vocabulary tile. With weights g [rows], the derivatives of
+ * the loss with respect to each row's log-probability of its target: dh [rows][d] += g_i d logp_i / d h_i dw
+ * [vocabulary][d] += sum_i g_i d logp_i / d w, in row order (dw NULL: frozen) lse as from plumb_unembed_logps. A row
+ * with g_i = 0 adds nothing, whatever its logits are. u's bias counts in the logits and gets no gradient here. */
 plumb_status plumb_unembed_gradient(plumb_compute *c, const plumb_unembed *u, const float *h, int ldh, int rows,
                                     const int32_t *targets, const double *lse, const double *g, float *dh, int lddh,
                                     float *dw) PLUMB_MUST_USE;

@@ -18,6 +18,8 @@ enum {
     BLOCK = 512,      /* tokens */
     CHUNK = 2048,     /* rows of dw */
     STRIP = 128,      /* columns of dw */
+    LINE = 16,        /* floats in a line of the cache */
+    GROUP = 8,        /* panels of dy copied together */
     SHARE = 2,        /* pieces of work wanted per thread */
     ALONE = 64 * 1024 /* multiply-adds below which other threads are not worth waking */
 };
@@ -68,23 +70,26 @@ static void cut(job *j, int threads)
     j->pieces = smaller(wanted, j->chunk / kernels->mr);
 }
 
-/* out [count][width]: `used` columns of `count` rows of x, the others 0. */
-static void copy_panel(const float *x, size_t ldx, int count, int used, int width, float *out)
+/* `columns` columns of `count` rows of x as panels [count][width], `distance` apart; the last is filled up with zeros.
+ * Row by row over several panels: to take a panel at a time from rows a power of two apart would lose each line of the
+ * cache before its other half is wanted. */
+static void copy_panels(const float *x, size_t ldx, int count, int columns, int width, size_t distance, float *panels)
 {
-    size_t bytes = (size_t)used * sizeof *x, rest = (size_t)(width - used) * sizeof *x;
-    for (int p = 0; p < count; p++, x += ldx, out += width) {
-        memcpy(out, x, bytes);
-        if (rest) memset(out + used, 0, rest);
+    for (int p = 0; p < count; p++, x += ldx, panels += width) {
+        float *out = panels;
+        int c = 0;
+        for (; c + width <= columns; c += width, out += distance) memcpy(out, x + c, (size_t)width * sizeof *x);
+        if (c == columns) continue;
+        memcpy(out, x + c, (size_t)(columns - c) * sizeof *x);
+        memset(out + (columns - c), 0, (size_t)(c + width - columns) * sizeof *x);
     }
 }
 
-/* The panels of x's columns column .. column + columns - 1 over kc tokens from r0. */
-static void copy_strip(const job *j, int r0, int kc, int column, int columns, float *panels)
+/* Asks for the outputs of a tile: rows of dw lie on pages of their own, and each tile starts by reading them. */
+static void ask(const float *y, size_t ldy, int m, int n)
 {
-    int nr = j->kernels->nr;
-    const float *x = j->x + (size_t)r0 * j->ldx + column;
-    for (int c = 0; c < columns; c += nr, panels += (size_t)nr * (size_t)j->block)
-        copy_panel(x + c, j->ldx, kc, smaller(nr, columns - c), nr, panels);
+    for (int i = 0; i < m; i++)
+        for (int c = 0; c < n; c += LINE) __builtin_prefetch(y + (size_t)i * ldy + c, 1, 3);
 }
 
 /* The tiles of rows first .. last - 1 of the chunk that starts at n0, and of one strip of columns. */
@@ -92,11 +97,17 @@ static void multiply(const job *j, int n0, int first, int last, int kc, int colu
 {
     const plumb_kernels *kernels = j->kernels;
     int mr = kernels->mr, nr = kernels->nr;
+    size_t k = (size_t)j->k;
     for (int i = first; i < last; i += mr) {
-        float *y = j->dw + ((size_t)n0 + (size_t)i) * (size_t)j->k + column;
+        float *y = j->dw + ((size_t)n0 + (size_t)i) * k + column;
         const float *a = j->inputs + (size_t)i * (size_t)j->block, *b = panels;
-        for (int c = 0; c < columns; c += nr, b += (size_t)nr * (size_t)j->block)
+        for (int c = 0; c < columns; c += nr, b += (size_t)nr * (size_t)j->block) {
+            if (c + nr < columns)
+                ask(y + c + nr, k, smaller(mr, last - i), smaller(nr, columns - c - nr));
+            else if (i + mr < last)
+                ask(y + (size_t)mr * k, k, smaller(mr, last - i - mr), smaller(nr, columns));
             kernels->gemm_tile(kc, a, b, y + c, j->k, smaller(mr, last - i), smaller(nr, columns - c), true, NULL);
+        }
     }
 }
 
@@ -104,18 +115,19 @@ static void multiply(const job *j, int n0, int first, int last, int kc, int colu
 static void add_block(const job *j, int n0, int r0, float *panels)
 {
     int mr = j->kernels->mr, rows = smaller(j->chunk, j->n - n0), kc = smaller(j->block, j->rows - r0);
-    int height = ceil_div(j->chunk / mr, j->pieces) * mr;
+    int height = ceil_div(j->chunk / mr, j->pieces) * mr, nr = j->kernels->nr;
+    const float *dy = j->dy + (size_t)r0 * j->lddy + n0, *x = j->x + (size_t)r0 * j->ldx;
 #pragma omp for schedule(static)
-    for (int i = 0; i < rows; i += mr)
-        copy_panel(j->dy + (size_t)r0 * j->lddy + (size_t)n0 + (size_t)i, j->lddy, kc, smaller(mr, rows - i), mr,
-                   j->inputs + (size_t)i * (size_t)j->block);
+    for (int i = 0; i < rows; i += GROUP * mr)
+        copy_panels(dy + i, j->lddy, kc, smaller(GROUP * mr, rows - i), mr, (size_t)mr * (size_t)j->block,
+                    j->inputs + (size_t)i * (size_t)j->block);
 #pragma omp for schedule(dynamic) collapse(2)
     for (int strip = 0; strip < j->strips; strip++)
         for (int piece = 0; piece < j->pieces; piece++) {
             int first = smaller(piece * height, rows), last = smaller(first + height, rows);
             int column = strip * j->strip, columns = smaller(j->strip, j->k - column);
             if (first == last) continue;
-            copy_strip(j, r0, kc, column, columns, panels);
+            copy_panels(x + column, j->ldx, kc, columns, nr, (size_t)nr * (size_t)j->block, panels);
             multiply(j, n0, first, last, kc, column, columns, panels);
         }
 }

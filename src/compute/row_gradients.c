@@ -1,6 +1,7 @@
 /* Gradients of the operations that work row by row. Rows are shared out over threads where a row's result is its own;
  * where rows add up (weights of norms, embeddings, scattered rows) columns are, so that each sum is one chain in row
  * order. */
+#include <omp.h>
 #include <string.h>
 
 #include "compute/gradient.h"
@@ -9,6 +10,7 @@
 enum {
     PARALLEL_FROM = 32768, /* elements below which a team of threads costs more than it saves */
     COLUMNS = 128,         /* handed to a thread at a time */
+    LINE = 16,             /* floats in a line of the cache */
     MOMENTS = 1024         /* (row, group)s whose moments are held at a time */
 };
 
@@ -97,13 +99,14 @@ static void add_norm_weights(const norm_block *b, int first, int last, float *dw
 static void norm_gradient_block(const plumb_kernels *kernels, norm_block *b, float *dx, int lddx, plumb_store store,
                                 float *dweight, float *dbias)
 {
-    int d = b->norm->d;
+    int d = b->norm->d, threads = omp_get_num_threads();
+    int columns = (d / threads + LINE) / LINE * LINE;
 #pragma omp for schedule(static)
     for (int i = 0; i < b->count; i++) b->moments[i] = kernels->moments_row(b->norm, b->x + place(b, i, b->ldx));
     if (dweight || dbias) {
 #pragma omp for schedule(static)
-        for (int first = 0; first < d; first += COLUMNS / 4)
-            add_norm_weights(b, first, smaller(first + COLUMNS / 4, d), dweight, dbias);
+        for (int first = 0; first < d; first += columns)
+            add_norm_weights(b, first, smaller(first + columns, d), dweight, dbias);
     }
 #pragma omp for schedule(static)
     for (int i = 0; i < b->count; i++)

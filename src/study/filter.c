@@ -13,61 +13,9 @@
 #include "io/json.h"
 #include "io/rows.h"
 
-__extension__ typedef unsigned __int128 wide;
+enum { MOST_DIGITS = 18, PROGRESS_EVERY = 4096 };
 
-enum { MOST_PLACES = 15, MOST_DIGITS = 18, PROGRESS_EVERY = 4096 };
-
-/* ---- amounts and ranks ---- */
-
-static plumb_status bad_amount(const char *text)
-{
-    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "\"%s\" is neither a percentage nor a number of rows", text),
-                      "write a percentage like 5%% or 0.5%%, or a whole number of rows like 500");
-}
-
-static uint64_t power_of_ten(int exponent)
-{
-    uint64_t power = 1;
-    while (exponent-- > 0) power *= 10;
-    return power;
-}
-
-/* Digits with at most one point, as an exact decimal; *end is what follows. */
-static bool read_decimal(const char *text, const char **end, plumb_amount *out)
-{
-    int digits = 0;
-    bool point = false;
-    *out = (plumb_amount){0};
-    for (; isdigit((unsigned char)*text) || (*text == '.' && !point); text++) {
-        if (*text == '.') {
-            point = true;
-            continue;
-        }
-        if (out->digits) digits++; /* zeros in front do not count */
-        out->digits = 10 * out->digits + (uint64_t)(*text - '0');
-        out->places += point;
-        if (digits >= MOST_DIGITS || out->places > MOST_PLACES) return false;
-    }
-    *end = text;
-    return text[-1] != '.' || isdigit((unsigned char)text[-2]);
-}
-
-plumb_status plumb_amount_parse(const char *text, plumb_amount *out)
-{
-    const char *end;
-    plumb_amount amount;
-    if (!isdigit((unsigned char)*text) && !(*text == '.' && isdigit((unsigned char)text[1]))) return bad_amount(text);
-    if (!read_decimal(text, &end, &amount)) return bad_amount(text);
-    bool has_point = memchr(text, '.', (size_t)(end - text)) != NULL;
-    while (*end == ' ') end++;
-    amount.is_percent = *end == '%';
-    if (amount.is_percent) end++;
-    if (*end || (!amount.is_percent && has_point)) return bad_amount(text);
-    if (amount.is_percent && amount.digits > 100 * power_of_ten(amount.places))
-        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s is more than 100 %%", text), "a number of rows has no %% sign");
-    *out = amount;
-    return PLUMB_OK;
-}
+/* ---- ranks ---- */
 
 plumb_status plumb_slice_parse(const char *text, plumb_filter_choice *out)
 {
@@ -80,39 +28,17 @@ plumb_status plumb_slice_parse(const char *text, plumb_filter_choice *out)
         memcpy(quantile, text, n);
         quantile[n] = 0;
         if (quantile[n - 1] == '%') quantile[n - 1] = 0; /* 50%:500 is as clear as 50:500 */
-        good = isdigit((unsigned char)*quantile) && read_decimal(quantile, &end, &choice.amount) && !*end;
+        good = isdigit((unsigned char)*quantile) && plumb_amount_decimal(quantile, &end, &choice.amount) && !*end;
         choice.count = strtoll(colon + 1, &after, 10);
         good = good && !*after && choice.count >= 1 && choice.count < INT64_MAX;
     }
     choice.amount.is_percent = true;
-    if (good && choice.amount.digits > 100 * power_of_ten(choice.amount.places)) good = false;
+    if (good && choice.amount.digits > 100 * plumb_power_of_ten(choice.amount.places)) good = false;
     if (!good)
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "\"%s\" is not a slice", text),
                           "write Q:K, K rows around the quantile at Q percent (0..100), like 50:512");
     *out = choice;
     return PLUMB_OK;
-}
-
-/* amount percent of n, as a fraction. */
-static wide fraction_of(const plumb_amount *amount, int64_t n, wide *denominator)
-{
-    *denominator = (wide)100 * power_of_ten(amount->places);
-    return (wide)amount->digits * (wide)n;
-}
-
-static int64_t round_half_even(wide numerator, wide denominator)
-{
-    wide quotient = numerator / denominator, twice = 2 * (numerator % denominator);
-    if (twice > denominator || (twice == denominator && quotient % 2 == 1)) quotient++;
-    return (int64_t)quotient;
-}
-
-/* How many rows an amount is, at most n. */
-static int64_t count_of(const plumb_amount *amount, int64_t n, bool up)
-{
-    if (!amount->is_percent) return amount->digits < (uint64_t)n ? (int64_t)amount->digits : n;
-    wide denominator, numerator = fraction_of(amount, n, &denominator);
-    return (int64_t)((numerator + (up ? denominator - 1 : 0)) / denominator);
 }
 
 static plumb_status slice_ranks(const plumb_filter_choice *choice, int64_t n, int64_t *first, int64_t *last)
@@ -121,8 +47,7 @@ static plumb_status slice_ranks(const plumb_filter_choice *choice, int64_t n, in
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "a slice of %" PRId64 " rows: only %" PRId64 " rows are scored",
                                      choice->count, n),
                           "ask for at most %" PRId64 " rows", n);
-    wide denominator, numerator = fraction_of(&choice->amount, n - 1, &denominator);
-    int64_t start = round_half_even(numerator, denominator) - choice->count / 2;
+    int64_t start = plumb_amount_rank(&choice->amount, n) - choice->count / 2;
     if (start < 0) start = 0;
     if (start > n - choice->count) start = n - choice->count;
     *first = start;
@@ -135,10 +60,10 @@ plumb_status plumb_filter_ranks(const plumb_filter_choice *choice, int64_t n, in
     *first = 0;
     switch (choice->rule) {
     case PLUMB_KEEP_LOWEST:
-        *last = count_of(&choice->amount, n, true);
+        *last = plumb_amount_count(&choice->amount, n, true);
         return PLUMB_OK;
     case PLUMB_DROP_TOP:
-        *last = n - count_of(&choice->amount, n, false);
+        *last = n - plumb_amount_count(&choice->amount, n, false);
         return PLUMB_OK;
     case PLUMB_SLICE:
         return slice_ranks(choice, n, first, last);

@@ -10,19 +10,10 @@
 
 #include <stdint.h>
 
+#include "base/amount.h"
 #include "base/sink.h"
 #include "base/status.h"
 #include "io/output.h"
-
-/* A decimal number without rounding: digits / 10^places, a percentage or a count (places = 0). */
-typedef struct plumb_amount {
-    uint64_t digits;
-    int places; /* at most 15 */
-    bool is_percent;
-} plumb_amount;
-
-/* "5%", "0.1 %" (0..100, up to 15 decimals) or "500". */
-plumb_status plumb_amount_parse(const char *text, plumb_amount *out) PLUMB_MUST_USE;
 
 typedef enum plumb_filter_rule {
     PLUMB_KEEP_LOWEST, /* amount: the lowest ceil(p n / 100), or a number */

@@ -2,29 +2,33 @@
 
 typedef struct visiting {
     const plumb_examples *e;
+    const plumb_examples_visit *visit;
     const plumb_sink *sink;
-    plumb_status (*visit)(void *user, size_t example, const plumb_score *score);
-    void *user;
 } visiting;
 
 /* The scorer gives an example's place in the list back as its index. */
 static plumb_status forward_score(void *user, const plumb_score *score)
 {
     const visiting *v = user;
-    PLUMB_TRY(v->visit(v->user, (size_t)score->index, score));
+    if (v->visit->score) PLUMB_TRY(v->visit->score(v->visit->user, (size_t)score->index, score));
     plumb_progress(v->sink, "pairs", (double)score->index + 1, (double)v->e->count);
     return plumb_check_interrupt(v->sink);
 }
 
-plumb_status plumb_examples_score(const plumb_model *model, const plumb_examples *e, bool states,
-                                  const plumb_sink *sink,
-                                  plumb_status (*visit)(void *user, size_t example, const plumb_score *score),
-                                  void *user)
+static plumb_status forward_state(void *user, const plumb_score *score, const float *state)
 {
-    visiting v = {e, sink, visit, user};
+    const visiting *v = user;
+    return v->visit->state(v->visit->user, (size_t)score->index, state);
+}
+
+plumb_status plumb_examples_score(const plumb_model *model, const plumb_examples *e, const plumb_examples_visit *visit,
+                                  const plumb_sink *sink)
+{
+    visiting v = {e, visit, sink};
     plumb_scorer *s;
     plumb_scorer_options how = {.measures = 1u << plumb_measure_find("logps"), .emit = forward_score, .user = &v};
-    if (states) how.measures |= 1u << plumb_measure_find("ln_ches");
+    if (visit->states) how.measures |= 1u << plumb_measure_find("ln_ches");
+    if (visit->state) how.differing = forward_state;
     PLUMB_TRY(plumb_scorer_new(model, &how, &s));
     plumb_status status = PLUMB_OK;
     for (size_t i = 0; i < e->count && !status; i++) {
@@ -53,7 +57,7 @@ static plumb_status set_reference(void *user, size_t i, const plumb_score *score
 
 plumb_status plumb_examples_set_reference(const plumb_model *reference, plumb_examples *e, const plumb_sink *sink)
 {
-    return plumb_examples_score(reference, e, false, sink, set_reference, e);
+    return plumb_examples_score(reference, e, &(plumb_examples_visit){.score = set_reference, .user = e}, sink);
 }
 
 static plumb_status set_start(void *user, size_t i, const plumb_score *score)
@@ -66,5 +70,5 @@ static plumb_status set_start(void *user, size_t i, const plumb_score *score)
 
 plumb_status plumb_examples_set_start(const plumb_model *policy, plumb_examples *e, const plumb_sink *sink)
 {
-    return plumb_examples_score(policy, e, false, sink, set_start, e);
+    return plumb_examples_score(policy, e, &(plumb_examples_visit){.score = set_start, .user = e}, sink);
 }

@@ -8,12 +8,18 @@
 #include "base/sink.h"
 #include "train/examples.h"
 
-/* Calls visit with the score (logps, head, tail; ln_ches too with `states`) of each example, in order. batch_rows as
- * for the scorer. Interruptible through the sink. */
-plumb_status plumb_examples_score(const plumb_model *model, const plumb_examples *e, bool states,
-                                  const plumb_sink *sink,
-                                  plumb_status (*visit)(void *user, size_t example, const plumb_score *score),
-                                  void *user) PLUMB_MUST_USE;
+/* What a pass over the examples gives, each example by its place in the list; NULL: not wanted. */
+typedef struct plumb_examples_visit {
+    plumb_status (*score)(void *user, size_t example,
+                          const plumb_score *score); /* logps, head, tail; ln_ches with `states` */
+    plumb_status (*state)(void *user, size_t example, const float *state); /* as in align/scorer.h: differing */
+    void *user;
+    bool states;
+} plumb_examples_visit;
+
+/* Scores all examples in order. Interruptible through the sink. */
+plumb_status plumb_examples_score(const plumb_model *model, const plumb_examples *e, const plumb_examples_visit *visit,
+                                  const plumb_sink *sink) PLUMB_MUST_USE;
 
 /* Sets ref_head, ref_tail of all examples. */
 plumb_status plumb_examples_set_reference(const plumb_model *reference, plumb_examples *e,

@@ -5,6 +5,8 @@
 models=$DATA/models
 plain=$DATA/pairs/pairs.jsonl
 chat=$DATA/pairs/pairs.chat.jsonl
+PLUMB_THREADS=1 # small models: threads would only wait for each other
+export PLUMB_THREADS
 
 # field NAME FILE: the values of a field, a line for each row that has it.
 field()
@@ -320,6 +322,7 @@ expect_code 0
 run "$PLUMB" score "$models/llama2" merge.jsonl --write-out
 expect_err "merges with a response: the boundary was moved back"
 expect_err "1 whose response merges with the prompt's last token"
+printf '%s\n' '{"prompt":"The s","chosen":"tate of the world","rejected":" x"}' >merge.jsonl
 run "$PLUMB" score "$models/llama2" merge.jsonl --write-out --compat official
 expect_err "merges with a response: the boundary cuts through"
 expect_err "the state of the last token counts too"
@@ -374,7 +377,7 @@ awk 'BEGIN { printf "{\"prompt\":\"Tell me\",\"chosen\":\""; for (i = 0; i < 280
              printf "\",\"rejected\":\"no\"}\n" }' >large.jsonl # 5 MB
 run "$PLUMB" score "$models/olmo" large.jsonl
 expect_code 0
-expect_out '"rejected_tokens":2'
+expect_out '"prompt_tokens":3,"chosen_tokens":509,'
 expect_out '"truncated":true'
 awk 'BEGIN { printf "{\"prompt\":\""; for (i = 0; i < 5000000; i++) printf "a"
              printf "\",\"chosen\":\"b\",\"rejected\":\"no\"}\n" }' >large.jsonl
@@ -575,7 +578,7 @@ if [ -r /proc/self/status ]; then
     ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}quarantine_size_mb=1
     export ASAN_OPTIONS
     peak edit 50 950 # the 25 pairs 4,000 times
-    peak ches,ln_ches,last_hidden,edit,logps 3 6
+    peak ches,ln_ches,last_hidden,edit,logps 12 12 # the pipe and the buffer hold eight of them at the most
     unset ASAN_OPTIONS
 else
     echo "left out: memory (no /proc on this system)"

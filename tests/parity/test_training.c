@@ -196,7 +196,7 @@ static void check_run(const char *run, const char *isa)
     plumb_examples whole = read_pairs(names[0], shared ? 128 : 512, 2); /* the reference scored the pairs uncut */
     after a = {run, rows};
     assert_int_equal(whole.count, PAIRS);
-    check_ok(plumb_examples_score(plumb_trainer_policy(t), &whole, false, NULL, check_after, &a));
+    check_ok(plumb_examples_score(plumb_trainer_policy(t), &whole, &(plumb_examples_visit){.score = check_after, .user = &a}, NULL));
     plumb_examples_free(&whole);
     plumb_trainer_free(t);
     plumb_order_close(order);

@@ -1,5 +1,6 @@
 #include "compute/kernels.h"
 #include "compute/avx2/avx2_gemm.h"
+#include "compute/avx2/avx2_gradient.h"
 #include "compute/avx2/avx2_rows.h"
 
 void plumb_kernels_avx2(plumb_kernels *k)
@@ -8,4 +9,5 @@ void plumb_kernels_avx2(plumb_kernels *k)
     k->isa = "avx2";
     plumb_avx2_gemm(k);
     plumb_avx2_rows(k);
+    plumb_avx2_gradient(k);
 }

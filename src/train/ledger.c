@@ -1,0 +1,269 @@
+#include "train/ledger.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/json.h"
+
+enum { BLOCK = 32 /* examples whose distributions are held at once */, LOGP_DIGITS = 17, DIGITS = 9, WORSTS = 3 };
+
+struct plumb_ledger {
+    plumb_ledger_options options;
+    const plumb_model *start;
+    size_t count, d;
+    float *start_state, *state; /* [count][d] states that predict the first differing token: at the start, now */
+    double (*logps)[2];         /* [count] of the evaluation under way */
+};
+
+plumb_status plumb_ledger_new(const plumb_ledger_options *options, const plumb_model *start, const plumb_examples *e,
+                              plumb_ledger **out)
+{
+    plumb_ledger *l;
+    *out = NULL;
+    PLUMB_TRY(plumb_new(&l, 1, sizeof *l));
+    *l = (plumb_ledger){.options = *options, .start = start, .count = e->count, .d = (size_t)start->config.hidden_size};
+    plumb_status s = plumb_new(&l->logps, e->count, sizeof *l->logps);
+    if (!s && options->tokens) s = plumb_new(&l->start_state, e->count * l->d, sizeof(float));
+    if (!s && options->tokens) s = plumb_new(&l->state, e->count * l->d, sizeof(float));
+    if (s) {
+        plumb_ledger_free(l);
+        return s;
+    }
+    *out = l;
+    return PLUMB_OK;
+}
+
+void plumb_ledger_free(plumb_ledger *l)
+{
+    if (!l) return;
+    free(l->start_state);
+    free(l->state);
+    free(l->logps);
+    free(l);
+}
+
+/* ---- passes over the examples ---- */
+
+typedef struct passing {
+    plumb_ledger *l;
+    float *states; /* where states go */
+} passing;
+
+static plumb_status keep_score(void *user, size_t i, const plumb_score *score)
+{
+    passing *p = user;
+    for (int s = 0; s < 2; s++) p->l->logps[i][s] = score->logps[s];
+    return PLUMB_OK;
+}
+
+static plumb_status keep_state(void *user, size_t i, const float *state)
+{
+    passing *p = user;
+    memcpy(p->states + i * p->l->d, state, p->l->d * sizeof *state);
+    return PLUMB_OK;
+}
+
+static plumb_status pass(plumb_ledger *l, const plumb_model *m, const plumb_examples *e, float *states,
+                         const plumb_sink *sink)
+{
+    passing p = {l, states};
+    plumb_examples_visit visit = {.score = keep_score, .state = states ? keep_state : NULL, .user = &p};
+    return plumb_examples_score(m, e, &visit, sink);
+}
+
+plumb_status plumb_ledger_start(plumb_ledger *l, plumb_examples *e, const plumb_sink *sink)
+{
+    PLUMB_TRY(pass(l, l->start, e, l->start_state, sink));
+    for (size_t i = 0; i < e->count; i++) {
+        for (int s = 0; s < 2; s++) e->list[i].start[s] = l->logps[i][s];
+        e->list[i].has_start = true;
+    }
+    return PLUMB_OK;
+}
+
+/* ---- tokens that gained and lost ---- */
+
+typedef struct change {
+    int32_t token;
+    double before, after;
+} change;
+
+static bool more(const change *a, const change *b, int sign)
+{
+    double x = sign * (a->after - a->before), y = sign * (b->after - b->before);
+    return x > y || (x == y && a->token < b->token);
+}
+
+/* The K changes that are largest in the direction of `sign`, largest first, by insertion into a short list. */
+static int top_changes(const float *before, const float *after, int vocab, int sign, int k, change *out)
+{
+    int count = 0;
+    for (int v = 0; v < vocab; v++) {
+        change c = {v, before[v], after[v]};
+        if (!(sign * (c.after - c.before) > 0)) continue;
+        if (count == k && !more(&c, &out[k - 1], sign)) continue;
+        int at = count < k ? count++ : k - 1;
+        while (at > 0 && more(&c, &out[at - 1], sign)) {
+            out[at] = out[at - 1];
+            at--;
+        }
+        out[at] = c;
+    }
+    return count;
+}
+
+/* Probabilities p [rows][vocab] of the next token after states h [rows][d]. */
+static plumb_status probabilities(const plumb_model *m, const float *h, int rows, float *p, double *lse)
+{
+    int vocab = m->config.vocab_size, d = m->config.hidden_size;
+    float cap = (float)m->config.final_cap;
+    plumb_unembed u = {.w = &m->unembed, .scale = 1, .cap = cap};
+    PLUMB_TRY(plumb_unembed_logps(m->compute, &u, h, d, rows, NULL, NULL, lse));
+    PLUMB_TRY(plumb_unembed_tile(m->compute, &u, h, d, rows, 0, vocab, p, vocab));
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < vocab; v++) {
+            float *z = &p[(size_t)i * (size_t)vocab + (size_t)v];
+            double capped = cap > 0 ? cap * tanh(*z / (double)cap) : *z;
+            *z = (float)exp(capped - lse[i]);
+        }
+    return PLUMB_OK;
+}
+
+static plumb_status append_changes(const plumb_ledger *l, const char *key, const change *list, int count,
+                                   plumb_text *rows)
+{
+    PLUMB_TRY(plumb_text_printf(rows, ",\"%s\":[", key));
+    for (int i = 0; i < count; i++) {
+        PLUMB_TRY(plumb_text_printf(rows, "%s{\"token\":%d", i ? "," : "", list[i].token));
+        if (l->options.tokenizer) {
+            plumb_text text = {0};
+            plumb_status s = plumb_tokenizer_decode(l->options.tokenizer, &list[i].token, 1, false, &text);
+            if (!s) s = plumb_text_string(rows, ",\"text\":");
+            if (!s) s = plumb_json_quote(rows, text.data ? text.data : "", text.size);
+            plumb_text_free(&text);
+            PLUMB_TRY(s);
+        }
+        PLUMB_TRY(plumb_text_string(rows, ",\"p_before\":"));
+        PLUMB_TRY(plumb_json_real(rows, list[i].before, DIGITS));
+        PLUMB_TRY(plumb_text_string(rows, ",\"p_after\":"));
+        PLUMB_TRY(plumb_json_real(rows, list[i].after, DIGITS));
+        PLUMB_TRY(plumb_text_string(rows, "}"));
+    }
+    return plumb_text_string(rows, "]");
+}
+
+/* The distributions of a block of examples, before and now. */
+typedef struct block {
+    size_t first;
+    int rows;
+    float *before, *after; /* [BLOCK][vocab] */
+    double lse[BLOCK];
+    change *changes; /* [tokens] */
+} block;
+
+static plumb_status fill_block(const plumb_ledger *l, const plumb_model *policy, size_t first, block *b)
+{
+    size_t left = l->count - first;
+    b->first = first;
+    b->rows = left < BLOCK ? (int)left : BLOCK;
+    PLUMB_TRY(probabilities(l->start, l->start_state + first * l->d, b->rows, b->before, b->lse));
+    return probabilities(policy, l->state + first * l->d, b->rows, b->after, b->lse);
+}
+
+static plumb_status append_tokens(const plumb_ledger *l, const plumb_example *x, size_t i, const block *b,
+                                  plumb_text *rows)
+{
+    int vocab = l->start->config.vocab_size, k = l->options.tokens, common = x->shared - x->prompt;
+    size_t at = (i - b->first) * (size_t)vocab;
+    int last = (x->totals[0] < x->totals[1] ? x->totals[0] : x->totals[1]) - x->prompt - 1;
+    PLUMB_TRY(plumb_text_printf(rows, ",\"position\":%d", common < 0 ? 0 : common < last ? common : last));
+    int count = top_changes(b->before + at, b->after + at, vocab, 1, k, b->changes);
+    PLUMB_TRY(append_changes(l, "gained", b->changes, count, rows));
+    count = top_changes(b->before + at, b->after + at, vocab, -1, k, b->changes);
+    return append_changes(l, "lost", b->changes, count, rows);
+}
+
+/* ---- rows ---- */
+
+static plumb_status append_pair(plumb_text *rows, const char *name, double chosen, double rejected)
+{
+    PLUMB_TRY(plumb_text_printf(rows, ",\"%s/chosen\":", name));
+    PLUMB_TRY(plumb_json_real(rows, chosen, LOGP_DIGITS));
+    PLUMB_TRY(plumb_text_printf(rows, ",\"%s/rejected\":", name));
+    return plumb_json_real(rows, rejected, LOGP_DIGITS);
+}
+
+static plumb_status append_row(const plumb_ledger *l, const plumb_example *x, size_t i, int64_t step,
+                               const double *ln_ches, const block *b, plumb_text *rows)
+{
+    PLUMB_TRY(plumb_text_printf(rows, "{\"step\":%" PRId64 ",\"index\":%" PRId64 ",\"row\":\"%016" PRIx64 "\"", step,
+                                x->index, x->row));
+    PLUMB_TRY(append_pair(rows, "logps", l->logps[i][0], l->logps[i][1]));
+    if (l->options.reference)
+        PLUMB_TRY(append_pair(rows, "ref_logps", x->ref_head[0] + x->ref_tail[0], x->ref_head[1] + x->ref_tail[1]));
+    if (b) PLUMB_TRY(append_tokens(l, x, i, b, rows));
+    if (l->options.gate) {
+        if (ln_ches) {
+            PLUMB_TRY(plumb_text_string(rows, ",\"ln_ches\":"));
+            PLUMB_TRY(plumb_json_real(rows, ln_ches[i], DIGITS));
+        }
+        PLUMB_TRY(plumb_text_string(rows, ",\"weight\":"));
+        PLUMB_TRY(plumb_json_real(rows, x->weight, DIGITS));
+    }
+    return plumb_text_string(rows, "}\n");
+}
+
+static plumb_status append_rows(const plumb_ledger *l, const plumb_model *policy, const plumb_examples *e, int64_t step,
+                                const double *ln_ches, plumb_text *rows)
+{
+    block b = {.first = 0};
+    plumb_status s = PLUMB_OK;
+    size_t vocab = (size_t)l->start->config.vocab_size;
+    bool tokens = l->options.tokens > 0;
+    if (tokens) s = plumb_new(&b.before, BLOCK * vocab, sizeof(float));
+    if (!s && tokens) s = plumb_new(&b.after, BLOCK * vocab, sizeof(float));
+    if (!s && tokens) s = plumb_new(&b.changes, (size_t)l->options.tokens, sizeof *b.changes);
+    for (size_t i = 0; i < e->count && !s; i++) {
+        if (tokens && i % BLOCK == 0) s = fill_block(l, policy, i, &b);
+        if (!s) s = append_row(l, &e->list[i], i, step, ln_ches, tokens ? &b : NULL, rows);
+    }
+    free(b.before);
+    free(b.after);
+    free(b.changes);
+    return s;
+}
+
+static double fall(const plumb_ledger *l, const plumb_examples *e, size_t i)
+{
+    return e->list[i].start[0] - l->logps[i][0];
+}
+
+static void summarise(const plumb_ledger *l, const plumb_examples *e, plumb_ledger_summary *out)
+{
+    *out = (plumb_ledger_summary){.worsts = 0};
+    for (size_t i = 0; i < e->count; i++) {
+        for (int s = 0; s < 2; s++) {
+            out->mean[s] += l->logps[i][s] / (double)e->count;
+            out->start_mean[s] += e->list[i].start[s] / (double)e->count;
+        }
+        if (!(fall(l, e, i) > 0)) continue;
+        out->displaced++;
+        int at = out->worsts < WORSTS ? out->worsts++ : WORSTS;
+        while (at > 0 && fall(l, e, i) > fall(l, e, out->worst[at - 1])) {
+            if (at < WORSTS) out->worst[at] = out->worst[at - 1];
+            at--;
+        }
+        if (at < WORSTS) out->worst[at] = i;
+    }
+}
+
+plumb_status plumb_ledger_evaluate(plumb_ledger *l, const plumb_model *policy, const plumb_examples *e, int64_t step,
+                                   const double *ln_ches, const plumb_sink *sink, plumb_text *rows,
+                                   plumb_ledger_summary *summary)
+{
+    PLUMB_TRY(pass(l, policy, e, l->state, sink));
+    summarise(l, e, summary);
+    return append_rows(l, policy, e, step, ln_ches, rows);
+}
