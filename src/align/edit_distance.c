@@ -10,9 +10,9 @@ static int compare_ids(const void *x, const void *y)
 }
 
 /* Index of id among the sorted distinct ids, or -1. */
-static int find_id(const int32_t *sorted, int count, int32_t id)
+static int find_id(const int32_t *sorted, size_t count, int32_t id)
 {
-    int lo = 0, hi = count;
+    int lo = 0, hi = (int)count;
     while (lo < hi) {
         int mid = lo + (hi - lo) / 2;
         if (sorted[mid] < id)
@@ -20,7 +20,7 @@ static int find_id(const int32_t *sorted, int count, int32_t id)
         else
             hi = mid;
     }
-    return lo < count && sorted[lo] == id ? lo : -1;
+    return lo < (int)count && sorted[lo] == id ? lo : -1;
 }
 
 typedef struct block {
@@ -50,14 +50,15 @@ static plumb_status blockwise(plumb_arena *scratch, const int32_t *a, int n, con
     int32_t *sorted, *id; /* the distinct elements of a; which of them stands in each column, -1: none */
     uint64_t *equal;      /* [distinct]: where each of them stands in the block */
     signed char *step;
-    int distinct = 0, distance = n;
+    size_t distinct = 0;
+    int distance = n;
     PLUMB_TRY(plumb_arena_copy(scratch, &sorted, a, (size_t)n * sizeof *a));
     PLUMB_TRY(plumb_arena_new(scratch, &id, (size_t)m, sizeof *id));
     PLUMB_TRY(plumb_arena_new(scratch, &step, (size_t)m, sizeof *step));
     qsort(sorted, (size_t)n, sizeof *sorted, compare_ids);
     for (int i = 0; i < n; i++)
         if (i == 0 || sorted[i] != sorted[i - 1]) sorted[distinct++] = sorted[i];
-    PLUMB_TRY(plumb_arena_new(scratch, &equal, (size_t)distinct, sizeof *equal));
+    PLUMB_TRY(plumb_arena_new(scratch, &equal, distinct, sizeof *equal));
     for (int j = 0; j < m; j++) {
         id[j] = find_id(sorted, distinct, b[j]);
         step[j] = 1; /* the row above the first: 0, 1, 2, ... */
@@ -66,7 +67,7 @@ static plumb_status blockwise(plumb_arena *scratch, const int32_t *a, int n, con
         int height = n - first < 64 ? n - first : 64;
         block v = {.positive = ~0ull};
         uint64_t last = 1ull << (height - 1);
-        memset(equal, 0, (size_t)distinct * sizeof *equal);
+        memset(equal, 0, distinct * sizeof *equal);
         for (int i = 0; i < height; i++) equal[find_id(sorted, distinct, a[first + i])] |= 1ull << i;
         for (int j = 0; j < m; j++) step[j] = (signed char)advance(&v, id[j] < 0 ? 0 : equal[id[j]], step[j], last);
     }

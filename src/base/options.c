@@ -1,5 +1,3 @@
-#include "base/options.h"
-
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -7,16 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LABEL_WIDTH = 26, LONGEST_NAME = 63 };
-
-struct plumb_options {
-    const plumb_usage *usage;
-    char *values; /* the command's struct */
-    plumb_option_source *sources;
-    plumb_arena arena;
-    const plumb_option *greedy; /* a list that took more than one word: it may have swallowed a positional */
-    bool wants_help, wants_version;
-};
+#include "base/options_internal.h"
 
 /* ---- names ---- */
 
@@ -33,26 +22,46 @@ static bool same_name(const char *a, size_t n, const char *b)
     return true;
 }
 
-static const plumb_option *find_option(const plumb_usage *usage, const char *name, size_t n)
+static int find_choice(const char *choices, const char *text, size_t n)
 {
-    for (size_t i = 0; i < usage->option_count; i++)
-        if (same_name(name, n, usage->options[i].name)) return &usage->options[i];
+    int number = 0;
+    for (const char *p = choices; *p; number++) {
+        size_t length = strcspn(p, "|");
+        if (length == n && strncmp(p, text, n) == 0) return number;
+        p += length + (p[length] == '|');
+    }
+    return -1;
+}
+
+bool plumb_option_belongs(const char *only, const plumb_usage *usage)
+{
+    return !only || find_choice(only, usage->name, strlen(usage->name)) >= 0;
+}
+
+const plumb_option *plumb_option_find(const plumb_usage *usage, const char *name, size_t n)
+{
+    for (size_t i = 0; i < usage->option_count; i++) {
+        const plumb_option *option = &usage->options[i];
+        bool named = same_name(name, n, option->name) || (option->alias && same_name(name, n, option->alias));
+        if (named && plumb_option_belongs(option->only, usage)) return option;
+    }
     return NULL;
 }
 
 static const plumb_option *find_letter(const plumb_usage *usage, char letter)
 {
     for (size_t i = 0; i < usage->option_count; i++)
-        if (usage->options[i].letter == letter) return &usage->options[i];
+        if (usage->options[i].letter == letter && plumb_option_belongs(usage->options[i].only, usage))
+            return &usage->options[i];
     return NULL;
 }
 
-/* The name with '_' for '-': the key in meta.json and, in upper case after PLUMB_, the environment twin. */
-static void plain_name(const plumb_option *option, const char *prefix, bool upper, char out[LONGEST_NAME + 1])
+void plumb_option_plain_name(const plumb_option *option, const char *prefix, bool upper,
+                             char out[PLUMB_LONGEST_OPTION + 1])
 {
     size_t n = strlen(prefix);
     memcpy(out, prefix, n);
-    for (const char *p = option->name; *p && n < LONGEST_NAME; p++) {
+    for (const char *p = option->name; *p && n < PLUMB_LONGEST_OPTION; p++) {
         char c = *p == '-' ? '_' : *p;
         out[n++] = upper ? (char)toupper((unsigned char)c) : c;
     }
@@ -62,8 +71,8 @@ static void plain_name(const plumb_option *option, const char *prefix, bool uppe
 /* Optimal string alignment: insert, delete, replace, swap of neighbours. Words longer than the table are far away. */
 static size_t edit_distance(const char *a, const char *b)
 {
-    size_t rows[3][LONGEST_NAME + 1], n = strlen(a), m = strlen(b);
-    if (n > LONGEST_NAME || m > LONGEST_NAME) return SIZE_MAX;
+    size_t rows[3][PLUMB_LONGEST_OPTION + 1], n = strlen(a), m = strlen(b);
+    if (n > PLUMB_LONGEST_OPTION || m > PLUMB_LONGEST_OPTION) return SIZE_MAX;
     size_t *before = rows[0], *last = rows[1], *now = rows[2];
     for (size_t j = 0; j <= m; j++) last[j] = before[j] = j;
     for (size_t i = 1; i <= n; i++) {
@@ -121,7 +130,7 @@ static plumb_status out_of_bounds(const plumb_option *option, const char *text)
     return plumb_fail(PLUMB_E_INPUT, "%s is not in %lld..%lld", text, (long long)option->low, (long long)option->high);
 }
 
-static bool has_bounds(const plumb_option *option)
+bool plumb_has_bounds(const plumb_option *option)
 {
     return option->low || option->high;
 }
@@ -132,7 +141,7 @@ static plumb_status read_integer(const plumb_option *option, const char *text, i
     errno = 0;
     long long value = strtoll(text, &end, 10);
     if (end == text || *end || isspace((unsigned char)*text)) return bad_value(text, "a whole number");
-    if (has_bounds(option) && (errno || value < option->low || value > option->high))
+    if (plumb_has_bounds(option) && (errno || value < option->low || value > option->high))
         return out_of_bounds(option, text);
     if (errno) return plumb_fail(PLUMB_E_INPUT, "%s does not fit into 64 bits", text);
     *out = value;
@@ -145,15 +154,13 @@ static plumb_status read_real(const plumb_option *option, const char *text, doub
     double value = strtod(text, &end);
     if (end == text || *end || strspn(text, "+-.0123456789eE") != strlen(text)) return bad_value(text, "a number");
     if (!isfinite(value)) return plumb_fail(PLUMB_E_INPUT, "%s is beyond the range of numbers", text);
-    if (has_bounds(option) && (value < (double)option->low || value > (double)option->high))
+    if (plumb_has_bounds(option) && (value < (double)option->low || value > (double)option->high))
         return out_of_bounds(option, text);
     *out = value;
     return PLUMB_OK;
 }
 
-/* true or false in any case; `words` also yes, no, on, off, 1, 0, which after an option without '=' could be meant as
- * something else. */
-static bool read_bool(const char *text, bool words, bool *out)
+bool plumb_option_read_bool(const char *text, bool words, bool *out)
 {
     static const char *const names[] = {"false", "true", "no", "yes", "off", "on", "0", "1"};
     for (size_t i = 0; i < (words ? sizeof names / sizeof *names : 2); i++) {
@@ -193,35 +200,21 @@ static plumb_status read_range(const char *text, plumb_range *out)
 
 /* ---- choices ---- */
 
-enum { MOST_CHOICES = 64 };
-
-/* The words of `choices`, copied to the buffer; their number. */
-static size_t split_choices(const char *choices, char *buffer, size_t room, const char *words[MOST_CHOICES])
+size_t plumb_split_choices(const char *choices, char buffer[PLUMB_CHOICES_ROOM], const char *words[PLUMB_MOST_CHOICES])
 {
     size_t count = 0;
-    snprintf(buffer, room, "%s", choices);
-    for (char *save = NULL, *word = strtok_r(buffer, "|", &save); word && count < MOST_CHOICES;
+    snprintf(buffer, PLUMB_CHOICES_ROOM, "%s", choices);
+    for (char *save = NULL, *word = strtok_r(buffer, "|", &save); word && count < PLUMB_MOST_CHOICES;
          word = strtok_r(NULL, "|", &save))
         words[count++] = word;
     return count;
 }
 
-static int find_choice(const char *choices, const char *text, size_t n)
-{
-    int number = 0;
-    for (const char *p = choices; *p; number++) {
-        size_t length = strcspn(p, "|");
-        if (length == n && strncmp(p, text, n) == 0) return number;
-        p += length + (p[length] == '|');
-    }
-    return -1;
-}
-
 static plumb_status no_choice(const char *choices, const char *text)
 {
-    char buffer[1024], all[1024] = "";
-    const char *words[MOST_CHOICES];
-    size_t count = split_choices(choices, buffer, sizeof buffer, words), used = 0;
+    char buffer[PLUMB_CHOICES_ROOM], all[PLUMB_CHOICES_ROOM] = "";
+    const char *words[PLUMB_MOST_CHOICES];
+    size_t count = plumb_split_choices(choices, buffer, words), used = 0;
     for (size_t i = 0; i < count && used < sizeof all; i++)
         used += (size_t)snprintf(all + used, sizeof all - used, "%s%s", i ? ", " : "", words[i]);
     plumb_status s = plumb_fail(PLUMB_E_INPUT, "\"%s\" is none of %s", text, all);
@@ -273,7 +266,7 @@ static plumb_status set_value(plumb_options *o, const plumb_option *option, cons
     int choice = 0;
     switch (option->kind) {
     case PLUMB_OPTION_FLAG:
-        return read_bool(text, true, place) ? PLUMB_OK : bad_value(text, "true or false");
+        return plumb_option_read_bool(text, true, place) ? PLUMB_OK : bad_value(text, "true or false");
     case PLUMB_OPTION_INTEGER:
         return read_integer(option, text, place);
     case PLUMB_OPTION_REAL:
@@ -314,7 +307,7 @@ static plumb_status set_defaults(plumb_options *o)
 /* The environment speaks where the command line is silent; an empty variable counts as not set. */
 static plumb_status read_environment(plumb_options *o)
 {
-    char name[LONGEST_NAME + 1];
+    char name[PLUMB_LONGEST_OPTION + 1];
     for (size_t i = 0; i < o->usage->option_count; i++) {
         const plumb_option *option = &o->usage->options[i];
         plain_name(option, "PLUMB_", true, name);
@@ -347,8 +340,8 @@ static plumb_status unknown_option(const plumb_usage *usage, const char *word)
     const char **names = NULL;
     size_t count = 0, n = strcspn(word, "=");
     plumb_status s = plumb_fail(PLUMB_E_INPUT, "%.*s: unknown option", (int)n, word);
-    char typed[LONGEST_NAME + 1] = "";
-    if (n > 2 && n - 2 <= LONGEST_NAME) memcpy(typed, word + 2, n - 2);
+    char typed[PLUMB_LONGEST_OPTION + 1] = "";
+    if (n > 2 && n - 2 <= PLUMB_LONGEST_OPTION) memcpy(typed, word + 2, n - 2);
     plumb_status memory = plumb_new(&names, usage->option_count + 2, sizeof *names);
     if (memory) {
         plumb_status_free(s);
@@ -375,9 +368,9 @@ typedef struct words {
 static plumb_status take_flag(plumb_options *o, const plumb_option *option, words *w)
 {
     bool *place = (bool *)(void *)(o->values + option->offset);
-    if (w->joined) return read_bool(w->joined, true, place) ? PLUMB_OK : bad_value(w->joined, "true or false");
+    if (w->joined) return plumb_option_read_bool(w->joined, true, place) ? PLUMB_OK : bad_value(w->joined, "true or false");
     *place = true;
-    if (w->at < w->argc && read_bool(w->argv[w->at], false, place)) w->at++;
+    if (w->at < w->argc && plumb_option_read_bool(w->argv[w->at], false, place)) w->at++;
     return PLUMB_OK;
 }
 
@@ -595,7 +588,7 @@ plumb_status plumb_options_label(const plumb_options *o, const char *name, plumb
     const plumb_option *option = find_option(o->usage, name, strlen(name));
     if (!option || o->sources[option - o->usage->options] != PLUMB_FROM_ENVIRONMENT)
         return plumb_text_printf(t, "--%s", option ? option->name : name);
-    char twin[LONGEST_NAME + 1];
+    char twin[PLUMB_LONGEST_OPTION + 1];
     plain_name(option, "PLUMB_", true, twin);
     return plumb_text_printf(t, "%s (environment)", twin);
 }
@@ -665,7 +658,7 @@ static json_t *value_json(const plumb_options *o, const plumb_option *option)
 plumb_status plumb_options_json(const plumb_options *o, json_t **out)
 {
     json_t *options = json_object(), *run = json_object(), *sources = json_object();
-    char name[LONGEST_NAME + 1];
+    char name[PLUMB_LONGEST_OPTION + 1];
     int failed = !options || !run || !sources;
     for (size_t i = 0; !failed && i < o->usage->option_count; i++) {
         const plumb_option *option = &o->usage->options[i];
@@ -683,163 +676,4 @@ plumb_status plumb_options_json(const plumb_options *o, json_t **out)
     }
     *out = all;
     return PLUMB_OK;
-}
-
-/* ---- help ---- */
-
-static plumb_status pad(plumb_text *t, size_t count)
-{
-    return plumb_text_printf(t, "%*s", (int)count, "");
-}
-
-/* One paragraph, starting at column `column`. */
-static plumb_status wrap_line(plumb_text *t, const char *line, size_t n, int indent, int columns, int column)
-{
-    bool first = true;
-    for (size_t i = 0; i < n;) {
-        size_t length = 0;
-        while (i + length < n && line[i + length] != ' ') length++;
-        if (!first && column + 1 + (int)length > columns) {
-            PLUMB_TRY(plumb_text_string(t, "\n"));
-            PLUMB_TRY(pad(t, (size_t)indent));
-            column = indent;
-            first = true;
-        }
-        if (!first) PLUMB_TRY(plumb_text_string(t, " "));
-        PLUMB_TRY(plumb_text_append(t, line + i, length));
-        column += (int)length + !first;
-        first = false;
-        i += length;
-        while (i < n && line[i] == ' ') i++;
-    }
-    return PLUMB_OK;
-}
-
-plumb_status plumb_wrap(plumb_text *t, const char *text, int indent, int columns)
-{
-    for (const char *p = text;; p++) {
-        size_t n = strcspn(p, "\n");
-        if (*p == ' ')
-            PLUMB_TRY(plumb_text_append(t, p, n));
-        else
-            PLUMB_TRY(wrap_line(t, p, n, indent, columns, indent));
-        p += n;
-        if (!*p) return PLUMB_OK;
-        PLUMB_TRY(plumb_text_string(t, "\n"));
-        if (p[1] && p[1] != '\n') PLUMB_TRY(pad(t, (size_t)indent));
-    }
-}
-
-/* "  -o, --output FILE" */
-static plumb_status option_label(const plumb_option *option, plumb_text *t)
-{
-    PLUMB_TRY(option->letter ? plumb_text_printf(t, "  -%c, ", option->letter) : plumb_text_string(t, "      "));
-    PLUMB_TRY(plumb_text_printf(t, "--%s", option->name));
-    if (option->kind == PLUMB_OPTION_FLAG) return PLUMB_OK;
-    const char *metavar = option->metavar                       ? option->metavar
-                          : option->kind == PLUMB_OPTION_RANGE  ? "A:B"
-                          : option->kind == PLUMB_OPTION_CHOICE ? option->choices
-                                                                : "VALUE";
-    return plumb_text_printf(t, " %s%s", metavar, option->kind == PLUMB_OPTION_LIST ? "..." : "");
-}
-
-/* "what it does [1..1024; default 4; PLUMB_THREADS]" */
-static plumb_status option_help(const plumb_option *option, plumb_text *t)
-{
-    char twin[LONGEST_NAME + 1];
-    plain_name(option, "PLUMB_", true, twin);
-    PLUMB_TRY(plumb_text_printf(t, "%s [", option->help));
-    if (has_bounds(option) && option->high == INT64_MAX)
-        PLUMB_TRY(plumb_text_printf(t, "at least %lld; ", (long long)option->low));
-    else if (has_bounds(option))
-        PLUMB_TRY(plumb_text_printf(t, "%lld..%lld; ", (long long)option->low, (long long)option->high));
-    if (option->choices && option->metavar) {
-        char buffer[1024];
-        const char *choices[MOST_CHOICES];
-        size_t count = split_choices(option->choices, buffer, sizeof buffer, choices);
-        for (size_t i = 0; i < count; i++)
-            PLUMB_TRY(plumb_text_printf(t, "%s%s", choices[i], i + 1 < count ? ", " : "; "));
-    }
-    if (option->fallback) PLUMB_TRY(plumb_text_printf(t, "default: %s; ", option->fallback));
-    return plumb_text_printf(t, "%s]", twin);
-}
-
-static plumb_status help_row(plumb_text *t, plumb_text *label, const char *help, int columns)
-{
-    size_t start = t->size;
-    PLUMB_TRY(plumb_text_append(t, label->data, label->size));
-    if (t->size - start + 2 > LABEL_WIDTH) {
-        PLUMB_TRY(plumb_text_string(t, "\n"));
-        start = t->size;
-    }
-    PLUMB_TRY(pad(t, LABEL_WIDTH - (t->size - start)));
-    PLUMB_TRY(plumb_wrap(t, help, LABEL_WIDTH, columns));
-    plumb_text_clear(label);
-    return plumb_text_string(t, "\n");
-}
-
-static plumb_status help_positionals(const plumb_usage *usage, int columns, plumb_text *label, plumb_text *t)
-{
-    if (usage->positional_count) PLUMB_TRY(plumb_text_string(t, "\nArguments:\n"));
-    for (size_t i = 0; i < usage->positional_count; i++) {
-        const plumb_positional *p = &usage->positionals[i];
-        PLUMB_TRY(plumb_text_printf(label, "  %s%s", p->name, p->most == 1 ? "" : "..."));
-        PLUMB_TRY(help_row(t, label, p->help, columns));
-    }
-    return PLUMB_OK;
-}
-
-static plumb_status help_options(const plumb_usage *usage, int columns, plumb_text *label, plumb_text *t)
-{
-    plumb_text help = {0};
-    plumb_status s = PLUMB_OK;
-    PLUMB_GO(plumb_text_string(t, "\nOptions:\n"));
-    for (size_t i = 0; i < usage->option_count; i++) {
-        plumb_text_clear(&help);
-        PLUMB_GO(option_label(&usage->options[i], label));
-        PLUMB_GO(option_help(&usage->options[i], &help));
-        PLUMB_GO(help_row(t, label, help.data, columns));
-    }
-    PLUMB_GO(plumb_text_string(label, "  -h, --help"));
-    PLUMB_GO(help_row(t, label, "print this text", columns));
-    PLUMB_GO(plumb_text_string(label, "      --version"));
-    PLUMB_GO(help_row(t, label, "print plumb's version", columns));
-done:
-    plumb_text_free(&help);
-    return s;
-}
-
-static plumb_status usage_line(const plumb_usage *usage, int columns, plumb_text *t)
-{
-    plumb_text line = {0};
-    plumb_status s = plumb_text_printf(&line, "Usage: plumb %s", usage->name);
-    for (size_t i = 0; !s && i < usage->positional_count; i++) {
-        const plumb_positional *p = &usage->positionals[i];
-        s = plumb_text_printf(&line, p->least ? " %s%s" : " [%s%s]", p->name, p->most == 1 ? "" : "...");
-    }
-    if (!s) s = plumb_text_string(&line, " [options]");
-    if (!s) s = wrap_line(t, line.data, line.size, 7, columns, 0);
-    plumb_text_free(&line);
-    return s;
-}
-
-plumb_status plumb_options_help(const plumb_usage *usage, int columns, plumb_text *t)
-{
-    plumb_text label = {0};
-    plumb_status s = PLUMB_OK;
-    if (columns < 60) columns = 60;
-    PLUMB_GO(usage_line(usage, columns, t));
-    PLUMB_GO(plumb_text_string(t, "\n\n"));
-    PLUMB_GO(plumb_wrap(t, usage->description, 0, columns));
-    PLUMB_GO(plumb_text_string(t, "\n"));
-    PLUMB_GO(help_positionals(usage, columns, &label, t));
-    PLUMB_GO(help_options(usage, columns, &label, t));
-    PLUMB_GO(plumb_wrap(t,
-                        "\nOptions may be written with - or _ (--dry-run, --dry_run) and set by the environment "
-                        "variable in brackets; the command line goes first.\n",
-                        0, columns));
-    if (usage->example) PLUMB_GO(plumb_text_printf(t, "\nExample:\n%s\n", usage->example));
-done:
-    plumb_text_free(&label);
-    return s;
 }

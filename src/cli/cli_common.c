@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/progress.h"
+#include "cli/file_fault.h"
 #include "cli/meta.h"
 
 enum { NARROWEST_HELP = 80, WIDEST_HELP = 100, BAR_EVERY_MS = 100, LINE_EVERY_MS = 30000, MOST_COLUMNS = 240 };
@@ -28,7 +29,7 @@ struct plumb_display {
 
 /* ---- signals ---- */
 
-/* The only global of the program: a signal handler has no other way to say what it saw. */
+/* The only changing global of the program: a signal handler has no other way to say what it saw. */
 static volatile sig_atomic_t caught_signal;
 
 static void on_signal(int number)
@@ -246,6 +247,7 @@ static plumb_status run(plumb_cli *cli, void *values, plumb_cli_body body)
     cli->display->quiet = cli->common->quiet;
     cli->display->is_terminal = is_terminal(STDERR_FILENO);
     catch_signals();
+    plumb_catch_file_faults();
     plumb_status s = body(cli, values);
     clear_bar(cli->display);
     return s;

@@ -1,6 +1,8 @@
 /* plumb: finds the command and hands it the rest of the line. */
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -71,9 +73,19 @@ static int help(int argc, char **argv)
     return command->run(2, (char *[]){argv[1], ask, NULL});
 }
 
+/* For jansson, which up to 2.14 loses bytes of what it writes when a buffer cannot grow and does not tell. */
+static void *json_memory(size_t size)
+{
+    void *memory = malloc(size);
+    if (!memory) exit(plumb_cli_error(plumb_no_memory()));
+    return memory;
+}
+
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN); /* a reader that went away is a write error, with a message and an exit code */
+    signal(SIGXFSZ, SIG_IGN); /* and so is a file at the limit of ulimit -f */
+    json_set_alloc_funcs(json_memory, free);
     if (argc < 2) return print_overview(stderr, PLUMB_EXIT_INPUT);
     const char *name = argv[1];
     if (strcmp(name, "help") == 0) return help(argc - 1, argv + 1);

@@ -133,7 +133,7 @@ static void store_lse(const call *c, const plumb_segment *segment, const block *
 {
     for (int lane = 0; lane < b->at.count; lane++) {
         size_t row = (size_t)plumb_lane_row(segment, &b->at, lane), head = (size_t)plumb_lane_head(&b->at, lane);
-        c->lse[row * (size_t)c->a->heads + head] = (float)(b->max[lane] + log(b->sum[lane]));
+        c->lse[row * (size_t)c->a->heads + head] = (float)(b->max[lane] + log((double)b->sum[lane]));
     }
 }
 

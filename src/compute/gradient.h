@@ -66,10 +66,11 @@ plumb_status plumb_attend_gradient(plumb_compute *c, const plumb_attention *a, c
                                    const float *out, int ldo, const float *lse, const float *dout, int lddo, float *dq,
                                    int lddq, float *dk, int lddk, float *dv, int lddv) PLUMB_MUST_USE;
 
-/* Through the log-softmax and the unembedding at once, by vocabulary tile. With weights g [rows], the derivatives of
- * the loss with respect to each row's log-probability of its target: dh [rows][d] += g_i d logp_i / d h_i dw
- * [vocabulary][d] += sum_i g_i d logp_i / d w, in row order (dw NULL: frozen) lse as from plumb_unembed_logps. A row
- * with g_i = 0 adds nothing, whatever its logits are. u's bias counts in the logits and gets no gradient here. */
+/* Through the log-softmax and the unembedding at once, by vocabulary tile, for rows with weights g [rows] (the
+ * derivative of the loss with respect to each row's log-probability of its target). Row i of dh [rows][d] grows by
+ * g_i * (d logp_i / d h_i), and dw [vocabulary][d] (NULL: frozen) by g_i * (d logp_i / d w), row after row. lse as from
+ * plumb_unembed_logps. A row with g_i = 0 adds nothing, whatever its logits are. A bias of u counts in the logits and
+ * gets no gradient here. */
 plumb_status plumb_unembed_gradient(plumb_compute *c, const plumb_unembed *u, const float *h, int ldh, int rows,
                                     const int32_t *targets, const double *lse, const double *g, float *dh, int lddh,
                                     float *dw) PLUMB_MUST_USE;

@@ -123,8 +123,8 @@ static const plumb_tensor_names neox_names = {
     .activation = PLUMB_SILU, .activation_key = "hidden_act", .rotary_factor = 1.0
 #define GEMMA                                                                                                          \
     .norm = PLUMB_RMS_NORM, .norm_weight = PLUMB_WEIGHT_ONE_PLUS, .eps_key = "rms_norm_eps", .eps = 1e-6,              \
-    .activation = PLUMB_GELU_TANH, .activation_key = "hidden_activation", .gelu_means_tanh = true,                     \
-    .embed_scaled = true, .tied = true, .bias_key = "attention_bias", .head_dim = 256, .rotary_factor = 1.0
+    .activation = PLUMB_GELU_TANH, .embed_scaled = true, .tied = true, .bias_key = "attention_bias", .head_dim = 256,  \
+    .rotary_factor = 1.0
 
 static const plumb_architecture table[] = {
     {.model_type = "olmo",
@@ -136,6 +136,9 @@ static const plumb_architecture table[] = {
      .activation_key = "hidden_act",
      .bias_key = "attention_bias",
      .rotary_factor = 1.0,
+     .clips = true,
+     .defaults = "{\"max_position_embeddings\":2048}",
+     .sizes = {50304, 4096, 11008, 32, 32},
      .names = &llama_names},
     {.model_type = "olmo2",
      .class_name = "Olmo2ForCausalLM",
@@ -143,46 +146,64 @@ static const plumb_architecture table[] = {
      .place = PLUMB_NORM_POST,
      .qk_norm = PLUMB_QK_WHOLE,
      .bias_key = "attention_bias",
+     .defaults = "{\"max_position_embeddings\":2048}",
+     .sizes = {50304, 4096, 11008, 32, 32},
      .names = &olmo2_names},
-    {.model_type = "gemma", .class_name = "GemmaForCausalLM", GEMMA, .names = &llama_names},
+    {.model_type = "gemma",
+     .class_name = "GemmaForCausalLM",
+     GEMMA,
+     .activation_key = "hidden_act",
+     .gelu_means_tanh = true,
+     .defaults = "{\"num_key_value_heads\":16,\"max_position_embeddings\":8192}",
+     .sizes = {256000, 3072, 24576, 28, 16},
+     .names = &llama_names},
     {.model_type = "gemma2",
      .class_name = "Gemma2ForCausalLM",
      GEMMA,
+     .activation_key = "hidden_activation",
      .place = PLUMB_NORM_SANDWICH,
      .query_scalar = true,
      .window = PLUMB_WINDOW_EVEN,
-     .defaults = "{\"sliding_window\":4096,\"attn_logit_softcapping\":50.0,\"final_logit_softcapping\":30.0}",
+     .defaults = "{\"num_key_value_heads\":4,\"max_position_embeddings\":8192,\"query_pre_attn_scalar\":256,"
+                 "\"sliding_window\":4096,\"attn_logit_softcapping\":50.0,\"final_logit_softcapping\":30.0}",
+     .sizes = {256000, 2304, 9216, 26, 8},
      .names = &gemma2_names},
     {.model_type = "gemma3_text",
      .class_name = "Gemma3ForCausalLM",
      GEMMA,
+     .activation_key = "hidden_activation",
      .place = PLUMB_NORM_SANDWICH,
      .query_scalar = true,
      .qk_norm = PLUMB_QK_HEADS,
      .local_theta = 10000.0,
      .window = PLUMB_WINDOW_PATTERN,
-     .defaults = "{\"vocab_size\":262208,\"num_attention_heads\":8,\"num_key_value_heads\":4,\"head_dim\":256,"
-                 "\"query_pre_attn_scalar\":256,\"rope_theta\":1000000.0,\"sliding_window\":4096,"
-                 "\"max_position_embeddings\":131072}",
+     .defaults = "{\"num_key_value_heads\":4,\"max_position_embeddings\":131072,\"query_pre_attn_scalar\":256,"
+                 "\"rope_theta\":1000000.0,\"sliding_window\":4096}",
+     .sizes = {262208, 2304, 9216, 26, 8},
      .names = &gemma3_names},
     {.model_type = "llama",
      .class_name = "LlamaForCausalLM",
      RMS(1e-6),
      .bias_key = "attention_bias",
      .mlp_bias_key = "mlp_bias",
+     .defaults = "{\"max_position_embeddings\":2048}",
+     .sizes = {32000, 4096, 11008, 32, 32},
      .names = &llama_names},
     {.model_type = "mistral",
      .class_name = "MistralForCausalLM",
      RMS(1e-6),
      .window = PLUMB_WINDOW_ALL,
      .defaults = "{\"num_key_value_heads\":8,\"sliding_window\":4096,\"max_position_embeddings\":131072}",
+     .sizes = {32000, 4096, 14336, 32, 32},
      .names = &llama_names},
     {.model_type = "qwen2",
      .class_name = "Qwen2ForCausalLM",
      RMS(1e-6),
      .qkv_bias = true,
      .window = PLUMB_WINDOW_FROM_MAX,
-     .defaults = "{\"sliding_window\":4096}",
+     .defaults = "{\"num_key_value_heads\":32,\"max_position_embeddings\":32768,\"sliding_window\":4096,"
+                 "\"max_window_layers\":28}",
+     .sizes = {151936, 4096, 22016, 32, 32},
      .names = &llama_names},
     {.model_type = "qwen3",
      .class_name = "Qwen3ForCausalLM",
@@ -191,7 +212,9 @@ static const plumb_architecture table[] = {
      .head_dim = 128,
      .bias_key = "attention_bias",
      .window = PLUMB_WINDOW_FROM_MAX,
-     .defaults = "{\"sliding_window\":4096}",
+     .defaults = "{\"num_key_value_heads\":32,\"max_position_embeddings\":32768,\"sliding_window\":4096,"
+                 "\"max_window_layers\":28}",
+     .sizes = {151936, 4096, 22016, 32, 32},
      .names = &qwen3_names},
     {.model_type = "phi3",
      .class_name = "Phi3ForCausalLM",
@@ -199,6 +222,9 @@ static const plumb_architecture table[] = {
      .qkv = PLUMB_QKV_STACKED,
      .mlp = PLUMB_MLP_STACKED,
      .window = PLUMB_WINDOW_ALL,
+     .rotary_key = "partial_rotary_factor",
+     .defaults = "{\"max_position_embeddings\":4096}",
+     .sizes = {32064, 3072, 8192, 32, 32},
      .names = &phi3_names},
     {.model_type = "gpt_neox",
      .class_name = "GPTNeoXForCausalLM",
@@ -214,7 +240,12 @@ static const plumb_architecture table[] = {
      .bias_key = "attention_bias",
      .bias = true,
      .mlp_bias = true,
+     .parallel = true,
+     .theta_key = "rotary_emb_base",
+     .rotary_key = "rotary_pct",
      .rotary_factor = 0.25,
+     .defaults = "{\"max_position_embeddings\":2048}",
+     .sizes = {50432, 6144, 24576, 44, 64},
      .names = &neox_names},
 };
 
@@ -229,4 +260,19 @@ const plumb_architecture *plumb_architecture_find(const char *model_type)
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (strcmp(table[i].model_type, model_type) == 0) return &table[i];
     return NULL;
+}
+
+const char *plumb_activation_name(plumb_activation activation)
+{
+    switch (activation) {
+    case PLUMB_SILU:
+        return "silu";
+    case PLUMB_GELU:
+        return "gelu";
+    case PLUMB_GELU_TANH:
+        return "gelu_pytorch_tanh";
+    case PLUMB_RELU:
+        return "relu";
+    }
+    return "";
 }

@@ -78,7 +78,7 @@ typedef struct plumb_architecture {
     plumb_mlp_form mlp;
     plumb_activation activation; /* where the config names none */
     const char *activation_key;
-    bool gelu_means_tanh;     /* Gemma's published configs say "gelu" and mean the tanh form */
+    bool gelu_means_tanh;     /* the first Gemma's published configs say "gelu" and mean the tanh form */
     bool embed_scaled;        /* embeddings times sqrt(hidden_size) */
     bool tied;                /* where the config does not say */
     bool qkv_bias;            /* always (Qwen 2) */
@@ -87,11 +87,17 @@ typedef struct plumb_architecture {
     const char *mlp_bias_key; /* boolean key for the biases of the MLP, or NULL */
     bool mlp_bias;            /* where that key is missing, or always without a key */
     int head_dim;             /* where the config has none; 0: hidden_size / heads */
-    bool query_scalar;        /* attention scale from query_pre_attn_scalar */
-    double rotary_factor;     /* share of each head that is turned, where the config does not say */
+    bool query_scalar;        /* attention scale from query_pre_attn_scalar; soft caps of attention and logits */
+    bool clips;               /* q, k and v are clipped to "clip_qkv", if there is one (OLMo) */
+    bool parallel;            /* attention and MLP read the same stream, unless "use_parallel_residual" is false */
+    const char *theta_key;    /* rotary base in form 4; NULL: "rope_theta" */
+    const char *rotary_key;   /* share of each head that is turned in form 4; NULL: always all of it */
+    double rotary_factor;     /* that share, where the config does not say */
     double local_theta;       /* rotary base of window layers (Gemma 3); 0: the same */
     plumb_window_rule window;
-    const char *defaults; /* JSON of what transformers assumes for keys that are missing, or NULL */
+    const char *defaults; /* JSON of what transformers assumes for other keys that are missing, or NULL */
+    int sizes[5];         /* vocab_size, hidden_size, intermediate_size, num_hidden_layers, num_attention_heads that
+                             transformers         assumes: the text_config of a multimodal model lists only what is different */
     const plumb_tensor_names *names;
 } plumb_architecture;
 
@@ -99,5 +105,8 @@ typedef struct plumb_architecture {
 const plumb_architecture *plumb_architectures(size_t *count);
 /* The row of a model_type, or NULL. */
 const plumb_architecture *plumb_architecture_find(const char *model_type);
+
+/* An activation as config.json spells it. */
+const char *plumb_activation_name(plumb_activation activation);
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "compute/gradient.h"
+#include "model/adapter.h"
 
 /* Wide activations of the MLP are differentiated in runs of rows that stay below this many bytes each. */
 enum { MLP_BYTES = 48 << 20 };
@@ -12,7 +13,7 @@ struct plumb_training {
     const plumb_model *m, *g; /* values and gradients */
     plumb_compute *compute;
     bool keep;
-    int rows, mlp_rows;
+    int rows, mlp_rows, rank;
     plumb_rotations rotations;
     plumb_layer_state *layers; /* [layers]; without `keep` all but x_in are the same memory */
     float **blocks;            /* everything that was allocated */
@@ -23,6 +24,7 @@ struct plumb_training {
     float *dq, *dk, *dv, *dattended;      /* [rows][heads or kv_heads * head_dim] */
     float *dfused;                        /* [rows][3 heads head_dim], INTERLEAVED only */
     float *dproduct, *dgate, *dup;        /* [mlp_rows][ff] */
+    float *low_rank, *dlow_rank;          /* [rows][r], with an adapter only */
 };
 
 /* ---- memory ---- */
@@ -88,6 +90,7 @@ static void release_all(plumb_training *t)
 {
     for (size_t i = 0; i < t->block_count; i++) plumb_compute_release(t->compute, t->blocks[i]);
     t->block_count = 0;
+    t->low_rank = t->dlow_rank = NULL;
     t->rows = 0;
 }
 
@@ -122,6 +125,9 @@ static plumb_status grab_layer(plumb_training *t, const widths *w, size_t n, plu
 /* Scratch that all layers share in the forward pass. */
 static plumb_status grab_shared(plumb_training *t, const widths *w, size_t n, plumb_layer_state *st)
 {
+    if (t->rank) PLUMB_TRY(grab(t, &t->low_rank, n, (size_t)t->rank));
+    if (t->rank) PLUMB_TRY(grab(t, &t->dlow_rank, n, (size_t)t->rank));
+    st->low_rank = t->low_rank;
     PLUMB_TRY(grab(t, &st->normed_wanted, n, w->d));
     PLUMB_TRY(grab(t, &st->branch_normed, n, w->d));
     PLUMB_TRY(grab(t, &st->product, (size_t)t->mlp_rows, w->ff));
@@ -151,13 +157,16 @@ static plumb_status grab_scratch(plumb_training *t, const widths *w, size_t n)
 
 static plumb_status reserve_rows(plumb_training *t, int rows)
 {
-    if (rows <= t->rows) return PLUMB_OK;
+    int rank = plumb_model_rank(t->m);
+    if (rows <= t->rows && rank <= t->rank) return PLUMB_OK;
+    if (rows < t->rows) rows = t->rows;
     const plumb_config *c = &t->m->config;
     widths w = widths_of(c);
     size_t n = (size_t)rows;
     plumb_layer_state shared = {0}, kept = {0};
     release_all(t);
     t->mlp_rows = mlp_rows(c, rows);
+    t->rank = rank;
     PLUMB_TRY(grab_shared(t, &w, n, &shared));
     PLUMB_TRY(grab_scratch(t, &w, n));
     for (int i = 0; i < c->layers; i++) {
@@ -238,14 +247,18 @@ static float *writable(const void *p)
     return (float *)p;
 }
 
-/* Gradients of w and its bias from dy [rows][n] and the input x [rows][k], and of x: dx = or += dy w. dx may be NULL.
- */
+/* Gradients of w, its bias and its adapter from dy [rows][n] and the input x [rows][k], and of x: dx = or += dy w, and
+ * what comes through the adapter. dx may be NULL. */
 static plumb_status linear_back(const step *s, const plumb_linear *w, const plumb_linear *g, const float *x,
                                 const float *dy, int rows, float *dx, plumb_store store)
 {
     if (g->weight) PLUMB_TRY(plumb_linear_gradient(s->c, dy, w->n, x, w->k, rows, w->n, w->k, writable(g->weight)));
     if (g->bias) plumb_bias_gradient(s->c, dy, w->n, rows, w->n, writable(g->bias));
-    return dx ? plumb_linear_transposed(s->c, w, dy, w->n, rows, dx, w->k, store) : PLUMB_OK;
+    if (dx) PLUMB_TRY(plumb_linear_transposed(s->c, w, dy, w->n, rows, dx, w->k, store));
+    const plumb_low_rank *addition = plumb_low_rank_of(s->t->m, s->l, w);
+    if (!addition) return PLUMB_OK;
+    return plumb_low_rank_back(s->c, addition, plumb_low_rank_of(s->t->g, s->g, g), x, dy, rows, s->t->low_rank,
+                               s->t->dlow_rank, dx);
 }
 
 static void norm_back(const step *s, const plumb_norm *n, const plumb_norm *g, const float *x, const float *dy,

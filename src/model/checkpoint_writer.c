@@ -125,15 +125,30 @@ static plumb_status write_index(const writer *w)
     return s;
 }
 
+static uint64_t shard_limit(uint64_t shard_bytes)
+{
+    return shard_bytes ? shard_bytes : (uint64_t)PLUMB_SHARD_GIGABYTES * 1000000000u;
+}
+
+int plumb_checkpoint_files(const plumb_tensor_spec *specs, size_t count, uint64_t shard_bytes)
+{
+    writer w = {.specs = specs, .count = count, .shard_bytes = shard_limit(shard_bytes)};
+    for (size_t first = 0; first < count; first += shard_length(&w, first)) w.shards++;
+    return w.shards;
+}
+
 plumb_status plumb_checkpoint_write(const char *folder, const plumb_tensor_spec *specs, size_t count,
                                     uint64_t shard_bytes, plumb_give_weights give, void *user)
 {
-    writer w = {folder, specs, count, shard_bytes ? shard_bytes : (uint64_t)PLUMB_SHARD_GIGABYTES * 1000000000u,
-                0,      give,  user,  NULL,
-                NULL};
+    writer w = {.folder = folder,
+                .specs = specs,
+                .count = count,
+                .shard_bytes = shard_limit(shard_bytes),
+                .shards = plumb_checkpoint_files(specs, count, shard_bytes),
+                .give = give,
+                .user = user};
     plumb_status s = plumb_new_aligned(&w.wide, PIECE, sizeof(float));
     if (!s) s = plumb_new_aligned(&w.narrow, PIECE, sizeof(float));
-    for (size_t first = 0; first < count; first += shard_length(&w, first)) w.shards++;
     if (!s) s = write_shards(&w);
     if (!s && w.shards > 1) s = write_index(&w);
     free(w.wide);

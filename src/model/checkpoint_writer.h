@@ -12,8 +12,12 @@ enum { PLUMB_SHARD_GIGABYTES = 5 };
 
 /* Writes the tensors in the order of the list, each in its spec's dtype (rounded to nearest even); wider dtypes must
  * come first within a file, which a list of one dtype is. The folder must exist. Each file appears complete or not at
- * all. shard_bytes 0: the default of 5 GB. */
+ * all. shard_bytes 0: the default of 5 GB. `give` is asked for one piece after another from first to last, so that it
+ * is also the place to report progress and to stop. */
 plumb_status plumb_checkpoint_write(const char *folder, const plumb_tensor_spec *specs, size_t count,
                                     uint64_t shard_bytes, plumb_give_weights give, void *user) PLUMB_MUST_USE;
+
+/* How many files of weights that makes. */
+int plumb_checkpoint_files(const plumb_tensor_spec *specs, size_t count, uint64_t shard_bytes);
 
 #endif

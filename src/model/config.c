@@ -42,17 +42,26 @@ static plumb_status real_above(const json_t *object, const char *key, double abo
     return PLUMB_OK;
 }
 
-static plumb_status read_sizes(const json_t *j, plumb_config *c)
+/* The sizes that a config must give; `assumed`, where they may be left out (0: they may not). */
+static plumb_status read_widths(const json_t *j, const int assumed[5], plumb_config *c)
 {
-    const plumb_architecture *a = c->architecture;
+    c->vocab_size = assumed[0];
+    c->hidden_size = assumed[1];
+    c->intermediate_size = assumed[2];
+    c->layers = assumed[3];
+    c->heads = assumed[4];
     PLUMB_TRY(sized(j, "vocab_size", 1, MAX_VOCAB, &c->vocab_size));
     PLUMB_TRY(sized(j, "hidden_size", 1, MAX_WIDTH, &c->hidden_size));
     PLUMB_TRY(sized(j, "intermediate_size", 1, MAX_WIDTH, &c->intermediate_size));
     PLUMB_TRY(sized(j, "num_hidden_layers", 1, PLUMB_MAX_LAYERS, &c->layers));
-    PLUMB_TRY(sized(j, "num_attention_heads", 1, MAX_HEADS, &c->heads));
+    return sized(j, "num_attention_heads", 1, MAX_HEADS, &c->heads);
+}
+
+static plumb_status read_heads(const json_t *j, plumb_config *c)
+{
+    const plumb_architecture *a = c->architecture;
     c->kv_heads = c->heads;
-    const json_t *kv = json_object_get(j, "num_key_value_heads");
-    if (kv && !json_is_null(kv)) PLUMB_TRY(sized(j, "num_key_value_heads", 1, MAX_HEADS, &c->kv_heads));
+    PLUMB_TRY(sized(j, "num_key_value_heads", 1, MAX_HEADS, &c->kv_heads));
     if (c->heads % c->kv_heads)
         return plumb_fail(PLUMB_E_INPUT, "\"num_attention_heads\" %d is not a multiple of \"num_key_value_heads\" %d",
                           c->heads, c->kv_heads);
@@ -66,7 +75,24 @@ static plumb_status read_sizes(const json_t *j, plumb_config *c)
     if ((int64_t)c->heads * c->head_dim > MAX_WIDTH)
         return plumb_fail(PLUMB_E_INPUT, "\"num_attention_heads\" %d times \"head_dim\" %d is above %d", c->heads,
                           c->head_dim, MAX_WIDTH);
-    c->max_positions = 2048;
+    if (a->qkv != PLUMB_QKV_INTERLEAVED) return PLUMB_OK;
+    if (c->kv_heads != c->heads)
+        return plumb_fail(PLUMB_E_INPUT, "%d key/value heads for %d heads; %s has one for each", c->kv_heads, c->heads,
+                          a->model_type);
+    if (c->heads * c->head_dim != c->hidden_size)
+        return plumb_fail(PLUMB_E_INPUT, "%d heads of %d elements for a hidden size of %d; those of %s divide it",
+                          c->heads, c->head_dim, c->hidden_size, a->model_type);
+    return PLUMB_OK;
+}
+
+/* `nested`: j is the text_config of a multimodal model, of which transformers writes only what differs from the class.
+ */
+static plumb_status read_sizes(const json_t *j, bool nested, plumb_config *c)
+{
+    static const int none[5];
+    PLUMB_TRY(read_widths(j, nested ? c->architecture->sizes : none, c));
+    PLUMB_TRY(read_heads(j, c));
+    c->max_positions = 2048; /* where it is null */
     return sized(j, "max_position_embeddings", 1, MAX_POSITIONS, &c->max_positions);
 }
 
@@ -82,7 +108,6 @@ static plumb_status read_activation(const json_t *j, plumb_config *c)
     const char *name = NULL;
     c->activation = a->activation;
     PLUMB_TRY(plumb_json_string(j, a->activation_key, &name));
-    if (!name) PLUMB_TRY(plumb_json_string(j, "hidden_act", &name));
     if (!name) return PLUMB_OK;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(name, known[i].name) != 0) continue;
@@ -90,12 +115,12 @@ static plumb_status read_activation(const json_t *j, plumb_config *c)
         if (c->activation == PLUMB_GELU && a->gelu_means_tanh) c->activation = PLUMB_GELU_TANH;
         return PLUMB_OK;
     }
-    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "\"hidden_act\" is \"%s\", which is not supported", name),
+    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "\"%s\" is \"%s\", which is not supported", a->activation_key, name),
                       "supported: silu, gelu, gelu_new, gelu_pytorch_tanh, relu");
 }
 
 /* One object of rope parameters: {"rope_type" or "type", "factor", ...}; theta may stand inside (form 5). */
-static plumb_status read_rope_object(const json_t *r, plumb_rope *rope)
+static plumb_status read_rope_object(const json_t *r, int positions, plumb_rope *rope)
 {
     const char *kind = NULL;
     PLUMB_TRY(plumb_json_string(r, "rope_type", &kind));
@@ -117,12 +142,11 @@ static plumb_status read_rope_object(const json_t *r, plumb_rope *rope)
     if (rope->kind == PLUMB_ROPE_LINEAR) return PLUMB_OK;
     PLUMB_TRY(real_above(r, "low_freq_factor", 0, &rope->low_freq_factor));
     PLUMB_TRY(real_above(r, "high_freq_factor", 0, &rope->high_freq_factor));
+    rope->original_positions = positions; /* where the key is missing */
     PLUMB_TRY(real_above(r, "original_max_position_embeddings", 0, &rope->original_positions));
-    if (!(rope->high_freq_factor > rope->low_freq_factor) || rope->low_freq_factor <= 0 ||
-        rope->original_positions <= 0)
+    if (!(rope->high_freq_factor > rope->low_freq_factor) || rope->low_freq_factor <= 0)
         return plumb_fail(PLUMB_E_INPUT,
-                          "rope scaling \"llama3\" needs \"low_freq_factor\" below \"high_freq_factor\" and "
-                          "\"original_max_position_embeddings\"");
+                          "rope scaling \"llama3\" needs \"low_freq_factor\" below \"high_freq_factor\"");
     return PLUMB_OK;
 }
 
@@ -135,34 +159,44 @@ static plumb_status object_member(const json_t *j, const char *key, const json_t
     return PLUMB_OK;
 }
 
+/* An object of rope parameters that is not there says nothing. */
+static plumb_status apply_rope(const json_t *r, const char *where, plumb_config *c, plumb_rope *rope, double *factor)
+{
+    if (!r) return PLUMB_OK;
+    PLUMB_TRY(plumb_context(read_rope_object(r, c->max_positions, rope), "%s", where));
+    return c->architecture->rotary_key ? real_above(r, "partial_rotary_factor", 0, factor) : PLUMB_OK;
+}
+
+/* Form 5 has one object, or one for each kind of layer; form 4 has keys at the top and "rope_scaling". Where both are
+ * there, "rope_scaling" counts, as in transformers. Gemma 3 scales its full layers alone and reads no other shape. */
+static plumb_status read_rope_objects(const json_t *j, plumb_config *c, double *factor)
+{
+    const json_t *parameters, *scaling, *full = NULL, *local = NULL;
+    bool by_layer = c->architecture->local_theta != 0;
+    PLUMB_TRY(object_member(j, "rope_parameters", &parameters));
+    PLUMB_TRY(object_member(j, "rope_scaling", &scaling));
+    if (parameters) {
+        PLUMB_TRY(object_member(parameters, "full_attention", &full));
+        PLUMB_TRY(object_member(parameters, "sliding_attention", &local));
+        if (!full && !by_layer) full = parameters;
+    }
+    if (!by_layer && scaling && json_object_size(scaling)) full = local = NULL;
+    PLUMB_TRY(apply_rope(full, "rope_parameters", c, &c->rope, factor));
+    PLUMB_TRY(apply_rope(scaling, "rope_scaling", c, &c->rope, factor));
+    if (!by_layer) c->local_rope = c->rope;
+    return apply_rope(local, "rope_parameters.sliding_attention", c, &c->local_rope, factor);
+}
+
 static plumb_status read_rope(const json_t *j, plumb_config *c)
 {
     const plumb_architecture *a = c->architecture;
-    const json_t *parameters, *scaling, *full, *local;
     double factor = a->rotary_factor;
     c->rope = (plumb_rope){.theta = 10000.0, .factor = 1.0};
-    PLUMB_TRY(real_above(j, "rope_theta", 0, &c->rope.theta));
-    PLUMB_TRY(real_above(j, "rotary_emb_base", 0, &c->rope.theta)); /* GPT-NeoX, form 4 */
-    PLUMB_TRY(real_above(j, "rotary_pct", 0, &factor));
-    PLUMB_TRY(real_above(j, "partial_rotary_factor", 0, &factor));
-    PLUMB_TRY(object_member(j, "rope_parameters", &parameters));
-    PLUMB_TRY(object_member(j, "rope_scaling", &scaling));
-    c->local_rope = (plumb_rope){.theta = a->local_theta ? a->local_theta : c->rope.theta, .factor = 1.0};
-    PLUMB_TRY(real_above(j, "rope_local_base_freq", 0, &c->local_rope.theta));
-    bool has_local = a->local_theta != 0;
-    if (parameters) { /* form 5: one object, or one for each kind of layer */
-        PLUMB_TRY(object_member(parameters, "full_attention", &full));
-        PLUMB_TRY(object_member(parameters, "sliding_attention", &local));
-        PLUMB_TRY(plumb_context(read_rope_object(full ? full : parameters, &c->rope), "rope_parameters"));
-        if (local) {
-            PLUMB_TRY(plumb_context(read_rope_object(local, &c->local_rope), "rope_parameters.sliding_attention"));
-            has_local = true;
-        }
-        PLUMB_TRY(real_above(full ? full : parameters, "partial_rotary_factor", 0, &factor));
-    } else if (scaling) {
-        PLUMB_TRY(plumb_context(read_rope_object(scaling, &c->rope), "rope_scaling"));
-    }
-    if (!has_local) c->local_rope = c->rope;
+    c->local_rope = (plumb_rope){.theta = a->local_theta, .factor = 1.0};
+    PLUMB_TRY(real_above(j, a->theta_key ? a->theta_key : "rope_theta", 0, &c->rope.theta));
+    if (a->local_theta != 0) PLUMB_TRY(real_above(j, "rope_local_base_freq", 0, &c->local_rope.theta));
+    if (a->rotary_key) PLUMB_TRY(real_above(j, a->rotary_key, 0, &factor));
+    PLUMB_TRY(read_rope_objects(j, c, &factor));
     if (factor > 1)
         return plumb_fail(PLUMB_E_INPUT, "the share of each head that is rotated is %g; expected at most 1", factor);
     c->rotary = (int)(c->head_dim * factor);
@@ -224,16 +258,20 @@ static plumb_status read_layers(const json_t *j, plumb_config *c, int64_t patter
 static plumb_status read_windows(const json_t *j, plumb_config *c)
 {
     plumb_window_rule rule = c->architecture->window;
-    int64_t window = 0, pattern = 6, from = 28; /* the defaults of transformers */
+    int64_t window = 0, pattern = 6, from = 0;
     bool used = rule != PLUMB_WINDOW_FROM_MAX;
     if (rule == PLUMB_WINDOW_NEVER) return read_layers(j, c, pattern, from, false);
     PLUMB_TRY(plumb_json_int(j, "sliding_window", &window));
     if (window < 0 || window > MAX_POSITIONS)
         return plumb_fail(PLUMB_E_INPUT, "\"sliding_window\" is %lld", (long long)window);
-    PLUMB_TRY(plumb_json_bool(j, "use_sliding_window", &used));
-    PLUMB_TRY(plumb_json_int(j, "sliding_window_pattern", &pattern));
-    PLUMB_TRY(plumb_json_int(j, "_sliding_window_pattern", &pattern));
-    PLUMB_TRY(plumb_json_int(j, "max_window_layers", &from));
+    if (rule == PLUMB_WINDOW_FROM_MAX) {
+        PLUMB_TRY(plumb_json_bool(j, "use_sliding_window", &used));
+        PLUMB_TRY(plumb_json_int(j, "max_window_layers", &from));
+    }
+    if (rule == PLUMB_WINDOW_PATTERN) {
+        PLUMB_TRY(plumb_json_int(j, "sliding_window_pattern", &pattern));
+        PLUMB_TRY(plumb_json_int(j, "_sliding_window_pattern", &pattern));
+    }
     if (pattern < 1) return plumb_fail(PLUMB_E_INPUT, "\"sliding_window_pattern\" is %lld", (long long)pattern);
     if (used) c->window = (int)window;
     return read_layers(j, c, pattern, from, c->window > 0);
@@ -244,13 +282,12 @@ static plumb_status read_attention(const json_t *j, plumb_config *c)
     const plumb_architecture *a = c->architecture;
     double scalar = c->head_dim;
     if (a->query_scalar) {
-        scalar = 256; /* the default of Gemma 2 and 3 */
         PLUMB_TRY(real_above(j, "query_pre_attn_scalar", 0, &scalar));
         PLUMB_TRY(real_above(j, "attn_logit_softcapping", 0, &c->attention_cap));
         PLUMB_TRY(real_above(j, "final_logit_softcapping", 0, &c->final_cap));
     }
     c->attention_scale = 1.0 / sqrt(scalar);
-    PLUMB_TRY(real_above(j, "clip_qkv", 0, &c->clip_qkv));
+    if (a->clips) PLUMB_TRY(real_above(j, "clip_qkv", 0, &c->clip_qkv));
     c->qkv_bias = c->o_bias = a->bias;
     if (a->bias_key) {
         PLUMB_TRY(plumb_json_bool(j, a->bias_key, &c->qkv_bias));
@@ -259,8 +296,8 @@ static plumb_status read_attention(const json_t *j, plumb_config *c)
     c->qkv_bias |= a->qkv_bias;
     c->mlp_bias = a->mlp_bias;
     if (a->mlp_bias_key) PLUMB_TRY(plumb_json_bool(j, a->mlp_bias_key, &c->mlp_bias));
-    c->parallel_residual = strcmp(a->model_type, "gpt_neox") == 0;
-    return plumb_json_bool(j, "use_parallel_residual", &c->parallel_residual);
+    c->parallel_residual = a->parallel;
+    return a->parallel ? plumb_json_bool(j, "use_parallel_residual", &c->parallel_residual) : PLUMB_OK;
 }
 
 static plumb_status read_dtype(const json_t *j, plumb_config *c)
@@ -351,7 +388,7 @@ static plumb_status read_all(const json_t *j, plumb_config *c)
         return plumb_no_memory();
     }
     plumb_status s = PLUMB_OK;
-    PLUMB_GO(read_sizes(merged, c));
+    PLUMB_GO(read_sizes(merged, text != j, c));
     PLUMB_GO(read_activation(merged, c));
     PLUMB_GO(read_rope(merged, c));
     PLUMB_GO(read_windows(merged, c));

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "model/adapter.h"
 #include "model/layer.h"
 
 /* The wide activations of the MLP are computed in runs of rows so that they stay below this many bytes. */
@@ -14,13 +15,14 @@ struct plumb_forward {
     plumb_observe *observe;
     void *observe_user;
     plumb_rotations rotations;
-    int rows, mlp_rows;          /* capacities */
+    int rows, mlp_rows, rank;    /* capacities */
     float *x, *x_wanted;         /* [rows][d] residual stream; the same of the wanted rows, in the last layer */
     float *normed, *normed_wanted;
     float *branch;               /* [rows][d] output of attention or MLP where a norm follows */
     float *q, *k, *v, *attended; /* [rows][heads or kv_heads * head_dim] */
     float *fused;                /* [rows][3 heads head_dim], INTERLEAVED only */
     float *gate, *up;            /* [mlp_rows][ff] */
+    float *low_rank;             /* [rows][r], with an adapter only */
 };
 
 plumb_status plumb_forward_new(const plumb_model *model, plumb_forward **out)
@@ -34,7 +36,7 @@ plumb_status plumb_forward_new(const plumb_model *model, plumb_forward **out)
 static void release_rows(plumb_forward *f)
 {
     float **all[] = {&f->x, &f->x_wanted, &f->normed,   &f->normed_wanted, &f->branch, &f->q,
-                     &f->k, &f->v,        &f->attended, &f->fused,         &f->gate,   &f->up};
+                     &f->k, &f->v,        &f->attended, &f->fused,         &f->gate,   &f->up, &f->low_rank};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         plumb_compute_release(f->compute, *all[i]);
         *all[i] = NULL;
@@ -80,7 +82,9 @@ int64_t plumb_forward_bytes(const plumb_config *c, int rows, int wanted)
 
 static plumb_status reserve_rows(plumb_forward *f, int rows)
 {
-    if (rows <= f->rows) return PLUMB_OK;
+    int rank = plumb_model_rank(f->model);
+    if (rows <= f->rows && rank <= f->rank) return PLUMB_OK;
+    if (rows < f->rows) rows = f->rows;
     const plumb_config *c = &f->model->config;
     size_t n = (size_t)rows, d = (size_t)c->hidden_size, q = (size_t)c->heads * (size_t)c->head_dim,
            kv = (size_t)c->kv_heads * (size_t)c->head_dim;
@@ -102,10 +106,12 @@ static plumb_status reserve_rows(plumb_forward *f, int rows)
                 {&f->gate, wide},
                 {&f->up, wide},
                 {&f->branch, has_branch(c) ? n * d : 0},
-                {&f->fused, fused ? n * 3 * q : 0}};
+                {&f->fused, fused ? n * 3 * q : 0},
+                {&f->low_rank, n * (size_t)rank}};
     for (size_t i = 0; i < sizeof plan / sizeof *plan; i++)
         if (plan[i].count) PLUMB_TRY(plumb_compute_alloc(f->compute, plan[i].buffer, plan[i].count, sizeof(float)));
     f->rows = rows;
+    f->rank = rank;
     return PLUMB_OK;
 }
 
@@ -133,6 +139,7 @@ static plumb_layer_state layer_state(const plumb_forward *f, bool last)
         .branch_normed = f->branch,
         .gate = f->gate,
         .up = f->up,
+        .low_rank = f->low_rank,
         .mlp_rows = f->mlp_rows,
     };
 }

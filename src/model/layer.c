@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "compute/gradient.h"
+#include "model/adapter.h"
 #include "model/rope.h"
 
 plumb_status plumb_rotations_reserve(const plumb_model *m, int positions, plumb_rotations *r)
@@ -47,13 +48,32 @@ static void norm(const step *s, const plumb_norm *n, const float *x, int rows, f
     plumb_norm_run(s->compute, n, x, n->d, rows, 1, y, n->d);
 }
 
+/* The linears w of this layer, all of one input x, each with what an adapter adds to it. */
+static plumb_status run_many(const step *s, const plumb_linear *const w[], int count, const float *x, int rows,
+                             float *const y[], plumb_store store)
+{
+    int widths[PLUMB_PROJECTIONS];
+    for (int i = 0; i < count; i++) widths[i] = w[i]->n;
+    PLUMB_TRY(plumb_linear_run_many(s->compute, w, count, x, w[0]->k, rows, y, widths, store));
+    for (int i = 0; i < count; i++) {
+        const plumb_low_rank *addition = plumb_low_rank_of(s->m, s->l, w[i]);
+        if (addition) PLUMB_TRY(plumb_low_rank_add(s->compute, addition, x, rows, s->st->low_rank, y[i]));
+    }
+    return PLUMB_OK;
+}
+
+static plumb_status run(const step *s, const plumb_linear *w, const float *x, int rows, float *y, plumb_store store)
+{
+    return run_many(s, &w, 1, x, rows, &y, store);
+}
+
 /* q, k, v from a matrix that holds them head by head. */
 static plumb_status project_interleaved(const step *s, const float *n)
 {
     const plumb_config *c = &s->m->config;
     const plumb_layer_state *st = s->st;
     int hd = c->head_dim, q = c->heads * hd;
-    PLUMB_TRY(plumb_linear_run(s->compute, &s->l->q, n, c->hidden_size, s->rows, st->fused, 3 * q, PLUMB_STORE));
+    PLUMB_TRY(run(s, &s->l->q, n, s->rows, st->fused, PLUMB_STORE));
     plumb_copy_blocks(s->compute, st->fused + hd, 3 * q, s->rows, hd, 3 * hd, c->heads, st->k_raw, q);
     plumb_copy_blocks(s->compute, st->fused + (size_t)2 * hd, 3 * q, s->rows, hd, 3 * hd, c->heads, st->v_raw, q);
     if (!s->last) {
@@ -72,18 +92,16 @@ static plumb_status project(const step *s, const float *n)
     const plumb_config *c = &s->m->config;
     const plumb_layer *l = s->l;
     const plumb_layer_state *st = s->st;
-    int d = c->hidden_size, q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+    int d = c->hidden_size;
     if (c->architecture->qkv == PLUMB_QKV_INTERLEAVED) return project_interleaved(s, n);
     if (!s->last) {
         const plumb_linear *w[] = {&l->q, &l->k, &l->v};
-        return plumb_linear_run_many(s->compute, w, 3, n, d, s->rows, (float *[]){st->q_raw, st->k_raw, st->v_raw},
-                                     (int[]){q, kv, kv}, PLUMB_STORE);
+        return run_many(s, w, 3, n, s->rows, (float *[]){st->q_raw, st->k_raw, st->v_raw}, PLUMB_STORE);
     }
     const plumb_linear *w[] = {&l->k, &l->v};
     plumb_gather_rows(s->compute, n, d, s->b->wanted.data, s->queries, d, st->normed_wanted, d);
-    PLUMB_TRY(plumb_linear_run(s->compute, &l->q, st->normed_wanted, d, s->queries, st->q_raw, q, PLUMB_STORE));
-    return plumb_linear_run_many(s->compute, w, 2, n, d, s->rows, (float *[]){st->k_raw, st->v_raw}, (int[]){kv, kv},
-                                 PLUMB_STORE);
+    PLUMB_TRY(run(s, &l->q, st->normed_wanted, s->queries, st->q_raw, PLUMB_STORE));
+    return run_many(s, w, 2, n, s->rows, (float *[]){st->k_raw, st->v_raw}, PLUMB_STORE);
 }
 
 static void copy(float *to, const float *from, size_t rows, size_t width)
@@ -134,8 +152,8 @@ static plumb_status add_branch(const step *s, const plumb_linear *w, const float
                                float *out, float *x)
 {
     int d = w->n;
-    if (!after->d) return plumb_linear_run(s->compute, w, y, w->k, rows, x, d, PLUMB_ADD);
-    PLUMB_TRY(plumb_linear_run(s->compute, w, y, w->k, rows, out, d, PLUMB_STORE));
+    if (!after->d) return run(s, w, y, rows, x, PLUMB_ADD);
+    PLUMB_TRY(run(s, w, y, rows, out, PLUMB_STORE));
     norm(s, after, out, rows, s->st->branch_normed);
     plumb_add(s->compute, s->st->branch_normed, d, rows, d, x, d);
     return PLUMB_OK;
@@ -153,9 +171,9 @@ static plumb_status mlp_part(const step *s, const float *n, int first, int count
     if (l->gate.n) {
         const plumb_linear *w[] = {&l->gate, &l->up};
         up = st->up + wide;
-        PLUMB_TRY(plumb_linear_run_many(s->compute, w, 2, n + at, d, count, (float *[]){gate, up}, (int[]){ff, ff}, PLUMB_STORE));
+        PLUMB_TRY(run_many(s, w, 2, n + at, count, (float *[]){gate, up}, PLUMB_STORE));
     } else {
-        PLUMB_TRY(plumb_linear_run(s->compute, &l->up, n + at, d, count, gate, ff, PLUMB_STORE));
+        PLUMB_TRY(run(s, &l->up, n + at, count, gate, PLUMB_STORE));
     }
     float *product = st->whole_mlp ? st->product : gate;
     plumb_activate(s->compute, c->activation, gate, ff, up, ff, count, ff, product, ff);

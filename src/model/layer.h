@@ -34,6 +34,7 @@ typedef struct plumb_layer_state {
     float *branch_normed; /* [queries][d] after that norm; may be the branch's output */
     float *gate, *up;  /* [queries][ff], or [mlp_rows][ff] when not `whole_mlp`; gate is PLAIN's only one */
     float *product;    /* [mlp_rows][ff] act(gate) * up; may be gate when not `whole_mlp` */
+    float *low_rank;   /* [rows][r] where the model has an adapter; else NULL */
     bool whole_mlp;    /* gate and up hold all rows */
     int mlp_rows;      /* the MLP runs over so many rows at a time */
 } plumb_layer_state;

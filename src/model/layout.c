@@ -82,9 +82,6 @@ plumb_status plumb_config_tensors(const plumb_config *c, const plumb_tensor_visi
 {
     const plumb_tensor_names *names = c->architecture->names;
     layout l = {c, visit, 0};
-    if (c->architecture->qkv == PLUMB_QKV_INTERLEAVED && c->heads != c->kv_heads)
-        return plumb_fail(PLUMB_E_INPUT, "%d key/value heads for %d heads; %s has one for each", c->kv_heads, c->heads,
-                          c->architecture->model_type);
     PLUMB_TRY(give_linear(&l, names->embed, c->vocab_size, c->hidden_size, false));
     for (l.layer = 0; l.layer < c->layers; l.layer++) PLUMB_TRY(give_layer(&l));
     PLUMB_TRY(give_norm(&l, names->final_norm, c->hidden_size));

@@ -166,10 +166,6 @@ static plumb_status bind_attention(plumb_model *m, int i, plumb_layer *l)
         PLUMB_TRY(bind_part(m, names->q, i, q + 2 * kv, q + kv, kv, d, c->qkv_bias, &l->v));
         break;
     case PLUMB_QKV_INTERLEAVED:
-        if (q != kv)
-            return plumb_fail(PLUMB_E_INPUT,
-                              "config.json has %d key/value heads for %d heads; this architecture has one for each",
-                              c->kv_heads, c->heads);
         PLUMB_TRY(bind_linear(m, names->q, i, 3 * q, d, c->qkv_bias, &l->q));
         break;
     }

@@ -46,6 +46,7 @@ typedef struct plumb_model {
     plumb_linear embed;  /* [vocab][hidden] */
     plumb_linear unembed;
     plumb_norm final_norm;
+    const struct plumb_adapter *adapter; /* borrowed; NULL: none (plumb_model_attach in adapter.h) */
     plumb_weight_source source;
     struct plumb_widened *widened; /* vectors that plumb_model_refresh reads again */
     plumb_arena arena; /* layers, names, widened norms and biases */

@@ -33,6 +33,7 @@ plumb_status plumb_examples_read(plumb_pair_reader *reader, plumb_examples *out)
         out->truncated += pair->truncated;
         PLUMB_TRY(plumb_examples_add(out, row->index, row->hash, pair->ids, 2, pair->prompt, pair->shared));
     }
+    plumb_pair_reader_rows(reader, &out->hash, NULL);
     if (out->count) return PLUMB_OK;
     return plumb_cure(plumb_fail(PLUMB_E_INPUT, "no pair is left to train on"),
                       "plumb score says of each row why it is skipped; is --max_length too small?");

@@ -24,7 +24,8 @@ typedef struct plumb_examples {
     plumb_arena arena;            /* ids */
     int64_t skipped[PLUMB_SKIPS]; /* rows that cannot be trained on, by reason */
     int64_t truncated;
-    int longest; /* rows that the largest pair needs in a batch */
+    uint64_t hash; /* over the rows read (base/row_hash.h) */
+    int longest;   /* rows that the largest pair needs in a batch */
 } plumb_examples;
 
 /* Reads all pairs of a reader. PLUMB_E_INPUT when none is left. */

@@ -14,6 +14,7 @@ struct plumb_ledger {
     const plumb_model *start;
     size_t count, d;
     float *start_state, *state; /* [count][d] states that predict the first differing token: at the start, now */
+    bool fresh;                 /* logps and start_state are those of the policy as it is */
     double (*logps)[2];         /* [count] of the evaluation under way */
 };
 
@@ -73,13 +74,14 @@ static plumb_status pass(plumb_ledger *l, const plumb_model *m, const plumb_exam
     return plumb_examples_score(m, e, &visit, sink);
 }
 
-plumb_status plumb_ledger_start(plumb_ledger *l, plumb_examples *e, const plumb_sink *sink)
+plumb_status plumb_ledger_start(plumb_ledger *l, const plumb_model *policy, plumb_examples *e, const plumb_sink *sink)
 {
-    PLUMB_TRY(pass(l, l->start, e, l->start_state, sink));
+    PLUMB_TRY(pass(l, policy, e, l->start_state, sink));
     for (size_t i = 0; i < e->count; i++) {
         for (int s = 0; s < 2; s++) e->list[i].start[s] = l->logps[i][s];
         e->list[i].has_start = true;
     }
+    l->fresh = true;
     return PLUMB_OK;
 }
 
@@ -263,7 +265,11 @@ plumb_status plumb_ledger_evaluate(plumb_ledger *l, const plumb_model *policy, c
                                    const double *ln_ches, const plumb_sink *sink, plumb_text *rows,
                                    plumb_ledger_summary *summary)
 {
-    PLUMB_TRY(pass(l, policy, e, l->state, sink));
+    if (!l->fresh || step > 0)
+        PLUMB_TRY(pass(l, policy, e, l->state, sink));
+    else if (l->state)
+        memcpy(l->state, l->start_state, l->count * l->d * sizeof *l->state);
+    l->fresh = false;
     summarise(l, e, summary);
     return append_rows(l, policy, e, step, ln_ches, rows);
 }

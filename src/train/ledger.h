@@ -37,9 +37,11 @@ typedef struct plumb_ledger_summary {
     int worsts;
 } plumb_ledger_summary;
 
-/* Runs the start policy over the examples: sets their start log-probs and keeps what the tokens' probabilities before
- * need. Must be called once before the first evaluation. */
-plumb_status plumb_ledger_start(plumb_ledger *l, plumb_examples *e, const plumb_sink *sink) PLUMB_MUST_USE;
+/* Runs the policy before its first step over the examples: sets their start log-probs and keeps what the tokens'
+ * probabilities before need. Must be called once before the first evaluation; an evaluation that follows at once uses
+ * its numbers. */
+plumb_status plumb_ledger_start(plumb_ledger *l, const plumb_model *policy, plumb_examples *e,
+                                const plumb_sink *sink) PLUMB_MUST_USE;
 
 /* Evaluates all examples under the policy and appends their rows for `step` to *rows (JSON lines). ln_ches [examples]
  * is for the gate's column, or NULL. */

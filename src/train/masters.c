@@ -39,6 +39,13 @@ static plumb_status give_gradient(void *user, const char *name, int dims, const 
     return PLUMB_OK;
 }
 
+static plumb_status give_none(void *user, const char *name, int dims, const int64_t *shape, plumb_weight *out)
+{
+    (void)user, (void)name, (void)dims, (void)shape;
+    *out = (plumb_weight){NULL, PLUMB_F32};
+    return PLUMB_OK;
+}
+
 /* ---- building ---- */
 
 typedef struct counting {
@@ -100,12 +107,9 @@ static plumb_status build(plumb_masters *m, const plumb_model *base)
                             &m->gradients);
 }
 
-plumb_status plumb_masters_new(const plumb_model *base, plumb_masters **out)
+/* Hands m over when it was built. */
+static plumb_status finish(plumb_masters *m, plumb_status s, plumb_masters **out)
 {
-    plumb_masters *m;
-    *out = NULL;
-    PLUMB_TRY(plumb_new(&m, 1, sizeof *m));
-    plumb_status s = build(m, base);
     if (s) {
         plumb_masters_free(m);
         return s;
@@ -114,15 +118,69 @@ plumb_status plumb_masters_new(const plumb_model *base, plumb_masters **out)
     return PLUMB_OK;
 }
 
+plumb_status plumb_masters_new(const plumb_model *base, plumb_masters **out)
+{
+    plumb_masters *m;
+    *out = NULL;
+    PLUMB_TRY(plumb_new(&m, 1, sizeof *m));
+    return finish(m, build(m, base), out);
+}
+
+static void add_matrix(plumb_masters *m, const char *name, int rows, int columns, float *value, float *gradient)
+{
+    m->list[m->count++] = (plumb_master){.name = name,
+                                         .dims = 2,
+                                         .shape = {rows, columns},
+                                         .count = (size_t)rows * (size_t)columns,
+                                         .value = value,
+                                         .gradient = gradient,
+                                         .decay = plumb_decays(name)};
+}
+
+/* Two models over the base's weights: one with the adapter, one with its gradients. */
+static plumb_status build_adapter(plumb_masters *m, const plumb_model *base, const plumb_adapter *start)
+{
+    if (start->dropout != 0)
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "the adapter's lora_dropout is %g", start->dropout),
+                          "training is without dropout here: every pass gives the same bits; set lora_dropout to 0 in "
+                          "its adapter_config.json to train on so");
+    PLUMB_TRY(plumb_adapter_copy(start, base, &m->adapter));
+    PLUMB_TRY(plumb_adapter_gradients(start, base, &m->adapter_gradients));
+    PLUMB_TRY(plumb_model_bind(&base->config, base->compute, &base->source, &m->values));
+    m->values->folder = base->folder;
+    PLUMB_TRY(plumb_model_bind(&base->config, base->compute, &(plumb_weight_source){give_none, NULL, true},
+                               &m->gradients));
+    PLUMB_TRY(plumb_model_attach(m->values, m->adapter));
+    PLUMB_TRY(plumb_model_attach(m->gradients, m->adapter_gradients));
+    PLUMB_TRY(plumb_arena_new(&m->arena, &m->list, 2 * start->count, sizeof *m->list));
+    m->elements = plumb_adapter_elements(start);
+    for (size_t i = 0; i < start->count; i++) {
+        const plumb_adapted *v = &m->adapter->list[i], *g = &m->adapter_gradients->list[i];
+        add_matrix(m, v->names[0], start->r, v->k, v->a, g->a);
+        add_matrix(m, v->names[1], v->n, start->r, v->b, g->b);
+    }
+    return PLUMB_OK;
+}
+
+plumb_status plumb_masters_of_adapter(const plumb_model *base, const plumb_adapter *start, plumb_masters **out)
+{
+    plumb_masters *m;
+    *out = NULL;
+    PLUMB_TRY(plumb_new(&m, 1, sizeof *m));
+    return finish(m, build_adapter(m, base, start), out);
+}
+
 void plumb_masters_free(plumb_masters *m)
 {
     if (!m) return;
     plumb_model_close(m->values);
     plumb_model_close(m->gradients);
-    for (size_t i = 0; i < m->count; i++) {
+    for (size_t i = 0; i < m->count && !m->adapter; i++) {
         free(m->list[i].value);
         free(m->list[i].gradient);
     }
+    plumb_adapter_free(m->adapter);
+    plumb_adapter_free(m->adapter_gradients);
     plumb_arena_free(&m->arena);
     free(m);
 }
@@ -130,6 +188,11 @@ void plumb_masters_free(plumb_masters *m)
 void plumb_masters_zero_gradients(plumb_masters *m)
 {
     for (size_t i = 0; i < m->count; i++) memset(m->list[i].gradient, 0, m->list[i].count * sizeof(float));
+}
+
+void plumb_masters_gather_gradients(plumb_masters *m)
+{
+    if (m->adapter_gradients) plumb_adapter_gather(m->adapter_gradients);
 }
 
 plumb_status plumb_masters_changed(plumb_masters *m)
@@ -147,6 +210,7 @@ static plumb_status give_piece(void *user, size_t tensor, int64_t first, int64_t
 plumb_status plumb_masters_save(const plumb_masters *m, const char *folder, plumb_dtype dtype)
 {
     plumb_tensor_spec *specs;
+    if (m->adapter) return plumb_adapter_save(m->adapter, folder, m->values->folder, dtype);
     PLUMB_TRY(plumb_new(&specs, m->count, sizeof *specs));
     for (size_t i = 0; i < m->count; i++) {
         const plumb_master *t = &m->list[i];

@@ -59,16 +59,3 @@ plumb_status plumb_examples_set_reference(const plumb_model *reference, plumb_ex
 {
     return plumb_examples_score(reference, e, &(plumb_examples_visit){.score = set_reference, .user = e}, sink);
 }
-
-static plumb_status set_start(void *user, size_t i, const plumb_score *score)
-{
-    plumb_example *x = &((plumb_examples *)user)->list[i];
-    for (int s = 0; s < 2; s++) x->start[s] = score->logps[s];
-    x->has_start = true;
-    return PLUMB_OK;
-}
-
-plumb_status plumb_examples_set_start(const plumb_model *policy, plumb_examples *e, const plumb_sink *sink)
-{
-    return plumb_examples_score(policy, e, &(plumb_examples_visit){.score = set_start, .user = e}, sink);
-}

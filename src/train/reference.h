@@ -25,8 +25,4 @@ plumb_status plumb_examples_score(const plumb_model *model, const plumb_examples
 plumb_status plumb_examples_set_reference(const plumb_model *reference, plumb_examples *e,
                                           const plumb_sink *sink) PLUMB_MUST_USE;
 
-/* Sets start of all examples: the sums under the policy before the first step. */
-plumb_status plumb_examples_set_start(const plumb_model *policy, plumb_examples *e,
-                                      const plumb_sink *sink) PLUMB_MUST_USE;
-
 #endif

@@ -51,7 +51,9 @@ plumb_status plumb_trainer_new(const plumb_model *base, const plumb_trainer_opti
     PLUMB_TRY(plumb_new(&t, 1, sizeof *t));
     t->options = *options;
     t->compute = base->compute;
-    plumb_status s = plumb_masters_new(base, &t->masters);
+    plumb_status s = options->adapter ? plumb_masters_of_adapter(base, options->adapter, &t->masters)
+                                      : plumb_masters_new(base, &t->masters);
+    t->options.adapter = NULL; /* borrowed for the call */
     if (!s) s = new_state(t);
     if (!s) s = plumb_training_new(t->masters->values, t->masters->gradients, options->keep_activations, &t->training);
     if (s) {
@@ -276,21 +278,30 @@ static plumb_status note_batch(plumb_trainer *t, const micro *m)
     return PLUMB_OK;
 }
 
+/* Where this batch's gradients of embedded rows go; NULL where the embedding is frozen. */
+static plumb_status embedded_rows(plumb_trainer *t, size_t d, float **out)
+{
+    size_t rows = t->batch.ids.count, before = t->step_ids.count;
+    *out = NULL;
+    if (!t->masters->gradients->embed.weight) return PLUMB_OK;
+    PLUMB_TRY(plumb_reserve(&t->step_dembed, &t->dembed_capacity, (before + rows) * d, sizeof(float)));
+    *out = t->step_dembed + before * d;
+    return plumb_ids_append(&t->step_ids, t->batch.ids.data, rows);
+}
+
 /* From the gradients of the targets' log-probs to those of all weights. */
 static plumb_status backward(plumb_trainer *t, const micro *m)
 {
     plumb_unembed u = unembedding(t);
     plumb_masters *w = t->masters;
-    size_t rows = t->batch.ids.count, wanted = t->batch.wanted.count, before = t->step_ids.count;
+    size_t wanted = t->batch.wanted.count;
     int d = (int)m->d, n = (int)m->targets;
     float *dhidden, *dembed;
     PLUMB_TRY(plumb_arena_new(&t->scratch, &dhidden, wanted * m->d, sizeof(float)));
     PLUMB_TRY(plumb_unembed_gradient(t->compute, &u, m->gathered, d, n, t->targets.tokens.data, m->lse, m->g,
                                      m->dgathered, d, (float *)w->gradients->unembed.weight));
     plumb_scatter_rows(t->compute, m->dgathered, d, t->targets.states.data, n, d, dhidden, d);
-    PLUMB_TRY(plumb_reserve(&t->step_dembed, &t->dembed_capacity, (before + rows) * m->d, sizeof(float)));
-    dembed = t->step_dembed + before * m->d;
-    PLUMB_TRY(plumb_ids_append(&t->step_ids, t->batch.ids.data, rows));
+    PLUMB_TRY(embedded_rows(t, m->d, &dembed));
     return plumb_training_backward(t->training, &t->batch, dhidden, dembed);
 }
 
@@ -372,9 +383,12 @@ plumb_status plumb_trainer_update(plumb_trainer *t, int64_t step, double learnin
     plumb_masters *w = t->masters;
     const plumb_config *c = &w->values->config;
     double norm;
-    plumb_embed_gradient(t->compute, t->step_ids.data, (int)t->step_ids.count, c->hidden_size, (float)c->embed_scale,
-                         t->step_dembed, c->hidden_size, (float *)w->gradients->embed.weight);
+    if (w->gradients->embed.weight)
+        plumb_embed_gradient(t->compute, t->step_ids.data, (int)t->step_ids.count, c->hidden_size,
+                             (float)c->embed_scale, t->step_dembed, c->hidden_size,
+                             (float *)w->gradients->embed.weight);
     t->step_ids.count = 0;
+    plumb_masters_gather_gradients(w);
     PLUMB_TRY(gradient_norm(t, &norm));
     if (!isfinite(norm))
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "the gradient is not finite at step %" PRId64, step),

@@ -14,6 +14,7 @@
 #include "train/optimizer.h"
 
 typedef struct plumb_trainer_options {
+    const plumb_adapter *adapter;     /* LoRA: trains a copy of it, the base stays as it is; NULL: trains all weights */
     const plumb_objective *objective; /* NULL: SFT, the mean over the tokens of a step of -ln p(token) */
     plumb_optimizer optimizer;
     double weight_decay, max_grad_norm;
@@ -33,7 +34,7 @@ typedef struct plumb_step_metrics {
     int64_t pairs, tokens;
 } plumb_step_metrics;
 
-/* The masters are made from `base`, which may be closed afterwards. */
+/* The masters are made from `base`, which may be closed afterwards; not with an adapter (plumb_masters_of_adapter). */
 plumb_status plumb_trainer_new(const plumb_model *base, const plumb_trainer_options *options,
                                plumb_trainer **out) PLUMB_MUST_USE;
 void plumb_trainer_free(plumb_trainer *t);

@@ -29,6 +29,7 @@ static const struct attention_case {
     {"window of 1", 2, 2, 16, 1, 0, 1, 20, 60, 2, 0},
     {"window beyond the end, capped", 2, 2, 16, 0.25f, 30, 4096, 20, 60, 2, 0},
     {"sharp scores", 2, 2, 64, 1, 0, 0, 65, 65, 6, 0},
+    {"heads enough for every thread", 20, 10, 20, 0.2f, 0, 0, 40, 60, 2, 0},
     {"many strips of keys", 2, 1, 40, 0.15f, 0, 0, 300, 333, 2, 0},
 };
 
@@ -160,15 +161,15 @@ static size_t exact_count(const inputs *in)
     return (size_t)in->at.rows * (size_t)(in->q_width + 2 * in->kv_width);
 }
 
+/* gradients NULL: only the values are wanted. */
 static exact aim(const inputs *in, double *values, double *gradients)
 {
     size_t q = (size_t)in->at.rows * (size_t)in->q_width, k = (size_t)in->at.rows * (size_t)in->kv_width;
     exact e = {.in = in, .q = values, .k = values + q, .v = values + q + k};
-    if (gradients) {
-        e.dq = gradients;
-        e.dk = gradients + q;
-        e.dv = gradients + q + k;
-    }
+    if (!gradients) return e;
+    e.dq = gradients;
+    e.dk = gradients + q;
+    e.dv = gradients + q + k;
     return e;
 }
 
@@ -306,7 +307,7 @@ static void test_against_fp64(void **state)
 
 /* --- bits --------------------------------------------------------------------------------------------------------- */
 
-/* x's rows of in and y's of far must have the same bits; which buffers, query says. */
+/* The rows of a span in x and of its twin in y must have the same bits. */
 static void expect_span_bits(const float *x, plumb_span here, const float *y, plumb_span there, int width, int ld,
                              const char *what)
 {
@@ -389,6 +390,10 @@ static void test_company(void **state)
             segments[s] = *part;
         }
         for (int s = 0; s < in.at.parts; s++) segments[in.at.parts + s] = second.at.part[s];
+        if (in.at.parts == 3) { /* the prefix's own segment, told the other way: its keys are the prefix */
+            segments[5].prefix = segments[5].own;
+            segments[5].own = (plumb_span){0, 0, in.t->prefix};
+        }
         results r = run(c, &both, segments, 2 * in.at.parts);
         expect_result_bits(&in, &alone, &in, &r, "first of two");
         expect_result_bits(&in, &alone, &second, &r, "second of two");

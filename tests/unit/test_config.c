@@ -511,6 +511,13 @@ static void rope_kinds(void **state)
     "\"vocab_size\":1000,\"hidden_size\":64,\"intermediate_size\":128,\"num_hidden_layers\":4,"                        \
     "\"num_attention_heads\":4"
 
+/* The classes with a fixed number of key/value heads get one that fits those four. */
+static const char *fitting(const char *type)
+{
+    bool fixed = strcmp(type, "gemma") == 0 || strncmp(type, "qwen", 4) == 0;
+    return fixed ? ",\"num_key_value_heads\":4" : "";
+}
+
 static double activation_of(const plumb_config *c)
 {
     return c->activation;
@@ -526,6 +533,7 @@ FIELD(rotary_of, c->rotary)
 FIELD(theta_of, c->rope.theta)
 FIELD(local_theta_of, c->local_rope.theta)
 FIELD(factor_of, c->rope.factor)
+FIELD(original_of, c->rope.original_positions)
 FIELD(kind_of, c->rope.kind)
 FIELD(local_kind_of, c->local_rope.kind)
 FIELD(window_of, c->window)
@@ -534,6 +542,7 @@ FIELD(eps_of, c->norm_eps)
 FIELD(scale_of, c->attention_scale)
 FIELD(clip_of, c->clip_qkv)
 FIELD(cap_of, c->attention_cap)
+FIELD(final_cap_of, c->final_cap)
 FIELD(qkv_bias_of, c->qkv_bias)
 FIELD(o_bias_of, c->o_bias)
 FIELD(mlp_bias_of, c->mlp_bias)
@@ -610,6 +619,15 @@ static const struct value_row {
     {"llama", ",\"mlp_bias\":true", o_bias_of, 0},
     {"llama", ",\"attention_bias\":true", o_bias_of, 1},
     {"phi3", "", window_of, 0},
+    {"phi3", ",\"attention_bias\":true", qkv_bias_of, 0}, /* not keys of these families */
+    {"llama", ",\"clip_qkv\":8.0", clip_of, 0},
+    {"olmo2", ",\"clip_qkv\":8.0", clip_of, 0},
+    {"llama", ",\"use_parallel_residual\":true", parallel_of, 0},
+    {"llama", ",\"attn_logit_softcapping\":50.0", cap_of, 0},
+    {"gemma3_text", "", cap_of, 0},
+    {"gemma3_text", ",\"attn_logit_softcapping\":50.0", cap_of, 50},
+    {"gemma2", "", final_cap_of, 30},
+    {"gemma2", ",\"final_logit_softcapping\":null", final_cap_of, 0},
     /* windows */
     {"mistral", ",\"num_key_value_heads\":4", window_of, 4096},
     {"mistral", ",\"num_key_value_heads\":4,\"sliding_window\":null", window_of, 0},
@@ -619,6 +637,7 @@ static const struct value_row {
      ",\"num_key_value_heads\":4,\"sliding_window\":64,\"layer_types\":[\"full_attention\",\"sliding_attention\","
      "\"full_attention\",\"full_attention\"]",
      layers_of, 1111}, /* as in transformers, which warns: alternating layers are another family */
+    {"mistral", ",\"num_key_value_heads\":4,\"use_sliding_window\":false", window_of, 4096}, /* not a key of mistral */
     {"gemma2", ",\"sliding_window\":64", layers_of, 1010},
     {"gemma2", ",\"layer_types\":[\"full_attention\",\"full_attention\",\"sliding_attention\",\"full_attention\"]",
      layers_of, 10},
@@ -638,7 +657,11 @@ static const struct value_row {
     {"llama", ",\"hidden_act\":\"gelu\"", activation_of, PLUMB_GELU},
     {"llama", ",\"hidden_act\":\"relu\"", activation_of, PLUMB_RELU},
     {"gemma", ",\"hidden_act\":\"gelu\"", activation_of, PLUMB_GELU_TANH},
-    {"gemma", ",\"hidden_activation\":\"gelu_pytorch_tanh\",\"hidden_act\":\"relu\"", activation_of, PLUMB_GELU_TANH},
+    {"gemma", ",\"hidden_activation\":\"relu\",\"hidden_act\":\"gelu\"", activation_of, PLUMB_GELU_TANH},
+    {"gemma", ",\"hidden_activation\":\"relu\"", activation_of, PLUMB_GELU_TANH}, /* not a key of gemma */
+    {"gemma2", ",\"hidden_act\":\"relu\"", activation_of, PLUMB_GELU_TANH},       /* nor this one of gemma2 */
+    {"gemma2", ",\"hidden_activation\":\"gelu\"", activation_of, PLUMB_GELU},     /* it means what it says */
+    {"gemma3_text", ",\"hidden_activation\":\"relu\",\"hidden_act\":\"silu\"", activation_of, PLUMB_RELU},
     {"gpt_neox", ",\"hidden_act\":\"gelu_new\"", activation_of, PLUMB_GELU_TANH},
     {"gpt_neox", ",\"hidden_act\":\"gelu_fast\"", activation_of, PLUMB_GELU_TANH},
     /* rotary, form 4 */
@@ -646,13 +669,39 @@ static const struct value_row {
     {"llama", ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":4}", kind_of, PLUMB_ROPE_LINEAR},
     {"llama", ",\"rope_scaling\":{\"rope_type\":\"default\"}", kind_of, PLUMB_ROPE_DEFAULT},
     {"llama", ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":4}", local_kind_of, PLUMB_ROPE_LINEAR},
+    {"llama",
+     ",\"max_position_embeddings\":64,\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,"
+     "\"low_freq_factor\":1,\"high_freq_factor\":4}",
+     original_of, 64}, /* where it does not say */
+    {"llama", ",\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":4,\"rope_theta\":500}", theta_of, 500},
     {"phi3", ",\"partial_rotary_factor\":0.5", rotary_of, 8},
+    {"phi3", ",\"rope_parameters\":{\"rope_type\":\"default\",\"partial_rotary_factor\":0.5}", rotary_of, 8},
+    {"llama", ",\"partial_rotary_factor\":0.5", rotary_of, 16}, /* not a key of llama */
+    {"llama", ",\"rope_parameters\":{\"rope_type\":\"default\",\"partial_rotary_factor\":0.5}", rotary_of, 16},
+    {"llama", ",\"rotary_emb_base\":25000,\"rotary_pct\":0.5", theta_of, 10000},
+    {"gpt_neox", ",\"rope_theta\":25000", theta_of, 10000},
+    {"llama", ",\"rope_local_base_freq\":5000", local_theta_of, 10000},
     /* rotary, form 5 */
     {"llama", ",\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":7000.0}", theta_of, 7000},
     {"llama", ",\"rope_parameters\":{\"rope_theta\":7000}", theta_of, 7000},
     {"llama", ",\"rope_theta\":3000,\"rope_parameters\":{\"rope_type\":\"default\"}", theta_of, 3000},
     {"llama", ",\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":2,\"rope_theta\":7000}", factor_of, 2},
     {"llama", ",\"rope_parameters\":null", theta_of, 10000},
+    {"llama",
+     ",\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":2},\"rope_scaling\":{\"rope_type\":\"linear\","
+     "\"factor\":4}",
+     factor_of, 4},
+    {"llama", ",\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":2},\"rope_scaling\":{}", factor_of, 2},
+    {"gemma3_text", ",\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":20000}", theta_of, 1e6},
+    {"gemma3_text", ",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":2e6}}", local_theta_of, 10000},
+    {"gemma3_text",
+     ",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":2e6}},\"rope_scaling\":{\"rope_type\":\"linear\","
+     "\"factor\":8}",
+     factor_of, 8},
+    {"gemma3_text",
+     ",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":2e6}},\"rope_scaling\":{\"rope_type\":\"linear\","
+     "\"factor\":8}",
+     theta_of, 2e6},
     {"gpt_neox", ",\"rope_parameters\":{\"partial_rotary_factor\":0.5,\"rope_theta\":100.0}", rotary_of, 8},
     {"gemma3_text",
      ",\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"linear\",\"factor\":8,\"rope_theta\":1e6},"
@@ -684,7 +733,7 @@ static void single_values(void **state)
         const struct value_row *r = &value_rows[i];
         char text[2048];
         plumb_config c;
-        snprintf(text, sizeof text, "{\"model_type\":\"%s\"," SMALL "%s}", r->type, r->keys);
+        snprintf(text, sizeof text, "{\"model_type\":\"%s\"," SMALL "%s%s}", r->type, fitting(r->type), r->keys);
         plumb_status s = parse(text, &c);
         if (s) fail_msg("row %zu, %s%s: %s", i, r->type, r->keys, plumb_status_message(s));
         if (!(fabs(r->get(&c) - r->want) <= 1e-15 * fabs(r->want)))
@@ -730,6 +779,8 @@ static const struct refusal {
     {"gemma2", ",\"query_pre_attn_scalar\":0", "\"query_pre_attn_scalar\" is 0"},
     {"gpt_neox", ",\"rotary_pct\":1.5", "the share of each head that is rotated is 1.5; expected at most 1"},
     {"gpt_neox", ",\"rotary_pct\":0.01", "0 elements of each head are rotated"},
+    {"gpt_neox", ",\"num_key_value_heads\":2", "2 key/value heads for 4 heads; gpt_neox has one for each"},
+    {"gpt_neox", ",\"head_dim\":32", "4 heads of 32 elements for a hidden size of 64"},
     /* wrong types */
     {"llama", ",\"vocab_size\":\"1000\"", "\"vocab_size\" is a string; expected an integer"},
     {"llama", ",\"hidden_size\":[64]", "\"hidden_size\" is a list; expected an integer"},
@@ -769,7 +820,7 @@ static const struct refusal {
      "\"original_max_position_embeddings\":64}",
      "\"low_freq_factor\" below \"high_freq_factor\""},
     {"llama", ",\"hidden_act\":\"quick_gelu\"", "\"hidden_act\" is \"quick_gelu\", which is not supported"},
-    {"gemma", ",\"hidden_activation\":\"laplace\"", "\"laplace\", which is not supported"},
+    {"gemma2", ",\"hidden_activation\":\"laplace\"", "\"hidden_activation\" is \"laplace\", which is not supported"},
     {"llama", ",\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4}", "the checkpoint is quantised (gptq)"},
     {"llama", ",\"quantization_config\":{\"quant_method\":\"awq\"}", "quantised (awq)"},
     {"llama", ",\"quantization_config\":{\"quant_method\":\"fp8\"}", "quantised (fp8)"},
@@ -796,12 +847,105 @@ static void unusable_configs(void **state)
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
         char text[2048];
         plumb_config c;
-        snprintf(text, sizeof text, "{\"model_type\":\"%s\"," SMALL "%s}", refusals[i].type, refusals[i].keys);
+        snprintf(text, sizeof text, "{\"model_type\":\"%s\"," SMALL "%s%s}", refusals[i].type,
+                 fitting(refusals[i].type), refusals[i].keys);
         plumb_status s = parse(text, &c);
         if (!s) fail_msg("row %zu, %s%s: accepted", i, refusals[i].type, refusals[i].keys);
         if (strncmp(plumb_status_message(s), "config.json: ", 13) != 0)
             fail_msg("row %zu: the file is not named: %s", i, plumb_status_message(s));
         assert_says(s, PLUMB_E_INPUT, refusals[i].says);
+    }
+}
+
+/* What the classes of transformers assume for a config.json with no more than the sizes. */
+static const struct assumed {
+    const char *type;
+    int kv_heads, head_dim, rotary, positions, window, windows; /* for 32 heads of 4096 / 32, 32 layers */
+    double theta, local_theta, eps, scale;
+    plumb_activation activation;
+    bool tied, qkv_bias, o_bias, mlp_bias, parallel;
+    double attention_cap, final_cap;
+    int vocab, hidden, wide, layers, heads; /* for a text_config that leaves out those too */
+} assumed[] = {
+    {"olmo", 32,    128,   128,   2048,  0, 0, 1e4,   1e4,  1e-5,  128, PLUMB_SILU,
+     false,  false, false, false, false, 0, 0, 50304, 4096, 11008, 32,  32},
+    {"olmo2", 32,    128,   128,   2048,  0, 0, 1e4,   1e4,  1e-5,  128, PLUMB_SILU,
+     false,   false, false, false, false, 0, 0, 50304, 4096, 11008, 32,  32},
+    {"gemma", 16,    256,   256,   8192,  0, 0, 1e4,    1e4,  1e-6,  256, PLUMB_GELU_TANH,
+     true,    false, false, false, false, 0, 0, 256000, 3072, 24576, 28,  16},
+    {"gemma2", 4,     256,   256,   8192,  4096, 16, 1e4,    1e4,  1e-6, 256, PLUMB_GELU_TANH,
+     true,     false, false, false, false, 50,   30, 256000, 2304, 9216, 26,  8},
+    {"gemma3_text", 4,     256,   256,   131072, 4096, 27, 1e6,    1e4,  1e-6, 256, PLUMB_GELU_TANH,
+     true,          false, false, false, false,  0,    0,  262208, 2304, 9216, 26,  8},
+    {"llama", 32,    128,   128,   2048,  0, 0, 1e4,   1e4,  1e-6,  128, PLUMB_SILU,
+     false,   false, false, false, false, 0, 0, 32000, 4096, 11008, 32,  32},
+    {"mistral", 8,     128,   128,   131072, 4096, 32, 1e4,   1e4,  1e-6,  128, PLUMB_SILU,
+     false,     false, false, false, false,  0,    0,  32000, 4096, 14336, 32,  32},
+    {"qwen2", 32,   128,   128,   32768, 0, 0, 1e4,    1e4,  1e-6,  128, PLUMB_SILU,
+     false,   true, false, false, false, 0, 0, 151936, 4096, 22016, 32,  32},
+    {"qwen3", 32,    128,   128,   32768, 0, 0, 1e4,    1e4,  1e-6,  128, PLUMB_SILU,
+     false,   false, false, false, false, 0, 0, 151936, 4096, 22016, 32,  32},
+    {"phi3", 32,    128,   128,   4096,  0, 0, 1e4,   1e4,  1e-5, 128, PLUMB_SILU,
+     false,  false, false, false, false, 0, 0, 32064, 3072, 8192, 32,  32},
+    {"gpt_neox", 32,   128,  32,   2048, 0, 0, 1e4,   1e4,  1e-5,  128, PLUMB_GELU,
+     false,      true, true, true, true, 0, 0, 50432, 6144, 24576, 44,  64},
+};
+
+static void check_assumed(const struct assumed *a, const plumb_config *c)
+{
+    int windows = 0;
+    for (int k = 0; k < c->layers; k++) windows += c->window_layer[k];
+    const struct {
+        const char *what;
+        double got, want;
+    } fields[] = {{"kv_heads", c->kv_heads, a->kv_heads},
+                  {"head_dim", c->head_dim, a->head_dim},
+                  {"rotary", c->rotary, a->rotary},
+                  {"max_positions", c->max_positions, a->positions},
+                  {"window", c->window, a->window},
+                  {"layers with a window", windows, a->windows},
+                  {"theta", c->rope.theta, a->theta},
+                  {"theta of window layers", c->local_rope.theta, a->local_theta},
+                  {"eps", c->norm_eps, a->eps},
+                  {"scale", c->attention_scale, 1 / sqrt(a->scale)},
+                  {"activation", c->activation, a->activation},
+                  {"tied", c->tied, a->tied},
+                  {"qkv_bias", c->qkv_bias, a->qkv_bias},
+                  {"o_bias", c->o_bias, a->o_bias},
+                  {"mlp_bias", c->mlp_bias, a->mlp_bias},
+                  {"parallel_residual", c->parallel_residual, a->parallel},
+                  {"attention_cap", c->attention_cap, a->attention_cap},
+                  {"final_cap", c->final_cap, a->final_cap},
+                  {"eos_id", (double)c->eos_id, -1}};
+    for (size_t k = 0; k < sizeof fields / sizeof *fields; k++)
+        number_is(a->type, fields[k].what, fields[k].got, fields[k].want);
+}
+
+static void class_defaults(void **state)
+{
+    (void)state;
+    size_t count;
+    plumb_architectures(&count);
+    assert_int_equal(count, sizeof assumed / sizeof *assumed);
+    for (size_t i = 0; i < sizeof assumed / sizeof *assumed; i++) {
+        const struct assumed *a = &assumed[i];
+        char text[512];
+        plumb_config c;
+        snprintf(text, sizeof text,
+                 "{\"model_type\":\"%s\",\"vocab_size\":1000,\"hidden_size\":4096,\"intermediate_size\":128,"
+                 "\"num_hidden_layers\":32,\"num_attention_heads\":32}",
+                 a->type);
+        check_ok(parse(text, &c));
+        check_assumed(a, &c);
+        snprintf(text, sizeof text, "{\"model_type\":\"many\",\"text_config\":{\"model_type\":\"%s\"}}", a->type);
+        check_ok(parse(text, &c));
+        number_is(a->type, "vocab_size", c.vocab_size, a->vocab);
+        number_is(a->type, "hidden_size", c.hidden_size, a->hidden);
+        number_is(a->type, "intermediate_size", c.intermediate_size, a->wide);
+        number_is(a->type, "layers", c.layers, a->layers);
+        number_is(a->type, "heads", c.heads, a->heads);
+        snprintf(text, sizeof text, "{\"model_type\":\"%s\"}", a->type);
+        assert_says(parse(text, &c), PLUMB_E_INPUT, "\"vocab_size\" is missing");
     }
 }
 
@@ -910,9 +1054,9 @@ static void folders(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(published_configs), cmocka_unit_test(rope_kinds),    cmocka_unit_test(single_values),
-        cmocka_unit_test(unusable_configs),  cmocka_unit_test(required_keys), cmocka_unit_test(whole_files),
-        cmocka_unit_test(multimodal_config), cmocka_unit_test(folders),
+        cmocka_unit_test(published_configs), cmocka_unit_test(rope_kinds),        cmocka_unit_test(single_values),
+        cmocka_unit_test(unusable_configs),  cmocka_unit_test(class_defaults),    cmocka_unit_test(required_keys),
+        cmocka_unit_test(whole_files),       cmocka_unit_test(multimodal_config), cmocka_unit_test(folders),
     };
     return cmocka_run_group_tests(tests, NULL, remove_scratch);
 }

@@ -103,8 +103,8 @@ static void block_edges(void **state)
     for (int i = 0; i < COUNT; i++)
         for (int j = 0; j < COUNT; j++)
             for (int alphabet = 1; alphabet <= 9; alphabet += 4) {
-                fill(a, lengths[i], alphabet, (uint64_t)(i * 100 + alphabet));
-                fill(b, lengths[j], alphabet, (uint64_t)(j * 100 + alphabet + 50));
+                fill(a, lengths[i], alphabet, 100 * (uint64_t)i + (uint64_t)alphabet);
+                fill(b, lengths[j], alphabet, 100 * (uint64_t)j + 50 + (uint64_t)alphabet);
                 compare(a, lengths[i], b, lengths[j]);
             }
 }
@@ -125,8 +125,8 @@ static void known_distances(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         int32_t a[16], b[16];
         int n = (int)strlen(rows[i].a), m = (int)strlen(rows[i].b);
-        for (int k = 0; k < n; k++) a[k] = rows[i].a[k];
-        for (int k = 0; k < m; k++) b[k] = rows[i].b[k];
+        for (int k = 0; k < n; k++) a[k] = (unsigned char)rows[i].a[k];
+        for (int k = 0; k < m; k++) b[k] = (unsigned char)rows[i].b[k];
         assert_int_equal(distance(a, n, b, m), rows[i].distance);
         assert_int_equal(distance(b, m, a, n), rows[i].distance);
     }

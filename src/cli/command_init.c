@@ -2,7 +2,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +16,7 @@
 #include "cli/cli.h"
 #include "cli/meta.h"
 #include "io/json.h"
-#include "io/safetensors.h"
+#include "model/checkpoint_writer.h"
 #include "model/model.h"
 #include "text/encoder.h"
 
@@ -159,7 +158,7 @@ typedef struct run {
     plumb_tensor_spec *specs; /* names in the arena */
     size_t spec_count, spec_capacity;
     plumb_arena arena;
-    uint64_t shard_bytes, total_bytes, written_bytes;
+    uint64_t shard_bytes, total_bytes, made_bytes;
     int shards;
 
     plumb_text out, partial; /* the final folder, the folder that is written */
@@ -404,21 +403,6 @@ static int64_t default_heads(const run *r)
     return heads > 0 ? heads : 1;
 }
 
-static const char *activation_name(plumb_activation a)
-{
-    switch (a) {
-    case PLUMB_SILU:
-        return "silu";
-    case PLUMB_GELU:
-        return "gelu";
-    case PLUMB_GELU_TANH:
-        return "gelu_pytorch_tanh";
-    case PLUMB_RELU:
-        return "relu";
-    }
-    return "silu";
-}
-
 /* Keys that one family has and whose absence transformers and published checkpoints take differently. */
 static const struct {
     const char *model_type, *keys;
@@ -513,7 +497,7 @@ static plumb_status set_all(run *r, json_t *j)
     json_object_set_new(j, "architectures", json_pack("[s]", a->class_name));
     json_object_set_new(j, "model_type", json_string(a->model_type));
     json_object_set_new(j, "dtype", json_string(plumb_dtype_name((plumb_dtype)r->v->dtype)));
-    json_object_set_new(j, a->activation_key, json_string(activation_name(a->activation)));
+    json_object_set_new(j, a->activation_key, json_string(plumb_activation_name(a->activation)));
     if (a->eps_key) json_object_set_new(j, a->eps_key, json_real(a->eps));
     json_object_set_new(j, "tie_word_embeddings", json_boolean(tied));
     json_object_set_new(j, "initializer_range", json_real(r->v->std));
@@ -561,60 +545,11 @@ static plumb_status add_spec(void *user, const char *name, int dims, const int64
     return PLUMB_OK;
 }
 
-static uint64_t spec_count(const plumb_tensor_spec *spec)
-{
-    uint64_t count = 1;
-    for (int i = 0; i < spec->dims; i++) count *= (uint64_t)spec->shape[i];
-    return count;
-}
-
-/* How many of the tensors from `first` on go into one file: as many as fit, at least one. */
-static size_t shard_length(const run *r, size_t first)
-{
-    uint64_t bytes = 0;
-    size_t i = first;
-    for (; i < r->spec_count; i++) {
-        bytes += spec_count(&r->specs[i]) * plumb_dtype_size(r->specs[i].dtype);
-        if (i > first && bytes > r->shard_bytes) break;
-    }
-    return i - first;
-}
-
 static plumb_status plan_tensors(run *r)
 {
     PLUMB_TRY(plumb_config_tensors(&r->config, &(plumb_tensor_visit){add_spec, r}));
-    for (size_t first = 0; first < r->spec_count; first += shard_length(r, first)) r->shards++;
+    r->shards = plumb_checkpoint_files(r->specs, r->spec_count, r->shard_bytes);
     return PLUMB_OK;
-}
-
-static void shard_name(const run *r, int shard, char *name, size_t size)
-{
-    if (r->shards == 1)
-        snprintf(name, size, "model.safetensors");
-    else
-        snprintf(name, size, "model-%05d-of-%05d.safetensors", shard + 1, r->shards);
-}
-
-/* Round to nearest, ties to even; beyond the largest finite value infinity. */
-static uint16_t to_f16(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    uint16_t sign = (uint16_t)(bits >> 16 & 0x8000u);
-    float size = fabsf(value);
-    if (size >= 65520.0f) return sign | 0x7C00u;
-    if (size < 0x1p-14f) return sign | (uint16_t)lrintf(size * 0x1p24f); /* subnormal: a multiple of 2^-24 */
-    bits &= 0x7FFFFFFFu;
-    bits += 0xFFFu + (bits >> 13 & 1u);
-    return sign | (uint16_t)((bits - 0x38000000u) >> 13);
-}
-
-static void store(void *data, plumb_dtype type, size_t i, float value)
-{
-    if (type == PLUMB_F32)
-        ((float *)data)[i] = value;
-    else
-        ((uint16_t *)data)[i] = type == PLUMB_F16 ? to_f16(value) : plumb_to_bf16(value);
 }
 
 static bool ends_in(const char *name, const char *end)
@@ -623,41 +558,22 @@ static bool ends_in(const char *name, const char *end)
     return n >= m && strcmp(name + n - m, end) == 0;
 }
 
-enum { PIECE = 1 << 18 }; /* elements that are made at once */
-
-/* One tensor, piece by piece: matrices from the normal distribution, norms as the identity, biases zero. */
-static plumb_status write_tensor(run *r, plumb_tensors_writer *w, const plumb_tensor_spec *spec, void *piece)
+/* A piece of a tensor: matrices from the normal distribution, norms as the identity, biases zero. */
+static plumb_status give_weights(void *user, size_t tensor, int64_t first, int64_t count, float *out)
 {
+    run *r = user;
+    const plumb_tensor_spec *spec = &r->specs[tensor];
     uint64_t seed = (uint64_t)r->v->common.seed, stream = XXH3_64bits(spec->name, strlen(spec->name));
     bool is_norm = spec->dims == 1 && !ends_in(spec->name, ".bias");
     float constant = is_norm && r->arch->norm_weight == PLUMB_WEIGHT_PLAIN ? 1.0f : 0.0f;
     double std = spec->dims == 1 ? 0 : r->v->std;
-    uint64_t count = spec_count(spec);
-    for (uint64_t first = 0; first < count; first += PIECE) {
-        int64_t n = count - first < PIECE ? (int64_t)(count - first) : PIECE;
-        PLUMB_TRY(plumb_check_interrupt(&r->cli->sink));
+    PLUMB_TRY(plumb_check_interrupt(&r->cli->sink));
 #pragma omp parallel for num_threads(plumb_cli_threads(&r->v->common)) schedule(static)
-        for (int64_t i = 0; i < n; i++) {
-            float value = std > 0 ? (float)(std * plumb_normal(seed, stream, first + (uint64_t)i)) : constant;
-            store(piece, spec->dtype, (size_t)i, value);
-        }
-        size_t bytes = (size_t)n * plumb_dtype_size(spec->dtype);
-        PLUMB_TRY(plumb_tensors_write(w, piece, bytes));
-        r->written_bytes += bytes;
-        plumb_progress(&r->cli->sink, "bytes", (double)r->written_bytes, (double)r->total_bytes);
-    }
+    for (int64_t i = 0; i < count; i++)
+        out[i] = std > 0 ? (float)(std * plumb_normal(seed, stream, (uint64_t)(first + i))) : constant;
+    r->made_bytes += (uint64_t)count * plumb_dtype_size(spec->dtype);
+    plumb_progress(&r->cli->sink, "bytes", (double)r->made_bytes, (double)r->total_bytes);
     return PLUMB_OK;
-}
-
-static plumb_status write_shard(run *r, const char *path, size_t first, size_t count, void *piece)
-{
-    plumb_tensors_writer *w = NULL;
-    PLUMB_TRY(plumb_tensors_create(path, r->specs + first, count, &w));
-    plumb_status s = PLUMB_OK;
-    for (size_t i = 0; i < count && !s; i++) s = write_tensor(r, w, &r->specs[first + i], piece);
-    if (!s) return plumb_tensors_finish(w);
-    plumb_tensors_abandon(w);
-    return s;
 }
 
 static plumb_status write_text(run *r, const char *name, const plumb_text *text)
@@ -666,48 +582,6 @@ static plumb_status write_text(run *r, const char *name, const plumb_text *text)
     if (!text->size) return PLUMB_OK;
     plumb_status s = plumb_path_join(&path, r->partial.data, name);
     if (!s) s = plumb_write_file(path.data, text->data, text->size);
-    plumb_text_free(&path);
-    return s;
-}
-
-/* model.safetensors.index.json: which shard holds a tensor. */
-static plumb_status write_index(run *r)
-{
-    plumb_text index = {0};
-    char name[64];
-    int shard = 0;
-    plumb_status s = plumb_text_printf(&index, "{\n  \"metadata\": {\"total_size\": %" PRIu64 "},\n  \"weight_map\": {",
-                                       r->total_bytes);
-    for (size_t first = 0; first < r->spec_count && !s; shard++) {
-        size_t count = shard_length(r, first);
-        shard_name(r, shard, name, sizeof name);
-        for (size_t i = first; i < first + count && !s; i++)
-            s = plumb_text_printf(&index, "%s\n    \"%s\": \"%s\"", i ? "," : "", r->specs[i].name, name);
-        first += count;
-    }
-    if (!s) s = plumb_text_string(&index, "\n  }\n}\n");
-    if (!s) s = write_text(r, "model.safetensors.index.json", &index);
-    plumb_text_free(&index);
-    return s;
-}
-
-static plumb_status write_weights(run *r)
-{
-    plumb_text path = {0};
-    void *piece = NULL;
-    char name[64];
-    int shard = 0;
-    plumb_status s = plumb_new_aligned(&piece, PIECE, sizeof(float));
-    for (size_t first = 0; first < r->spec_count && !s; shard++) {
-        size_t count = shard_length(r, first);
-        shard_name(r, shard, name, sizeof name);
-        plumb_text_clear(&path);
-        s = plumb_path_join(&path, r->partial.data, name);
-        if (!s) s = write_shard(r, path.data, first, count, piece);
-        first += count;
-    }
-    if (!s && r->shards > 1) s = write_index(r);
-    free(piece);
     plumb_text_free(&path);
     return s;
 }
@@ -786,7 +660,7 @@ static plumb_status write_files(run *r)
     PLUMB_TRY(write_text(r, "special_tokens_map.json", &r->special_tokens_map));
     PLUMB_TRY(write_text(r, "chat_template.jinja", &r->template_text));
     PLUMB_TRY(write_record(r));
-    return write_weights(r);
+    return plumb_checkpoint_write(r->partial.data, r->specs, r->spec_count, r->shard_bytes, give_weights, r);
 }
 
 /* Better told before the first byte than after the last one that fits. */

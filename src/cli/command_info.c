@@ -145,21 +145,6 @@ static int window_layers(const plumb_config *c)
     return count;
 }
 
-static const char *activation_name(plumb_activation a)
-{
-    switch (a) {
-    case PLUMB_SILU:
-        return "silu";
-    case PLUMB_GELU:
-        return "gelu";
-    case PLUMB_GELU_TANH:
-        return "gelu_pytorch_tanh";
-    case PLUMB_RELU:
-        return "relu";
-    }
-    return "";
-}
-
 static const char *rope_name(plumb_rope_kind kind)
 {
     return kind == PLUMB_ROPE_DEFAULT ? "default" : kind == PLUMB_ROPE_LINEAR ? "linear" : "llama3";
@@ -229,7 +214,7 @@ static plumb_status say_architecture(run *r)
     PLUMB_TRY(plumb_text_printf(&r->out, "%-17s%s (%s)\n", "architecture", a->class_name, a->model_type));
     PLUMB_TRY(plumb_text_printf(&r->out, "%-17s%d, hidden size %d\n", "layers", c->layers, c->hidden_size));
     PLUMB_TRY(plumb_text_printf(&r->out, "%-17s%d, %s%s\n", "MLP size", c->intermediate_size,
-                                a->mlp == PLUMB_MLP_PLAIN ? "" : "gated ", activation_name(c->activation)));
+                                a->mlp == PLUMB_MLP_PLAIN ? "" : "gated ", plumb_activation_name(c->activation)));
     PLUMB_TRY(say_attention(r));
     return plumb_text_printf(&r->out, "%-17s%s, eps %g\n", "norm",
                              a->norm == PLUMB_RMS_NORM ? "RMS norm" : "layer norm", c->norm_eps);
@@ -384,7 +369,7 @@ static json_t *config_json(const plumb_config *c)
         c->vocab_size, "hidden_size", c->hidden_size, "intermediate_size", c->intermediate_size, "num_hidden_layers",
         c->layers, "num_attention_heads", c->heads, "num_key_value_heads", c->kv_heads, "head_dim", c->head_dim,
         "rotary_dim", c->rotary, "max_position_embeddings", c->max_positions, "hidden_act",
-        activation_name(c->activation), "norm_eps", c->norm_eps, "tie_word_embeddings", c->tied, "qkv_bias",
+        plumb_activation_name(c->activation), "norm_eps", c->norm_eps, "tie_word_embeddings", c->tied, "qkv_bias",
         c->qkv_bias, "o_bias", c->o_bias, "mlp_bias", c->mlp_bias, "rope", rope_json(&c->rope), "rope_window",
         rope_json(&c->local_rope), "sliding_window", c->window ? json_integer(c->window) : json_null(), "layer_types",
         types, "attn_logit_softcapping", real_or_null(c->attention_cap), "final_logit_softcapping",

@@ -1,0 +1,147 @@
+/* What plumb dpo and plumb sft can be told: one table of options, in TRL's names and with TRL 1.16's defaults, and the
+ * structs that the values go to. tests/unit/test_train_options.c compares the defaults with TRL's.
+ *
+ *     int plumb_command_dpo(int argc, char **argv)
+ *     {
+ *         plumb_dpo_values v = {0};
+ *         return plumb_cli_run(&plumb_usage_dpo, argc, argv, &v, &v.train.common, dpo);
+ *     }
+ *
+ *     static plumb_status dpo(plumb_cli *cli, void *values)
+ *     {
+ *         plumb_dpo_values *v = values;
+ *         plumb_objective objective;
+ *         PLUMB_TRY(plumb_train_check(cli->options, &v->train));
+ *         PLUMB_TRY(plumb_dpo_objective(cli->options, v, &cli->sink, &objective));
+ *         ...
+ *     }
+ *
+ * The usages themselves stand in dpo.c and sft.c; both take all of plumb_train_options as their options, and
+ * plumb_trl_keys (cli/trl_keys.h) as their foreign ones. Rows of one command alone say so (`only`). */
+#ifndef PLUMB_CLI_TRAIN_OPTIONS_H
+#define PLUMB_CLI_TRAIN_OPTIONS_H
+
+#include "align/losses.h"
+#include "cli/cli.h"
+#include "train/optimizer.h"
+
+typedef enum plumb_save_strategy { PLUMB_SAVE_NO, PLUMB_SAVE_STEPS, PLUMB_SAVE_EPOCH } plumb_save_strategy;
+typedef enum plumb_save_dtype {
+    PLUMB_SAVE_F32,
+    PLUMB_SAVE_F16,
+    PLUMB_SAVE_BF16,
+    PLUMB_SAVE_AS_MODEL, /* auto: what the checkpoint stores */
+} plumb_save_dtype;
+
+/* Values that both commands have. Strings and lists belong to the parsed options; a string that was not given and has
+ * no default is NULL, a list has count 0. `set_...` and plumb_options_given tell what stands for "not given" where a
+ * number has no value for that. */
+typedef struct plumb_train_values {
+    plumb_common common;    /* output: the run folder, NULL when not given */
+    plumb_list model, data; /* MODEL and DATA or their twins model_name_or_path and dataset_name: one item each */
+    const char *model_name_or_path, *dataset_name; /* the same, as options; read `model` and `data` */
+
+    /* data */
+    const char *prompt_key, *chosen_key, *rejected_key;
+    int implicit_prompt;       /* plumb_implicit_prompt */
+    const char *chat_template; /* a Jinja file; NULL: the checkpoint's */
+    int64_t max_length;        /* 0: no cut. Without it 1024, or the model's positions where those are fewer */
+
+    /* optimisation */
+    double learning_rate;
+    const char *optim, *optim_args; /* as plumb_optimizer_make takes them */
+    double adam_beta1, adam_beta2, adam_epsilon;
+    double weight_decay, max_grad_norm;
+    const char *lr_scheduler_type; /* as plumb_schedule_make takes it, warm-up included */
+    double warmup_steps, warmup_ratio;
+    int64_t per_device_train_batch_size, gradient_accumulation_steps;
+    double num_train_epochs;
+    int64_t max_steps;           /* below 1: num_train_epochs decides */
+    int64_t data_seed;           /* after plumb_train_check: `seed` where it was not given */
+    int train_sampling_strategy; /* 1: sequential */
+    bool dataloader_drop_last;
+
+    /* run folder */
+    double logging_steps, save_steps;   /* plumb_train_every turns them into a number of steps */
+    int save_strategy;                  /* plumb_save_strategy */
+    int64_t save_total_limit;           /* 0: all checkpoints stay */
+    const char *resume_from_checkpoint; /* after plumb_train_check: the checkpoint folder to go on with, or NULL for the
+                                           newest one; common.resume says whether to go on at all */
+    int dtype;                          /* plumb_save_dtype */
+
+    /* adapters */
+    bool use_peft;
+    int64_t lora_r, lora_alpha;
+    double lora_dropout; /* 0 */
+    plumb_list lora_target_modules;
+    bool use_rslora;
+    const char *adapter; /* folder of a PEFT adapter to start from */
+
+    /* machine */
+    int isa;  /* auto, ref, avx2, avx512 */
+    int hash; /* 1: over all bytes of the model */
+} plumb_train_values;
+
+typedef struct plumb_dpo_values {
+    plumb_train_values train; /* first: the rows of both commands count their offsets from here */
+
+    const char *reference; /* NULL: the model itself as it is at the start */
+    bool precompute_ref_log_probs;
+    bool sync_ref_model;
+    double ref_model_mixup_alpha;
+    int64_t ref_model_sync_steps;
+
+    /* losses; plumb_dpo_objective reads all of them */
+    plumb_list loss_type;
+    plumb_reals loss_weights;
+    double beta, label_smoothing, discopop_tau;
+    double ld_alpha;
+    int f_divergence_type; /* plumb_divergence */
+    double f_alpha_divergence_coef;
+    bool use_weighting;
+    double sft_coeff;
+    double bco_delta, dpop_lambda, dpo_shift_lambda, cal_dpo_calibration, bdpo_lambda, simpo_gamma, cpo_alpha;
+    double alphapo_alpha, kto_z;
+
+    /* ledger and gate */
+    int64_t ledger_steps;  /* 0: at the start, after each epoch and at the end */
+    int64_t ledger_tokens; /* 0: none */
+    const char *ches_gate; /* as plumb_gate_parse takes it; NULL: none */
+    int64_t ches_refresh;  /* steps; 0: never */
+} plumb_dpo_values;
+
+typedef struct plumb_sft_values {
+    plumb_train_values train;
+    const char *text_key, *completion_key, *messages_key;
+    bool completion_only_loss; /* as asked for; without it (plumb_options_given) the form of the data decides */
+    bool assistant_only_loss;
+    bool packing;
+} plumb_sft_values;
+
+/* The rows of both commands. */
+extern const plumb_option plumb_train_options[];
+extern const size_t plumb_train_option_count;
+enum { PLUMB_TRAIN_OPTIONS = 77 }; /* their number, for the constant initialisers of usages */
+
+/* MODEL and DATA with their twins: the positionals of both commands. */
+extern const plumb_positional plumb_train_positionals[2];
+
+/* Checks what no single row can and completes the values as their comments say. PLUMB_E_INPUT naming the option as the
+ * user wrote it: no run folder (except with --dry-run), logging_steps or save_steps above 1 and not whole, a warm-up
+ * given twice, lora options without an adapter, lora_dropout other than 0, ... */
+plumb_status plumb_train_check(const plumb_options *o, plumb_train_values *v) PLUMB_MUST_USE;
+
+/* The optimiser that the options ask for. */
+plumb_status plumb_train_optimizer(const plumb_train_values *v, plumb_optimizer *out) PLUMB_MUST_USE;
+
+/* logging_steps, save_steps: that number of steps, or below 1 this share of the run's `total`, rounded up, as in
+ * transformers; at least 1. */
+int64_t plumb_train_every(double steps, int64_t total);
+
+/* The objective that the options ask for; `sink` hears of options that have no effect with these losses. Parameters
+ * that were not given take the loss's default, which is also stored in *v, so that the record of the run shows what was
+ * used (beta is 0.1 by default, but 2 for simpo). */
+plumb_status plumb_dpo_objective(const plumb_options *o, plumb_dpo_values *v, const plumb_sink *sink,
+                                 plumb_objective *out) PLUMB_MUST_USE;
+
+#endif

@@ -1,0 +1,444 @@
+#include "train/run.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/json.h"
+#include "model/backward.h"
+
+enum { DIGITS = 9, LOGP_DIGITS = 17 };
+
+typedef struct run {
+    const plumb_run_options *o;
+    const plumb_model *start, *reference;
+    plumb_examples *e;
+    plumb_run_folder *folder;
+    plumb_trainer *trainer;
+    plumb_masters *synced; /* the reference's weights with sync_ref_model */
+    plumb_order *order;
+    plumb_schedule schedule;
+    plumb_ledger *ledger;
+    size_t *rows;              /* [kept] examples that take part, in their order */
+    double *ln_ches;           /* [e->count] with a gate */
+    plumb_step_metrics window; /* sums since the last row of metrics.jsonl */
+    int64_t window_steps, step;
+    plumb_run_report *report;
+} run;
+
+/* ---- metrics ---- */
+
+static void add_window(run *r, const plumb_step_metrics *m)
+{
+    plumb_step_metrics *w = &r->window;
+    w->loss += m->loss;
+    w->grad_norm = m->grad_norm; /* of the last step, as transformers logs it */
+    w->learning_rate = m->learning_rate;
+    w->entropy += m->entropy;
+    w->mean_token_accuracy += m->mean_token_accuracy;
+    w->batch.accuracy += m->batch.accuracy;
+    w->batch.margin += m->batch.margin;
+    w->displaced += m->displaced;
+    for (int s = 0; s < 2; s++) {
+        w->logits[s] += m->logits[s];
+        w->batch.rewards[s] += m->batch.rewards[s];
+        w->batch.logps[s] += m->batch.logps[s];
+        for (int q = 0; q < 3; q++) w->quantiles[s][q] += m->quantiles[s][q];
+    }
+    r->window_steps++;
+}
+
+static plumb_status put(plumb_text *t, const char *name, double value, int digits)
+{
+    PLUMB_TRY(plumb_text_printf(t, ",\"%s\":", name));
+    return plumb_json_real(t, value, digits);
+}
+
+static plumb_status put_sides(plumb_text *t, const char *name, const char *suffix, double chosen, double rejected,
+                              int digits)
+{
+    char key[64];
+    snprintf(key, sizeof key, "%s/chosen%s", name, suffix);
+    PLUMB_TRY(put(t, key, chosen, digits));
+    snprintf(key, sizeof key, "%s/rejected%s", name, suffix);
+    return put(t, key, rejected, digits);
+}
+
+static plumb_status put_pairs(plumb_text *t, const plumb_step_metrics *w, double n)
+{
+    static const char *const suffixes[3] = {"_q05", "_q50", "_q95"};
+    PLUMB_TRY(put_sides(t, "logits", "", w->logits[0] / n, w->logits[1] / n, DIGITS));
+    PLUMB_TRY(put_sides(t, "rewards", "", w->batch.rewards[0] / n, w->batch.rewards[1] / n, DIGITS));
+    PLUMB_TRY(put(t, "rewards/accuracies", w->batch.accuracy / n, DIGITS));
+    PLUMB_TRY(put(t, "rewards/margins", w->batch.margin / n, DIGITS));
+    PLUMB_TRY(put_sides(t, "logps", "", w->batch.logps[0] / n, w->batch.logps[1] / n, LOGP_DIGITS));
+    for (int q = 0; q < 3; q++)
+        PLUMB_TRY(put_sides(t, "logps", suffixes[q], w->quantiles[0][q] / n, w->quantiles[1][q] / n, LOGP_DIGITS));
+    return put(t, "displaced", w->displaced / n, DIGITS);
+}
+
+static plumb_status log_window(run *r)
+{
+    plumb_text t = {0};
+    const plumb_step_metrics *w = &r->window;
+    double n = (double)r->window_steps;
+    plumb_status s = plumb_text_printf(&t, "{\"step\":%" PRId64, r->step);
+    if (!s) s = put(&t, "epoch", plumb_order_epoch(r->order, r->step), DIGITS);
+    if (!s) s = put(&t, "loss", w->loss / n, DIGITS);
+    if (!s) s = put(&t, "grad_norm", w->grad_norm, DIGITS);
+    if (!s) s = put(&t, "learning_rate", w->learning_rate, DIGITS);
+    if (!s) s = put(&t, "entropy", w->entropy / n, DIGITS);
+    if (!s) s = put(&t, "mean_token_accuracy", w->mean_token_accuracy / n, DIGITS);
+    if (!s && r->o->trainer.objective) s = put_pairs(&t, w, n);
+    if (!s) s = plumb_text_string(&t, "}\n");
+    if (!s) s = plumb_run_folder_metrics(r->folder, &t);
+    plumb_text_free(&t);
+    r->window = (plumb_step_metrics){0};
+    r->window_steps = 0;
+    return s;
+}
+
+/* ---- the gate ---- */
+
+static plumb_status keep_ln_ches(void *user, size_t i, const plumb_score *score)
+{
+    ((run *)user)->ln_ches[i] = score->ln_ches;
+    return PLUMB_OK;
+}
+
+/* The reference pass: log-probs, and ln_ches where a gate wants it, as its hidden states are there anyway. */
+static plumb_status keep_reference(void *user, size_t i, const plumb_score *score)
+{
+    run *r = user;
+    plumb_example *x = &r->e->list[i];
+    for (int s = 0; s < 2; s++) {
+        x->ref_head[s] = score->head[s];
+        x->ref_tail[s] = score->tail[s];
+    }
+    x->has_reference = true;
+    return keep_ln_ches(r, i, score);
+}
+
+static plumb_status run_reference(run *r)
+{
+    plumb_examples_visit visit = {.score = keep_reference, .user = r, .states = r->o->gate.kind != PLUMB_GATE_NONE};
+    return r->reference ? plumb_examples_score(r->reference, r->e, &visit, r->o->sink) : PLUMB_OK;
+}
+
+/* The examples that take part are those with a weight; their number does not change, so that steps and epochs stay. */
+static plumb_status list_rows(run *r)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < r->e->count; i++)
+        if (r->e->list[i].weight > 0) r->rows[kept++] = i;
+    r->report->kept = kept;
+    return PLUMB_OK;
+}
+
+/* Scores with model m (NULL: ln_ches is known already) and applies the gate. */
+static plumb_status run_gate(run *r, const plumb_model *m)
+{
+    size_t kept;
+    plumb_examples_visit visit = {.score = keep_ln_ches, .user = r, .states = true};
+    if (r->o->gate.kind == PLUMB_GATE_NONE) return list_rows(r);
+    if (m) PLUMB_TRY(plumb_examples_score(m, r->e, &visit, r->o->sink));
+    PLUMB_TRY(plumb_gate_apply(&r->o->gate, r->ln_ches, r->e, &kept));
+    return list_rows(r);
+}
+
+/* ---- the ledger ---- */
+
+static bool ledger_due(const run *r)
+{
+    if (!r->o->trainer.objective) return false;
+    int64_t every = r->o->ledger_steps ? r->o->ledger_steps : plumb_order_steps_per_epoch(r->order);
+    return r->step % every == 0 || r->step == plumb_order_steps(r->order);
+}
+
+/* Says it once in each evaluation that finds it: the phenomenon this tool is about. */
+static void warn_displaced(const run *r)
+{
+    const plumb_ledger_summary *l = &r->report->ledger;
+    if (!(l->mean[0] < l->start_mean[0])) return;
+    plumb_text worst = {0};
+    plumb_status s = PLUMB_OK;
+    for (int k = 0; k < l->worsts && !s; k++)
+        s = plumb_text_printf(&worst, "%s%" PRId64, k ? ", " : "", r->e->list[l->worst[k]].index);
+    if (!s)
+        plumb_note(r->o->sink,
+                   "step %" PRId64
+                   ": likelihood displacement: the mean chosen log-prob fell from %.4g to %.4g, in %zu of %zu pairs, "
+                   "most in rows %s; score and filter the pairs (plumb score, plumb filter --keep-lowest 5%%), mix in "
+                   "--loss_type sigmoid sft, or try --loss_type dpop",
+                   r->step, l->start_mean[0], l->mean[0], l->displaced, r->e->count, worst.data ? worst.data : "");
+    plumb_status_free(s);
+    plumb_text_free(&worst);
+}
+
+static plumb_status evaluate(run *r)
+{
+    plumb_text rows = {0};
+    plumb_status s = plumb_ledger_evaluate(r->ledger, plumb_trainer_policy(r->trainer), r->e, r->step,
+                                           r->o->gate.kind ? r->ln_ches : NULL, r->o->sink, &rows, &r->report->ledger);
+    if (!s) s = plumb_run_folder_ledger(r->folder, &rows);
+    plumb_text_free(&rows);
+    if (s) return s;
+    r->report->evaluated = true;
+    warn_displaced(r);
+    return PLUMB_OK;
+}
+
+/* ---- the reference ---- */
+
+static plumb_status set_batch_reference(void *user, size_t i, const plumb_score *score)
+{
+    plumb_example *x = ((plumb_example **)user)[i];
+    for (int s = 0; s < 2; s++) {
+        x->ref_head[s] = score->head[s];
+        x->ref_tail[s] = score->tail[s];
+    }
+    return PLUMB_OK;
+}
+
+/* With sync_ref_model the reference changes: its log-probs are computed for each micro-batch. */
+static plumb_status refresh_reference(run *r, plumb_example **batch, size_t count)
+{
+    plumb_examples some = {.count = count};
+    if (!r->synced) return PLUMB_OK;
+    PLUMB_TRY(plumb_new(&some.list, count, sizeof *some.list));
+    for (size_t i = 0; i < count; i++) some.list[i] = *batch[i];
+    plumb_examples_visit visit = {.score = set_batch_reference, .user = batch};
+    plumb_status s = plumb_examples_score(r->synced->values, &some, &visit, NULL);
+    free(some.list);
+    return s;
+}
+
+/* reference = alpha policy + (1 - alpha) reference, every ref_model_sync_steps steps. */
+static plumb_status sync_reference(run *r)
+{
+    if (!r->synced || r->step % r->o->ref_model_sync_steps) return PLUMB_OK;
+    const plumb_masters *policy = plumb_trainer_masters(r->trainer);
+    float alpha = (float)r->o->ref_model_mixup_alpha;
+    for (size_t i = 0; i < policy->count; i++) {
+        const float *p = policy->list[i].value;
+        float *q = r->synced->list[i].value;
+        for (size_t k = 0; k < policy->list[i].count; k++) q[k] = (1 - alpha) * q[k] + alpha * p[k];
+    }
+    return plumb_masters_changed(r->synced);
+}
+
+/* A policy that is its own reference must have rewards of exactly 0: both come from the same function. */
+static plumb_status check_rewards(const run *r)
+{
+    if (r->reference != r->start) return PLUMB_OK;
+    for (size_t i = 0; i < r->e->count; i++)
+        for (int s = 0; s < 2; s++)
+            if (r->e->list[i].start[s] != r->e->list[i].ref_head[s] + r->e->list[i].ref_tail[s])
+                return plumb_fail(PLUMB_E_INTERNAL,
+                                  "policy and reference are the same weights, but row %" PRId64
+                                  " has a reward that is not 0",
+                                  r->e->list[i].index);
+    return PLUMB_OK;
+}
+
+/* ---- checkpoints ---- */
+
+static json_t *reals(const double *list, size_t count)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; array && i < count; i++)
+        if (json_array_append_new(array, json_real(list[i]))) {
+            json_decref(array);
+            return NULL;
+        }
+    return array;
+}
+
+static void read_reals(const json_t *array, double *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++) list[i] = json_number_value(json_array_get(array, i));
+}
+
+enum { WINDOW_REALS = 20 };
+
+/* The window's sums as a flat list, to go on in the middle of one. */
+static void pack_window(plumb_step_metrics *w, double *flat, bool read)
+{
+    double *fields[] = {&w->loss,           &w->grad_norm,           &w->learning_rate,
+                        &w->entropy,        &w->mean_token_accuracy, &w->displaced,
+                        &w->logits[0],      &w->logits[1],           &w->batch.accuracy,
+                        &w->batch.margin,   &w->batch.rewards[0],    &w->batch.rewards[1],
+                        &w->batch.logps[0], &w->batch.logps[1]};
+    enum { SCALARS = sizeof fields / sizeof *fields };
+    _Static_assert(SCALARS + 6 == WINDOW_REALS, "the flat list holds every field");
+    for (int i = 0; i < SCALARS; i++) *(read ? fields[i] : &flat[i]) = read ? flat[i] : *fields[i];
+    for (int i = 0; i < 6; i++) {
+        double *field = &w->quantiles[i / 3][i % 3];
+        *(read ? field : &flat[SCALARS + i]) = read ? flat[SCALARS + i] : *field;
+    }
+}
+
+static plumb_status save(run *r)
+{
+    double window[WINDOW_REALS];
+    pack_window(&r->window, window, false);
+    json_t *state = json_object();
+    bool bad = !state || json_object_set_new(state, "window", reals(window, WINDOW_REALS)) ||
+               json_object_set_new(state, "window_steps", json_integer(r->window_steps));
+    if (r->o->gate.kind) bad |= json_object_set_new(state, "ln_ches", reals(r->ln_ches, r->e->count)) != 0;
+    plumb_status s = bad ? plumb_no_memory()
+                         : plumb_run_folder_save(r->folder, r->trainer, &r->o->trainer.optimizer, r->step, state,
+                                                 r->o->save_total_limit, r->synced);
+    json_decref(state);
+    return s;
+}
+
+static plumb_status load(run *r, const json_t *state)
+{
+    double window[WINDOW_REALS];
+    PLUMB_TRY(plumb_run_folder_load(r->folder, state, &r->o->trainer.optimizer, r->trainer, r->synced));
+    read_reals(json_object_get(state, "window"), window, WINDOW_REALS);
+    pack_window(&r->window, window, true);
+    r->window_steps = json_integer_value(json_object_get(state, "window_steps"));
+    r->step = json_integer_value(json_object_get(state, "step"));
+    if (r->o->gate.kind) read_reals(json_object_get(state, "ln_ches"), r->ln_ches, r->e->count);
+    return run_gate(r, NULL);
+}
+
+/* ---- the loop ---- */
+
+static int64_t step_tokens(run *r, int64_t step)
+{
+    int64_t sum = 0, count;
+    for (int64_t k = 0; k < plumb_order_batches(r->order, step); k++) {
+        const int64_t *rows = plumb_order_batch(r->order, step, k, &count);
+        for (int64_t i = 0; i < count; i++) {
+            const plumb_example *x = &r->e->list[r->rows[rows[i]]];
+            sum += x->totals[0] - x->prompt;
+        }
+    }
+    return sum;
+}
+
+static plumb_status one_step(run *r)
+{
+    int64_t batches = plumb_order_batches(r->order, r->step), tokens = step_tokens(r, r->step), count;
+    plumb_example **batch;
+    PLUMB_TRY(plumb_new(&batch, (size_t)r->o->order.batch, sizeof *batch));
+    plumb_status s = PLUMB_OK;
+    for (int64_t k = 0; k < batches && !s; k++) {
+        const int64_t *rows = plumb_order_batch(r->order, r->step, k, &count);
+        for (int64_t i = 0; i < count; i++) batch[i] = &r->e->list[r->rows[rows[i]]];
+        s = refresh_reference(r, batch, (size_t)count);
+        if (!s)
+            s = plumb_trainer_accumulate(r->trainer, (const plumb_example *const *)batch, (size_t)count, batches,
+                                         tokens);
+    }
+    free(batch);
+    if (!s)
+        s = plumb_trainer_update(r->trainer, r->step + 1, plumb_schedule_rate(&r->schedule, r->step), &r->report->last);
+    return plumb_context(s, "step %" PRId64, r->step + 1);
+}
+
+static plumb_status after_step(run *r)
+{
+    int64_t all = plumb_order_steps(r->order);
+    add_window(r, &r->report->last);
+    if (r->step % r->o->logging_steps == 0 || r->step == all) PLUMB_TRY(log_window(r));
+    PLUMB_TRY(sync_reference(r));
+    if (ledger_due(r)) PLUMB_TRY(evaluate(r));
+    if (r->o->ches_refresh && r->step % r->o->ches_refresh == 0 && r->step < all)
+        PLUMB_TRY(run_gate(r, plumb_trainer_policy(r->trainer)));
+    if (r->o->save_steps && r->step % r->o->save_steps == 0 && r->step < all) PLUMB_TRY(save(r));
+    return PLUMB_OK;
+}
+
+static plumb_status loop(run *r)
+{
+    int64_t all = plumb_order_steps(r->order);
+    r->report->first_step = r->step;
+    if (r->step == 0 && r->o->trainer.objective) PLUMB_TRY(evaluate(r));
+    while (r->step < all) {
+        plumb_status s = plumb_check_interrupt(r->o->sink);
+        if (s) { /* what is done is kept */
+            plumb_status saved = r->step > 0 ? save(r) : PLUMB_OK;
+            if (!saved) return s;
+            plumb_status_free(s);
+            return saved;
+        }
+        PLUMB_TRY(one_step(r));
+        r->step++;
+        PLUMB_TRY(after_step(r));
+        r->report->steps = r->step;
+        plumb_progress(r->o->sink, "steps", (double)r->step, (double)all);
+    }
+    return PLUMB_OK;
+}
+
+/* ---- beginning and end ---- */
+
+static plumb_status prepare(run *r, const json_t *state)
+{
+    const plumb_run_options *o = r->o;
+    plumb_ledger_options ledger = {.tokens = o->ledger_tokens,
+                                   .gate = o->gate.kind != PLUMB_GATE_NONE,
+                                   .reference = r->reference != NULL,
+                                   .tokenizer = o->tokenizer};
+    PLUMB_TRY(plumb_new(&r->rows, r->e->count, sizeof *r->rows));
+    PLUMB_TRY(plumb_new(&r->ln_ches, r->e->count, sizeof *r->ln_ches));
+    PLUMB_TRY(run_reference(r));
+    PLUMB_TRY(plumb_trainer_new(r->start, &o->trainer, &r->trainer));
+    if (o->sync_ref_model) PLUMB_TRY(plumb_masters_new(r->reference, &r->synced));
+    if (o->trainer.objective) {
+        PLUMB_TRY(plumb_ledger_new(&ledger, r->start, r->e, &r->ledger));
+        PLUMB_TRY(plumb_ledger_start(r->ledger, plumb_trainer_policy(r->trainer), r->e, o->sink));
+        PLUMB_TRY(check_rewards(r));
+    }
+    PLUMB_TRY(state ? load(r, state) : run_gate(r, r->reference ? NULL : r->start));
+    plumb_order_options order = o->order;
+    order.rows = (int64_t)r->report->kept;
+    PLUMB_TRY(plumb_order_open(&order, &r->order));
+    return plumb_schedule_make(o->lr_scheduler_type, o->learning_rate, o->warmup_steps, o->warmup_ratio,
+                               plumb_order_steps(r->order), &r->schedule);
+}
+
+static void free_run(run *r)
+{
+    plumb_run_folder_close(r->folder);
+    plumb_trainer_free(r->trainer);
+    plumb_masters_free(r->synced);
+    plumb_order_close(r->order);
+    plumb_ledger_free(r->ledger);
+    free(r->rows);
+    free(r->ln_ches);
+}
+
+plumb_status plumb_run(const plumb_run_options *options, const plumb_model *start, const plumb_model *reference,
+                       plumb_examples *e, plumb_run_report *report)
+{
+    run r = {.o = options, .start = start, .reference = reference, .e = e, .report = report};
+    json_t *state = NULL;
+    *report = (plumb_run_report){0};
+    plumb_status s = plumb_run_folder_open(options->folder, options->resume, &r.folder, &state);
+    if (!s && options->begun) s = options->begun(options->begun_user);
+    if (!s) s = prepare(&r, state);
+    if (!s) s = loop(&r);
+    if (!s) s = plumb_run_folder_finish(r.folder, r.trainer, options->model, options->dtype);
+    json_decref(state);
+    free_run(&r);
+    return s;
+}
+
+plumb_memory_plan plumb_run_memory(const plumb_run_options *o, const plumb_config *config, const plumb_examples *e)
+{
+    int64_t parameters = plumb_config_parameters(config);
+    int rows = (int)((int64_t)e->longest * o->order.batch < INT32_MAX ? e->longest * o->order.batch : INT32_MAX);
+    plumb_memory_plan p = {.weights = plumb_masters_bytes(config) +
+                                      4 * parameters * (int64_t)plumb_optimizer_states(&o->trainer.optimizer),
+                           .activations = plumb_training_bytes(config, rows, rows, true),
+                           .recomputed = plumb_training_bytes(config, rows, rows, false),
+                           .ledger = o->ledger_tokens ? 2 * 4 * (int64_t)e->count * config->hidden_size : 0};
+    if (o->sync_ref_model) p.weights += plumb_masters_bytes(config);
+    return p;
+}

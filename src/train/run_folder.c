@@ -1,0 +1,430 @@
+#include "train/run_folder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "io/json.h"
+#include "io/output.h"
+#include "io/safetensors.h"
+
+enum { MAX_SIDE_FILE = 512 << 20, MAX_STATE = 1 << 30 };
+
+struct plumb_run_folder {
+    char *path;
+    int metrics, ledger; /* descriptors, open for appending */
+};
+
+static plumb_status failed(const char *what, const char *path)
+{
+    return plumb_fail(PLUMB_E_IO, "%s: cannot %s: %s", path, what, strerror(errno));
+}
+
+/* FOLDER/NAME into *t, which is cleared first. */
+static plumb_status join(plumb_text *t, const char *folder, const char *name)
+{
+    plumb_text_clear(t);
+    return plumb_path_join(t, folder, name);
+}
+
+/* ---- opening ---- */
+
+static plumb_status create_folder(const char *path)
+{
+    if (mkdir(path, 0777) == 0 || errno == EEXIST) return PLUMB_OK;
+    return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "%s: cannot create: %s", path, strerror(errno)),
+                      "does the folder above it exist, and may you write there?");
+}
+
+/* The largest N of checkpoint-N, or -1. */
+static int64_t newest_checkpoint(const char *path, int64_t below, int64_t *smallest)
+{
+    DIR *folder = opendir(path);
+    int64_t newest = -1;
+    if (smallest) *smallest = -1;
+    if (!folder) return -1;
+    for (const struct dirent *entry; (entry = readdir(folder));) {
+        int64_t n;
+        int used = 0;
+        if (sscanf(entry->d_name, "checkpoint-%" SCNd64 "%n", &n, &used) != 1 || entry->d_name[used]) continue;
+        if (n > newest && n < below) newest = n;
+        if (smallest && (*smallest < 0 || n < *smallest)) *smallest = n;
+    }
+    closedir(folder);
+    return newest;
+}
+
+static plumb_status checkpoint_path(const char *path, int64_t step, plumb_text *t)
+{
+    plumb_text_clear(t);
+    return plumb_text_printf(t, "%s/checkpoint-%" PRId64, path, step);
+}
+
+static plumb_status read_state(const char *path, json_t **state)
+{
+    plumb_text folder = {0}, file = {0};
+    int64_t step = newest_checkpoint(path, INT64_MAX, NULL);
+    *state = NULL;
+    if (step < 0) return PLUMB_OK;
+    plumb_status s = checkpoint_path(path, step, &folder);
+    if (!s) s = join(&file, folder.data, "state.json");
+    if (!s) s = plumb_json_load(file.data, MAX_STATE, state);
+    plumb_text_free(&folder);
+    plumb_text_free(&file);
+    return s;
+}
+
+/* Opens a .jsonl file for appending, cut back to `size` bytes. */
+static plumb_status open_lines(const char *path, const char *name, int64_t size, int *out)
+{
+    plumb_text file = {0};
+    struct stat info;
+    plumb_status s = plumb_path_join(&file, path, name);
+    if (!s) {
+        *out = open(file.data, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+        if (*out < 0)
+            s = plumb_fail(PLUMB_E_OUTPUT, "%s: cannot open: %s", file.data, strerror(errno));
+        else if (fstat(*out, &info) == 0 && info.st_size < size)
+            s = plumb_fail(PLUMB_E_INPUT, "%s: is shorter than the checkpoint says; the run cannot go on", file.data);
+        else if (ftruncate(*out, size) || lseek(*out, size, SEEK_SET) < 0)
+            s = failed("cut back", file.data);
+    }
+    plumb_text_free(&file);
+    return s;
+}
+
+static int64_t recorded(const json_t *state, const char *key)
+{
+    return state ? json_integer_value(json_object_get(state, key)) : 0;
+}
+
+static plumb_status open_all(plumb_run_folder *f, const char *path, bool resume, json_t **state)
+{
+    plumb_text file = {0};
+    PLUMB_TRY(create_folder(path));
+    plumb_status s = plumb_path_join(&file, path, "metrics.jsonl");
+    bool begun = !s && plumb_path_exists(file.data);
+    plumb_text_free(&file);
+    PLUMB_TRY(s);
+    if (begun && !resume)
+        return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "%s: holds a run already", path),
+                          "go on with it: --resume; or give another folder with -o");
+    if (resume) PLUMB_TRY(read_state(path, state));
+    PLUMB_TRY(open_lines(path, "metrics.jsonl", recorded(*state, "metrics_bytes"), &f->metrics));
+    return open_lines(path, "ledger.jsonl", recorded(*state, "ledger_bytes"), &f->ledger);
+}
+
+plumb_status plumb_run_folder_open(const char *path, bool resume, plumb_run_folder **out, json_t **state)
+{
+    plumb_run_folder *f;
+    *out = NULL;
+    *state = NULL;
+    PLUMB_TRY(plumb_new(&f, 1, sizeof *f));
+    f->metrics = f->ledger = -1;
+    f->path = strdup(path);
+    plumb_status s = f->path ? open_all(f, path, resume, state) : plumb_no_memory();
+    if (s) {
+        plumb_run_folder_close(f);
+        return s;
+    }
+    *out = f;
+    return PLUMB_OK;
+}
+
+void plumb_run_folder_close(plumb_run_folder *f)
+{
+    if (!f) return;
+    if (f->metrics >= 0) close(f->metrics);
+    if (f->ledger >= 0) close(f->ledger);
+    free(f->path);
+    free(f);
+}
+
+/* ---- lines ---- */
+
+static plumb_status append(const plumb_run_folder *f, int fd, const char *name, const plumb_text *lines)
+{
+    for (size_t done = 0; done < lines->size;) {
+        ssize_t n = write(fd, lines->data + done, lines->size - done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return plumb_fail(PLUMB_E_IO, "%s/%s: cannot write: %s", f->path, name, strerror(errno));
+        done += (size_t)n;
+    }
+    return PLUMB_OK;
+}
+
+plumb_status plumb_run_folder_metrics(plumb_run_folder *f, const plumb_text *lines)
+{
+    return append(f, f->metrics, "metrics.jsonl", lines);
+}
+
+plumb_status plumb_run_folder_ledger(plumb_run_folder *f, const plumb_text *lines)
+{
+    return append(f, f->ledger, "ledger.jsonl", lines);
+}
+
+/* ---- checkpoints ---- */
+
+/* One file of fp32 tensors: the masters, or one after another the optimiser's states of each ("exp_avg.NAME"). */
+typedef struct piece {
+    char *name;
+    const float *data;
+    const plumb_master *master;
+} piece;
+
+static plumb_status write_pieces(const char *path, const piece *list, size_t count)
+{
+    plumb_tensor_spec *specs;
+    plumb_tensors_writer *w = NULL;
+    PLUMB_TRY(plumb_new(&specs, count, sizeof *specs));
+    for (size_t i = 0; i < count; i++) {
+        specs[i] = (plumb_tensor_spec){.name = list[i].name, .dtype = PLUMB_F32, .dims = list[i].master->dims};
+        for (int k = 0; k < list[i].master->dims; k++) specs[i].shape[k] = list[i].master->shape[k];
+    }
+    plumb_status s = plumb_tensors_create(path, specs, count, &w);
+    for (size_t i = 0; i < count && !s; i++)
+        s = plumb_tensors_write(w, list[i].data, list[i].master->count * sizeof(float));
+    if (!s)
+        s = plumb_tensors_finish(w);
+    else
+        plumb_tensors_abandon(w);
+    free(specs);
+    return s;
+}
+
+/* What a file holds: the masters w themselves, or with a trainer t the optimiser's states of them. */
+typedef struct contents {
+    const plumb_masters *w;
+    plumb_trainer *t;
+    const plumb_optimizer *o;
+} contents;
+
+static plumb_status list_pieces(const contents *c, plumb_arena *arena, piece **out, size_t *count)
+{
+    const plumb_masters *w = c->w;
+    bool states = c->t != NULL;
+    size_t each = states ? plumb_optimizer_states(c->o) : 1;
+    *count = 0;
+    PLUMB_TRY(plumb_arena_new(arena, out, w->count * each + 1, sizeof **out));
+    for (size_t i = 0; i < w->count; i++)
+        for (size_t k = 0; k < each; k++) {
+            piece *p = &(*out)[(*count)++];
+            char name[512];
+            int n = states ? snprintf(name, sizeof name, "%s.%s", plumb_optimizer_state_name(c->o, k), w->list[i].name)
+                           : snprintf(name, sizeof name, "%s", w->list[i].name);
+            PLUMB_TRY(plumb_arena_copy(arena, &p->name, name, (size_t)n));
+            p->data = states ? plumb_trainer_state(c->t, i)[k] : w->list[i].value;
+            p->master = &w->list[i];
+        }
+    return PLUMB_OK;
+}
+
+static plumb_status write_file(const contents *c, const char *folder, const char *name)
+{
+    plumb_arena arena = {0};
+    plumb_text path = {0};
+    piece *list;
+    size_t count;
+    plumb_status s = list_pieces(c, &arena, &list, &count);
+    if (!s) s = plumb_path_join(&path, folder, name);
+    if (!s && count) s = write_pieces(path.data, list, count);
+    plumb_arena_free(&arena);
+    plumb_text_free(&path);
+    return s;
+}
+
+static plumb_status read_file(const contents *c, const char *folder, const char *name)
+{
+    plumb_arena arena = {0};
+    plumb_text path = {0};
+    plumb_tensors *set = NULL;
+    piece *list;
+    size_t count;
+    plumb_status s = list_pieces(c, &arena, &list, &count);
+    if (!s) s = plumb_path_join(&path, folder, name);
+    if (!s && count) s = plumb_tensors_open_file(path.data, &set);
+    for (size_t i = 0; i < count && !s; i++) {
+        const plumb_tensor *found = plumb_tensors_find(set, list[i].name);
+        if (!found || found->bytes != list[i].master->count * sizeof(float))
+            s = plumb_fail(PLUMB_E_INPUT, "%s: %s is missing or has another size", path.data, list[i].name);
+        else
+            memcpy((float *)list[i].data, found->data, found->bytes);
+    }
+    plumb_tensors_close(set);
+    plumb_arena_free(&arena);
+    plumb_text_free(&path);
+    return s;
+}
+
+static void remove_tree(const char *path)
+{
+    DIR *folder = opendir(path);
+    plumb_text file = {0};
+    if (!folder) return;
+    for (const struct dirent *entry; (entry = readdir(folder));) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        plumb_status s = join(&file, path, entry->d_name);
+        if (!s) unlink(file.data);
+        plumb_status_free(s);
+    }
+    closedir(folder);
+    plumb_text_free(&file);
+    rmdir(path);
+}
+
+static plumb_status write_state(const char *folder, const json_t *state)
+{
+    plumb_text path = {0};
+    char *text = json_dumps(state, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
+    plumb_status s = text ? plumb_path_join(&path, folder, "state.json") : plumb_no_memory();
+    if (!s) s = plumb_write_file(path.data, text, strlen(text));
+    free(text);
+    plumb_text_free(&path);
+    return s;
+}
+
+static plumb_status file_size(const plumb_run_folder *f, int fd, const char *name, json_t *state, const char *key)
+{
+    struct stat info;
+    if (fsync(fd) || fstat(fd, &info)) return plumb_fail(PLUMB_E_IO, "%s/%s: %s", f->path, name, strerror(errno));
+    return json_object_set_new(state, key, json_integer(info.st_size)) ? plumb_no_memory() : PLUMB_OK;
+}
+
+/* What a checkpoint is made of. */
+typedef struct snapshot {
+    plumb_trainer *t;
+    const plumb_optimizer *o;
+    int64_t step;
+    json_t *state;
+    const plumb_masters *reference;
+} snapshot;
+
+static plumb_status write_checkpoint(plumb_run_folder *f, const snapshot *c, const char *partial)
+{
+    const plumb_masters *w = plumb_trainer_masters(c->t);
+    PLUMB_TRY(file_size(f, f->metrics, "metrics.jsonl", c->state, "metrics_bytes"));
+    PLUMB_TRY(file_size(f, f->ledger, "ledger.jsonl", c->state, "ledger_bytes"));
+    if (json_object_set_new(c->state, "step", json_integer(c->step))) return plumb_no_memory();
+    PLUMB_TRY(create_folder(partial));
+    PLUMB_TRY(write_file(&(contents){.w = w}, partial, "masters.safetensors"));
+    PLUMB_TRY(write_file(&(contents){w, c->t, c->o}, partial, "optimizer.safetensors"));
+    if (c->reference) PLUMB_TRY(write_file(&(contents){.w = c->reference}, partial, "reference.safetensors"));
+    return write_state(partial, c->state);
+}
+
+/* Removes the oldest checkpoints until `limit` are left. */
+static plumb_status prune(const plumb_run_folder *f, int64_t limit)
+{
+    plumb_text path = {0};
+    plumb_status s = PLUMB_OK;
+    for (; limit > 0 && !s;) {
+        int64_t count = 0, oldest, at = INT64_MAX;
+        while ((at = newest_checkpoint(f->path, at, &oldest)) >= 0) count++;
+        if (count <= limit) break;
+        s = checkpoint_path(f->path, oldest, &path);
+        if (!s) remove_tree(path.data);
+    }
+    plumb_text_free(&path);
+    return s;
+}
+
+plumb_status plumb_run_folder_save(plumb_run_folder *f, plumb_trainer *t, const plumb_optimizer *o, int64_t step,
+                                   json_t *state, int64_t limit, const plumb_masters *reference)
+{
+    plumb_text final = {0}, partial = {0};
+    snapshot c = {t, o, step, state, reference};
+    plumb_status s = checkpoint_path(f->path, step, &final);
+    if (!s) s = plumb_text_printf(&partial, "%s.partial", final.data);
+    if (!s) {
+        remove_tree(partial.data);
+        s = write_checkpoint(f, &c, partial.data);
+    }
+    if (!s) {
+        remove_tree(final.data);
+        if (rename(partial.data, final.data)) s = failed("rename to it", final.data);
+    }
+    if (!s) s = prune(f, limit);
+    plumb_text_free(&final);
+    plumb_text_free(&partial);
+    return s;
+}
+
+plumb_status plumb_run_folder_load(const plumb_run_folder *f, const json_t *state, const plumb_optimizer *o,
+                                   plumb_trainer *t, plumb_masters *reference)
+{
+    plumb_text folder = {0};
+    plumb_masters *w = plumb_trainer_masters(t);
+    plumb_status s = checkpoint_path(f->path, recorded(state, "step"), &folder);
+    if (!s) s = read_file(&(contents){.w = w}, folder.data, "masters.safetensors");
+    if (!s) s = read_file(&(contents){w, t, o}, folder.data, "optimizer.safetensors");
+    if (!s) s = plumb_masters_changed(w);
+    if (!s && reference) s = read_file(&(contents){.w = reference}, folder.data, "reference.safetensors");
+    if (!s && reference) s = plumb_masters_changed(reference);
+    plumb_text_free(&folder);
+    return s;
+}
+
+/* ---- the result ---- */
+
+static plumb_status copy_file(const char *from, const char *to, const char *name)
+{
+    plumb_text path = {0}, text = {0};
+    plumb_status s = join(&path, from, name);
+    if (!s && plumb_path_exists(path.data)) {
+        s = plumb_read_file(path.data, MAX_SIDE_FILE, &text);
+        if (!s) s = join(&path, to, name);
+        if (!s) s = plumb_write_file(path.data, text.data ? text.data : "", text.size);
+    }
+    plumb_text_free(&path);
+    plumb_text_free(&text);
+    return s;
+}
+
+plumb_status plumb_copy_side_files(const char *from, const char *to)
+{
+    static const char *const names[] = {
+        "tokenizer.json",      "tokenizer_config.json",  "special_tokens_map.json", "added_tokens.json",
+        "chat_template.jinja", "generation_config.json", "tokenizer.model",         "vocab.json",
+        "merges.txt"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) PLUMB_TRY(copy_file(from, to, names[i]));
+    return PLUMB_OK;
+}
+
+/* Sets the dtype under the name that the file uses (torch_dtype in form 4, dtype in form 5). */
+static plumb_status set_dtype(json_t *config, plumb_dtype dtype)
+{
+    const char *key = json_object_get(config, "torch_dtype") ? "torch_dtype" : "dtype";
+    json_t *text = json_object_get(config, "text_config");
+    if (json_is_object(text)) PLUMB_TRY(set_dtype(text, dtype));
+    return json_object_set_new(config, key, json_string(plumb_dtype_name(dtype))) ? plumb_no_memory() : PLUMB_OK;
+}
+
+plumb_status plumb_copy_config(const char *from, const char *to, plumb_dtype dtype)
+{
+    plumb_text path = {0};
+    json_t *config = NULL;
+    char *text = NULL;
+    plumb_status s = join(&path, from, "config.json");
+    if (!s) s = plumb_json_load(path.data, MAX_SIDE_FILE, &config);
+    if (!s) s = set_dtype(config, dtype);
+    if (!s && !(text = json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(17)))) s = plumb_no_memory();
+    if (!s) s = join(&path, to, "config.json");
+    if (!s) s = plumb_write_file(path.data, text, strlen(text));
+    free(text);
+    json_decref(config);
+    plumb_text_free(&path);
+    return s;
+}
+
+plumb_status plumb_run_folder_finish(plumb_run_folder *f, plumb_trainer *t, const char *model, plumb_dtype dtype)
+{
+    PLUMB_TRY(plumb_copy_side_files(model, f->path));
+    PLUMB_TRY(plumb_copy_config(model, f->path, dtype));
+    return plumb_masters_save(plumb_trainer_masters(t), f->path, dtype);
+}

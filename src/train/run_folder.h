@@ -1,0 +1,50 @@
+/* The run folder on disk (DESIGN: run folder):
+ *
+ *     RUN/config.json, tokenizer files, model.safetensors   the result: a checkpoint that loads in transformers
+ *     RUN/metrics.jsonl, ledger.jsonl                       appended line by line
+ *     RUN/run.json                                          options, versions, hashes (written by the command)
+ *     RUN/checkpoint-N/                                     masters.safetensors, optimizer.safetensors, state.json
+ *
+ * A checkpoint appears complete or not at all; going on from one gives the same files to the byte as a run that was
+ * never interrupted: both .jsonl files are cut back to what they held when it was made. */
+#ifndef PLUMB_TRAIN_RUN_FOLDER_H
+#define PLUMB_TRAIN_RUN_FOLDER_H
+
+#include <jansson.h>
+
+#include "train/trainer.h"
+
+typedef struct plumb_run_folder plumb_run_folder;
+
+/* Creates the folder (its parent must be there). A folder that holds a finished or begun run is PLUMB_E_OUTPUT, with
+ * `resume` it is opened: *state is then the state.json of the newest checkpoint (a new reference), or NULL when there
+ * is none, and the .jsonl files are cut back to it. */
+plumb_status plumb_run_folder_open(const char *path, bool resume, plumb_run_folder **out,
+                                   json_t **state) PLUMB_MUST_USE;
+void plumb_run_folder_close(plumb_run_folder *f);
+
+/* Appends lines. */
+plumb_status plumb_run_folder_metrics(plumb_run_folder *f, const plumb_text *lines) PLUMB_MUST_USE;
+plumb_status plumb_run_folder_ledger(plumb_run_folder *f, const plumb_text *lines) PLUMB_MUST_USE;
+
+/* Writes checkpoint-STEP (with reference.safetensors when the reference has weights of its own, else NULL) with `state`
+ * (an object to which step and file sizes are added) and removes the oldest ones beyond `limit` (0: none are removed).
+ */
+plumb_status plumb_run_folder_save(plumb_run_folder *f, plumb_trainer *t, const plumb_optimizer *o, int64_t step,
+                                   json_t *state, int64_t limit, const plumb_masters *reference) PLUMB_MUST_USE;
+
+/* Reads masters, optimiser state and (when not NULL) the reference of the checkpoint that `state` came from. */
+plumb_status plumb_run_folder_load(const plumb_run_folder *f, const json_t *state, const plumb_optimizer *o,
+                                   plumb_trainer *t, plumb_masters *reference) PLUMB_MUST_USE;
+
+/* Writes the result: weights in `dtype`, config.json of `model` with that dtype, and its tokenizer files. */
+plumb_status plumb_run_folder_finish(plumb_run_folder *f, plumb_trainer *t, const char *model,
+                                     plumb_dtype dtype) PLUMB_MUST_USE;
+
+/* Copies what a checkpoint folder holds beside weights and config: tokenizer, chat template, generation config. */
+plumb_status plumb_copy_side_files(const char *from, const char *to) PLUMB_MUST_USE;
+
+/* config.json of `from` into `to` with its dtype set. */
+plumb_status plumb_copy_config(const char *from, const char *to, plumb_dtype dtype) PLUMB_MUST_USE;
+
+#endif
