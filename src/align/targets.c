@@ -50,6 +50,20 @@ plumb_status plumb_targets_add(plumb_targets *t, const int32_t *const ids[], int
     return PLUMB_OK;
 }
 
+plumb_status plumb_targets_add_trained(plumb_targets *t, const int32_t *ids, const uint8_t *trained, int total,
+                                       int prompt, plumb_pair_states *p)
+{
+    p->first_target = (int)t->tokens.count;
+    p->targets[0] = 0;
+    for (int i = prompt; i < total; i++) {
+        if (!trained[i]) continue;
+        PLUMB_TRY(plumb_ids_push(&t->tokens, ids[i]));
+        PLUMB_TRY(plumb_ids_push(&t->states, plumb_pair_state_row(p, 0, i - prompt)));
+        p->targets[0]++;
+    }
+    return PLUMB_OK;
+}
+
 void plumb_split_logps(const double *logps, const plumb_pair_states *p, int side, double *head, double *tail)
 {
     int common = p->targets[0] < p->targets[1] ? p->targets[0] : p->targets[1];

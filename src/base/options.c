@@ -48,6 +48,13 @@ const plumb_option *plumb_option_find(const plumb_usage *usage, const char *name
     return NULL;
 }
 
+const plumb_foreign_option *plumb_foreign_find(const plumb_usage *usage, const char *name, size_t n)
+{
+    for (const plumb_foreign_option *f = usage->foreign; f && f->name; f++)
+        if (same_name(name, n, f->name) && plumb_option_belongs(f->only, usage)) return f;
+    return NULL;
+}
+
 static const plumb_option *find_letter(const plumb_usage *usage, char letter)
 {
     for (size_t i = 0; i < usage->option_count; i++)
@@ -116,6 +123,34 @@ const char *plumb_nearest(const char *typed, const char *const *words, size_t co
     return longer;
 }
 
+/* Names of the rows and of foreign options that belong to the command, `more` first; their number. */
+static size_t collect_names(const plumb_usage *usage, const char *const *more, size_t extra, const char **out)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < extra; i++) out[count++] = more[i];
+    for (size_t i = 0; i < usage->option_count; i++) {
+        const plumb_option *option = &usage->options[i];
+        if (!plumb_option_belongs(option->only, usage)) continue;
+        out[count++] = option->name;
+        if (option->alias) out[count++] = option->alias;
+    }
+    for (const plumb_foreign_option *f = usage->foreign; f && f->name; f++)
+        if (plumb_option_belongs(f->only, usage)) out[count++] = f->name;
+    return count;
+}
+
+plumb_status plumb_option_nearest(const plumb_usage *usage, const char *typed, const char *const *more, size_t extra,
+                                  const char **out)
+{
+    const char **names = NULL;
+    size_t room = extra + 2 * usage->option_count;
+    for (const plumb_foreign_option *f = usage->foreign; f && f->name; f++) room++;
+    PLUMB_TRY(plumb_new(&names, room, sizeof *names));
+    *out = plumb_nearest(typed, names, collect_names(usage, more, extra, names));
+    free(names);
+    return PLUMB_OK;
+}
+
 /* ---- values from text ---- */
 
 static plumb_status bad_value(const char *text, const char *expected)
@@ -172,6 +207,12 @@ bool plumb_option_read_bool(const char *text, bool words, bool *out)
     return false;
 }
 
+/* "none" and "null" in any case, as TRL's parser. */
+static bool is_none(const char *text)
+{
+    return strcasecmp(text, "none") == 0 || strcasecmp(text, "null") == 0;
+}
+
 static bool read_row_number(const char **p, int64_t *out)
 {
     char *end;
@@ -224,45 +265,94 @@ static plumb_status no_choice(const char *choices, const char *text)
 
 /* ---- setting values ---- */
 
-/* Appends the parts of `text` between commas to a list whose items live in the arena. */
-static plumb_status append_parts(plumb_options *o, const plumb_option *option, const char *text, plumb_list *list)
+/* Room for one more item in a list of the arena: lists double, so that a list of n items costs 2 n. */
+static plumb_status grow(plumb_options *o, void *items, size_t count, size_t size)
 {
-    size_t parts = 1;
-    for (const char *p = text; *p; p++) parts += *p == ',';
-    const char **items = NULL;
-    PLUMB_TRY(plumb_arena_new(&o->arena, &items, list->count + parts, sizeof *items));
-    if (list->count) memcpy(items, list->items, list->count * sizeof *items);
-    list->items = items;
+    void *larger = NULL;
+    if (count & (count - 1)) return PLUMB_OK; /* neither 0 nor a power of two: there is room */
+    PLUMB_TRY(plumb_arena_new(&o->arena, &larger, count ? 2 * count : 1, size));
+    if (count) memcpy(larger, *(void **)items, count * size);
+    *(void **)items = larger;
+    return PLUMB_OK;
+}
+
+static plumb_status append_real(plumb_options *o, const plumb_option *option, const char *text)
+{
+    plumb_reals *list = plumb_option_place(o, option);
+    double value = 0, *items = (double *)list->items;
+    PLUMB_TRY(read_real(option, text, &value));
+    PLUMB_TRY(grow(o, &items, list->count, sizeof *items));
+    items[list->count] = value;
+    *list = (plumb_reals){items, list->count + 1};
+    return PLUMB_OK;
+}
+
+plumb_status plumb_option_append(plumb_options *o, const plumb_option *option, const char *text)
+{
+    if (option->kind == PLUMB_OPTION_REALS) return append_real(o, option, text);
+    plumb_list *list = plumb_option_place(o, option);
+    const char **items = list->items;
+    char *item = NULL;
+    if (option->choices && find_choice(option->choices, text, strlen(text)) < 0)
+        return no_choice(option->choices, text);
+    PLUMB_TRY(plumb_arena_copy(&o->arena, &item, text, strlen(text)));
+    PLUMB_TRY(grow(o, &items, list->count, sizeof *items));
+    items[list->count] = item;
+    *list = (plumb_list){items, list->count + 1};
+    return PLUMB_OK;
+}
+
+/* Appends the parts of `text` between commas. */
+static plumb_status append_parts(plumb_options *o, const plumb_option *option, const char *text)
+{
+    char *part = NULL;
     for (const char *p = text; *p;) {
         size_t n = strcspn(p, ",");
-        char *item = NULL;
         if (n) {
-            PLUMB_TRY(plumb_arena_copy(&o->arena, &item, p, n));
-            if (option->choices && find_choice(option->choices, item, n) < 0) return no_choice(option->choices, item);
-            items[list->count++] = item;
+            PLUMB_TRY(plumb_arena_copy(&o->arena, &part, p, n));
+            PLUMB_TRY(plumb_option_append(o, option, part));
         }
         p += n + (p[n] == ',');
     }
     return PLUMB_OK;
 }
 
-static plumb_status append_item(plumb_options *o, const char *text, plumb_list *list)
+void plumb_option_clear(plumb_options *o, const plumb_option *option)
 {
-    const char **items = NULL;
-    char *item = NULL;
-    PLUMB_TRY(plumb_arena_new(&o->arena, &items, list->count + 1, sizeof *items));
-    PLUMB_TRY(plumb_arena_copy(&o->arena, &item, text, strlen(text)));
-    if (list->count) memcpy(items, list->items, list->count * sizeof *items);
-    items[list->count++] = item;
-    list->items = items;
+    if (option->kind == PLUMB_OPTION_REALS)
+        *(plumb_reals *)plumb_option_place(o, option) = (plumb_reals){0};
+    else
+        *(plumb_list *)plumb_option_place(o, option) = (plumb_list){0};
+}
+
+static size_t list_count(const plumb_options *o, const plumb_option *option)
+{
+    const void *place = plumb_option_place(o, option);
+    return option->kind == PLUMB_OPTION_REALS ? ((const plumb_reals *)place)->count
+                                              : ((const plumb_list *)place)->count;
+}
+
+static plumb_status set_list(plumb_options *o, const plumb_option *option, const char *text)
+{
+    plumb_option_clear(o, option);
+    PLUMB_TRY(append_parts(o, option, text));
+    return list_count(o, option) ? PLUMB_OK : plumb_fail(PLUMB_E_INPUT, "holds no value");
+}
+
+static plumb_status set_string(plumb_options *o, const plumb_option *option, const char *text)
+{
+    char *copy = NULL;
+    if (option->choices && find_choice(option->choices, text, strlen(text)) < 0)
+        return no_choice(option->choices, text);
+    PLUMB_TRY(plumb_arena_copy(&o->arena, &copy, text, strlen(text)));
+    *(const char **)plumb_option_place(o, option) = copy;
     return PLUMB_OK;
 }
 
-/* The value of an option as text, split by commas where it is a list. */
+/* A value as text, split by commas where it is a list. */
 static plumb_status set_value(plumb_options *o, const plumb_option *option, const char *text)
 {
-    void *place = o->values + option->offset;
-    char *copy = NULL;
+    void *place = plumb_option_place(o, option);
     int choice = 0;
     switch (option->kind) {
     case PLUMB_OPTION_FLAG:
@@ -272,9 +362,7 @@ static plumb_status set_value(plumb_options *o, const plumb_option *option, cons
     case PLUMB_OPTION_REAL:
         return read_real(option, text, place);
     case PLUMB_OPTION_STRING:
-        PLUMB_TRY(plumb_arena_copy(&o->arena, &copy, text, strlen(text)));
-        *(const char **)place = copy;
-        return PLUMB_OK;
+        return set_string(o, option, text);
     case PLUMB_OPTION_CHOICE:
         choice = find_choice(option->choices, text, strlen(text));
         if (choice < 0) return no_choice(option->choices, text);
@@ -284,24 +372,61 @@ static plumb_status set_value(plumb_options *o, const plumb_option *option, cons
         return read_range(text, place);
     case PLUMB_OPTION_LIST:
     case PLUMB_OPTION_REPEATED:
-        *(plumb_list *)place = (plumb_list){0};
-        PLUMB_TRY(append_parts(o, option, text, place));
-        if (((plumb_list *)place)->count) return PLUMB_OK;
-        return plumb_fail(PLUMB_E_INPUT, "holds no value");
+    case PLUMB_OPTION_REALS:
+        return set_list(o, option, text);
     }
     return plumb_fail(PLUMB_E_INTERNAL, "unknown kind of option");
+}
+
+static size_t value_size(plumb_option_kind kind)
+{
+    static const size_t sizes[] = {
+        [PLUMB_OPTION_FLAG] = sizeof(bool),           [PLUMB_OPTION_INTEGER] = sizeof(int64_t),
+        [PLUMB_OPTION_REAL] = sizeof(double),         [PLUMB_OPTION_STRING] = sizeof(char *),
+        [PLUMB_OPTION_CHOICE] = sizeof(int),          [PLUMB_OPTION_LIST] = sizeof(plumb_list),
+        [PLUMB_OPTION_REPEATED] = sizeof(plumb_list), [PLUMB_OPTION_RANGE] = sizeof(plumb_range),
+        [PLUMB_OPTION_REALS] = sizeof(plumb_reals),
+    };
+    return sizes[kind];
+}
+
+plumb_status plumb_option_reset(plumb_options *o, const plumb_option *option)
+{
+    if (option->fallback) return plumb_context(set_value(o, option, option->fallback), "default of --%s", option->name);
+    memset(plumb_option_place(o, option), 0, value_size(option->kind));
+    if (option->kind == PLUMB_OPTION_RANGE) ((plumb_range *)plumb_option_place(o, option))->end = -1;
+    return PLUMB_OK;
+}
+
+plumb_status plumb_option_set(plumb_options *o, const plumb_option *option, const char *text, bool *given)
+{
+    *given = true;
+    if (!option->none || !is_none(text)) return set_value(o, option, text);
+    if (*option->none) return set_value(o, option, option->none);
+    *given = false;
+    return plumb_option_reset(o, option);
 }
 
 static plumb_status set_defaults(plumb_options *o)
 {
     for (size_t i = 0; i < o->usage->option_count; i++) {
         const plumb_option *option = &o->usage->options[i];
-        if (option->fallback)
-            PLUMB_TRY(plumb_context(set_value(o, option, option->fallback), "default of --%s", option->name));
-        else if (option->kind == PLUMB_OPTION_RANGE)
-            *(plumb_range *)(void *)(o->values + option->offset) = (plumb_range){0, -1};
+        bool speaks = option->fallback || option->kind == PLUMB_OPTION_RANGE;
+        if (speaks && plumb_option_belongs(option->only, o->usage)) PLUMB_TRY(plumb_option_reset(o, option));
     }
     return PLUMB_OK;
+}
+
+static void settle(plumb_options *o, const plumb_option *option, plumb_option_source source, bool given)
+{
+    plumb_option_state *state = plumb_option_state_of(o, option);
+    state->source = given ? source : PLUMB_FROM_DEFAULT;
+    state->settled = true;
+}
+
+static bool belongs(const plumb_options *o, const plumb_option *option)
+{
+    return plumb_option_belongs(option->only, o->usage);
 }
 
 /* The environment speaks where the command line is silent; an empty variable counts as not set. */
@@ -310,11 +435,12 @@ static plumb_status read_environment(plumb_options *o)
     char name[PLUMB_LONGEST_OPTION + 1];
     for (size_t i = 0; i < o->usage->option_count; i++) {
         const plumb_option *option = &o->usage->options[i];
-        plain_name(option, "PLUMB_", true, name);
+        bool given = false;
+        plumb_option_plain_name(option, "PLUMB_", true, name);
         const char *text = getenv(name);
-        if (o->sources[i] != PLUMB_FROM_DEFAULT || !text || !*text) continue;
-        PLUMB_TRY(plumb_context(set_value(o, option, text), "%s (environment)", name));
-        o->sources[i] = PLUMB_FROM_ENVIRONMENT;
+        if (o->states[i].settled || !text || !*text || !belongs(o, option)) continue;
+        PLUMB_TRY(plumb_context(plumb_option_set(o, option, text, &given), "%s (environment)", name));
+        settle(o, option, PLUMB_FROM_ENVIRONMENT, given);
     }
     return PLUMB_OK;
 }
@@ -337,24 +463,15 @@ static bool looks_like_option(const char *word)
 
 static plumb_status unknown_option(const plumb_usage *usage, const char *word)
 {
-    const char **names = NULL;
-    size_t count = 0, n = strcspn(word, "=");
-    plumb_status s = plumb_fail(PLUMB_E_INPUT, "%.*s: unknown option", (int)n, word);
+    static const char *const own[] = {"help", "version", "config"};
+    size_t n = strcspn(word, "=");
     char typed[PLUMB_LONGEST_OPTION + 1] = "";
+    const char *near = NULL;
     if (n > 2 && n - 2 <= PLUMB_LONGEST_OPTION) memcpy(typed, word + 2, n - 2);
-    plumb_status memory = plumb_new(&names, usage->option_count + 2, sizeof *names);
-    if (memory) {
-        plumb_status_free(s);
-        return memory;
-    }
-    for (; count < usage->option_count; count++) names[count] = usage->options[count].name;
-    names[count++] = "help";
-    names[count++] = "version";
-    const char *near = *typed ? plumb_nearest(typed, names, count) : NULL;
-    s = near ? plumb_cure(s, "did you mean --%s?", near)
-             : plumb_cure(s, "plumb %s --help lists the options", usage->name);
-    free(names);
-    return s;
+    if (*typed) PLUMB_TRY(plumb_option_nearest(usage, typed, own, 3, &near));
+    plumb_status s = plumb_fail(PLUMB_E_INPUT, "%.*s: unknown option", (int)n, word);
+    return near ? plumb_cure(s, "did you mean --%s?", near)
+                : plumb_cure(s, "plumb %s --help lists the options", usage->name);
 }
 
 /* One option on the command line: the words it may take its values from. */
@@ -367,89 +484,165 @@ typedef struct words {
 
 static plumb_status take_flag(plumb_options *o, const plumb_option *option, words *w)
 {
-    bool *place = (bool *)(void *)(o->values + option->offset);
-    if (w->joined) return plumb_option_read_bool(w->joined, true, place) ? PLUMB_OK : bad_value(w->joined, "true or false");
+    bool *place = plumb_option_place(o, option);
+    if (w->joined)
+        return plumb_option_read_bool(w->joined, true, place) ? PLUMB_OK : bad_value(w->joined, "true or false");
     *place = true;
     if (w->at < w->argc && plumb_option_read_bool(w->argv[w->at], false, place)) w->at++;
     return PLUMB_OK;
 }
 
-static plumb_status missing_value(const plumb_option *option, const words *w)
+static plumb_status missing_value(const char *name, const char *metavar, const words *w)
 {
     plumb_status s = plumb_fail(PLUMB_E_INPUT, "a value is missing");
     if (w->at < w->argc && strcmp(w->argv[w->at], "--") != 0)
-        return plumb_cure(s, "a value that starts with a dash is written --%s=%s", option->name, w->argv[w->at]);
-    return plumb_cure(s, "write --%s %s", option->name, option->metavar ? option->metavar : "VALUE");
+        return plumb_cure(s, "a value that starts with a dash is written --%s=%s", name, w->argv[w->at]);
+    return plumb_cure(s, "write --%s %s", name, metavar ? metavar : "VALUE");
 }
 
-/* Does a further word belong to the list? With choices only words that are all known, so that positionals may follow.
- */
+/* The next word as a value, or NULL. */
+static const char *next_value(words *w)
+{
+    if (w->joined) return w->joined;
+    return w->at < w->argc && !looks_like_option(w->argv[w->at]) ? w->argv[w->at++] : NULL;
+}
+
+static bool is_real(const char *text, size_t n)
+{
+    return n && strspn(text, "+-.0123456789eE") >= n;
+}
+
+/* Does a further word belong to the list? With choices, or of numbers, only words that are all known, so that
+ * positionals may follow. */
 static bool continues_list(const plumb_option *option, const char *word)
 {
+    bool reals = option->kind == PLUMB_OPTION_REALS;
     if (looks_like_option(word)) return false;
-    for (const char *p = word; option->choices && *p;) {
+    for (const char *p = word; (option->choices || reals) && *p;) {
         size_t n = strcspn(p, ",");
-        if (n && find_choice(option->choices, p, n) < 0) return false;
+        if (n && (reals ? !is_real(p, n) : find_choice(option->choices, p, n) < 0)) return false;
         p += n + (p[n] == ',');
     }
     return true;
 }
 
-static plumb_status take_list(plumb_options *o, const plumb_option *option, words *w)
+static plumb_status take_list(plumb_options *o, const plumb_option *option, words *w, bool *given)
 {
-    plumb_list *list = (plumb_list *)(void *)(o->values + option->offset);
-    *list = (plumb_list){0};
+    const char *first = w->joined ? w->joined : w->at < w->argc ? w->argv[w->at] : "";
+    if (option->none && is_none(first)) {
+        (void)next_value(w);
+        return plumb_option_set(o, option, first, given);
+    }
+    plumb_option_clear(o, option);
     if (w->joined) {
-        PLUMB_TRY(append_parts(o, option, w->joined, list));
+        PLUMB_TRY(append_parts(o, option, w->joined));
     } else {
-        int first = w->at;
+        int start = w->at;
         while (w->at < w->argc && !looks_like_option(w->argv[w->at]) &&
-               (w->at == first || continues_list(option, w->argv[w->at])))
-            PLUMB_TRY(append_parts(o, option, w->argv[w->at++], list));
-        if (w->at - first > 1) o->greedy = option;
+               (w->at == start || continues_list(option, w->argv[w->at])))
+            PLUMB_TRY(append_parts(o, option, w->argv[w->at++]));
+        if (w->at - start > 1) o->list = option;
     }
-    return list->count ? PLUMB_OK : missing_value(option, w);
+    return list_count(o, option) ? PLUMB_OK : missing_value(option->name, option->metavar, w);
 }
 
-static plumb_status take_values(plumb_options *o, const plumb_option *option, words *w)
+static plumb_status take_values(plumb_options *o, const plumb_option *option, words *w, bool *given)
 {
+    *given = true;
     if (option->kind == PLUMB_OPTION_FLAG) return take_flag(o, option, w);
-    if (option->kind == PLUMB_OPTION_LIST) return take_list(o, option, w);
-    const char *text = w->joined;
-    if (!text) {
-        if (w->at >= w->argc || looks_like_option(w->argv[w->at])) return missing_value(option, w);
-        text = w->argv[w->at++];
-    }
-    if (option->kind != PLUMB_OPTION_REPEATED) return set_value(o, option, text);
-    plumb_list *list = (plumb_list *)(void *)(o->values + option->offset);
-    if (o->sources[option - o->usage->options] != PLUMB_FROM_COMMAND_LINE) *list = (plumb_list){0};
-    return append_item(o, text, list);
+    if (option->kind == PLUMB_OPTION_LIST || option->kind == PLUMB_OPTION_REALS) return take_list(o, option, w, given);
+    const char *text = next_value(w);
+    if (!text) return missing_value(option->name, option->metavar, w);
+    if (option->kind != PLUMB_OPTION_REPEATED) return plumb_option_set(o, option, text, given);
+    if (!plumb_option_state_of(o, option)->settled) plumb_option_clear(o, option);
+    return plumb_option_append(o, option, text);
 }
 
-static plumb_status take_option(plumb_options *o, const plumb_option *option, words *w)
+/* Two names of one option, given with different values: which one was meant? */
+static plumb_status check_names(const plumb_options *o, const plumb_option *option, bool by_alias, const char *before)
 {
-    PLUMB_TRY(plumb_context(take_values(o, option, w), "--%s", option->name));
-    o->sources[option - o->usage->options] = PLUMB_FROM_COMMAND_LINE;
+    const plumb_option_state *state = plumb_option_state_of(o, option);
+    if (option->kind != PLUMB_OPTION_STRING || !state->settled || state->by_alias == by_alias || !before)
+        return PLUMB_OK;
+    const char *now = *(const char *const *)plumb_option_place(o, option);
+    if (now && strcmp(now, before) == 0) return PLUMB_OK;
+    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--%s and --%s are two names of one option and have different values",
+                                 option->name, option->alias),
+                      "give one of them");
+}
+
+/* name: as it was written, n bytes; NULL: its letter. */
+static plumb_status take_option(plumb_options *o, const plumb_option *option, words *w, const char *name, size_t n)
+{
+    plumb_option_state *state = plumb_option_state_of(o, option);
+    bool given = true, by_alias = name && !same_name(name, n, option->name);
+    const char *before = option->kind == PLUMB_OPTION_STRING ? *(char *const *)plumb_option_place(o, option) : NULL;
+    PLUMB_TRY(plumb_context(take_values(o, option, w, &given), "--%s", by_alias ? option->alias : option->name));
+    PLUMB_TRY(check_names(o, option, by_alias, before));
+    settle(o, option, PLUMB_FROM_COMMAND_LINE, given);
+    state->by_alias = by_alias;
+    return PLUMB_OK;
+}
+
+static plumb_status take_foreign_words(plumb_options *o, const plumb_foreign_option *foreign, words *w)
+{
+    static const char *const truth[] = {"false", "true"};
+    bool value = true;
+    if (foreign->kind == PLUMB_OPTION_FLAG) {
+        if (w->joined) return plumb_foreign_take(o, foreign, w->joined, 1);
+        if (w->at < w->argc && plumb_option_read_bool(w->argv[w->at], false, &value)) w->at++;
+        return plumb_foreign_take(o, foreign, truth[value], 1);
+    }
+    const char *text = next_value(w);
+    if (!text) return missing_value(foreign->name, NULL, w);
+    size_t count = 1;
+    while (foreign->kind == PLUMB_OPTION_LIST && !w->joined && next_value(w)) count++;
+    return plumb_foreign_take(o, foreign, count == 1 ? text : NULL, count);
+}
+
+/* --name of another program's option, --no_name of a flag among those. */
+static plumb_status take_foreign(plumb_options *o, words *w, const char *name, size_t n, bool *found)
+{
+    const plumb_foreign_option *foreign = plumb_foreign_find(o->usage, name, n);
+    bool negated = !foreign && n > 3 && same_name(name, 3, "no_") && !w->joined;
+    if (negated) foreign = plumb_foreign_find(o->usage, name + 3, n - 3);
+    *found = foreign && (!negated || foreign->kind == PLUMB_OPTION_FLAG);
+    if (!*found) return PLUMB_OK;
+    return plumb_context(negated ? plumb_foreign_take(o, foreign, "false", 1) : take_foreign_words(o, foreign, w),
+                         "--%.*s", (int)n, name);
+}
+
+static plumb_status take_config(plumb_options *o, words *w)
+{
+    o->config = next_value(w);
+    return o->config ? PLUMB_OK : plumb_context(missing_value("config", "FILE.yaml", w), "--config");
+}
+
+/* --no_name */
+static plumb_status take_negated(plumb_options *o, const words *w, const char *name, size_t n)
+{
+    const plumb_option *option = n > 3 && same_name(name, 3, "no_") ? plumb_option_find(o->usage, name + 3, n - 3) : 0;
+    if (!option || option->kind != PLUMB_OPTION_FLAG) return unknown_option(o->usage, name - 2);
+    if (w->joined)
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--%.*s: takes no value", (int)n, name), "write --%s=%s",
+                          option->name, w->joined);
+    *(bool *)plumb_option_place(o, option) = false;
+    settle(o, option, PLUMB_FROM_COMMAND_LINE, true);
     return PLUMB_OK;
 }
 
 /* --name, --name=value, --no_name. */
-static plumb_status read_long(plumb_options *o, words *w, const char *word)
+static plumb_status read_long(plumb_options *o, words *w, const char *word, bool has_config)
 {
     const char *name = word + 2;
     size_t n = strcspn(name, "=");
+    bool found = false;
     w->joined = name[n] ? name + n + 1 : NULL;
-    const plumb_option *option = find_option(o->usage, name, n);
-    if (option) return take_option(o, option, w);
-    bool negated = n > 3 && same_name(name, 3, "no_");
-    option = negated ? find_option(o->usage, name + 3, n - 3) : NULL;
-    if (!option || option->kind != PLUMB_OPTION_FLAG) return unknown_option(o->usage, word);
-    if (w->joined)
-        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%.*s: takes no value", (int)n + 2, word), "write --%s=%s",
-                          option->name, w->joined);
-    *(bool *)(void *)(o->values + option->offset) = false;
-    o->sources[option - o->usage->options] = PLUMB_FROM_COMMAND_LINE;
-    return PLUMB_OK;
+    const plumb_option *option = plumb_option_find(o->usage, name, n);
+    if (option) return take_option(o, option, w, name, n);
+    if (has_config && same_name(name, n, "config")) return take_config(o, w);
+    PLUMB_TRY(take_foreign(o, w, name, n, &found));
+    return found ? PLUMB_OK : take_negated(o, w, name, n);
 }
 
 /* -o FILE, -oFILE, -o=FILE, and flags in one word: -qn. */
@@ -462,12 +655,9 @@ static plumb_status read_letters(plumb_options *o, words *w, const char *word)
                               o->usage->name);
         bool more = p[1] && option->kind == PLUMB_OPTION_FLAG && p[1] != '=';
         w->joined = p[1] && !more ? p + 1 + (p[1] == '=') : NULL;
-        if (more)
-            *(bool *)(void *)(o->values + option->offset) = true;
-        else
-            PLUMB_TRY(take_option(o, option, w));
-        o->sources[option - o->usage->options] = PLUMB_FROM_COMMAND_LINE;
-        if (!more) break;
+        if (!more) return take_option(o, option, w, NULL, 0);
+        *(bool *)plumb_option_place(o, option) = true;
+        settle(o, option, PLUMB_FROM_COMMAND_LINE, true);
     }
     return PLUMB_OK;
 }
@@ -487,23 +677,64 @@ static plumb_status usage_cure(const plumb_usage *usage, plumb_status s)
 
 static plumb_status missing_positional(const plumb_options *o, const plumb_positional *p, int got)
 {
-    if (o->greedy)
+    if (o->list)
         return plumb_cure(
-            plumb_fail(PLUMB_E_INPUT, "%s is missing; --%s took all words that follow it", p->name, o->greedy->name),
-            "put %s before --%s, or end the list with --", p->name, o->greedy->name);
+            plumb_fail(PLUMB_E_INPUT, "%s is missing; --%s took all words that follow it", p->name, o->list->name),
+            "put %s before --%s, or end the list with --", p->name, o->list->name);
     if (p->least > 1)
         return usage_cure(o->usage,
                           plumb_fail(PLUMB_E_INPUT, "%s: at least %d are needed, %d given", p->name, p->least, got));
     return usage_cure(o->usage, plumb_fail(PLUMB_E_INPUT, "%s is missing", p->name));
 }
 
+/* The option that gives the same as the positional, or NULL. */
+static const plumb_option *twin_of(const plumb_options *o, const plumb_positional *p)
+{
+    for (size_t i = 0; i < o->usage->option_count; i++) {
+        const plumb_option *option = &o->usage->options[i];
+        if (option->positional && strcmp(option->positional, p->name) == 0 && belongs(o, option)) return option;
+    }
+    return NULL;
+}
+
+/* The words of a positional and the value of its twin become one; the words go first. */
+static plumb_status join_twin(plumb_options *o, const plumb_positional *p, const plumb_option *twin)
+{
+    plumb_list *list = (plumb_list *)(void *)(o->values + p->offset);
+    const char **value = plumb_option_place(o, twin);
+    plumb_option_state *state = plumb_option_state_of(o, twin);
+    if (!list->count) {
+        *list = (plumb_list){value, *value ? 1 : 0};
+        return PLUMB_OK;
+    }
+    if (state->source == PLUMB_FROM_COMMAND_LINE && strcmp(*value, list->items[0]) != 0)
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s is \"%s\", but --%s is \"%s\"", p->name, list->items[0],
+                                     state->by_alias ? twin->alias : twin->name, *value),
+                          "they are two names of the same; give one of them");
+    *value = list->items[0];
+    *state = (plumb_option_state){.source = PLUMB_FROM_COMMAND_LINE, .settled = true};
+    return PLUMB_OK;
+}
+
+/* Are there fewer words than positionals? Then those with a twin can do without. */
+static bool leave_to_twins(const plumb_options *o, size_t count)
+{
+    size_t least = 0;
+    for (size_t i = 0; i < o->usage->positional_count; i++) least += (size_t)o->usage->positionals[i].least;
+    return count < least;
+}
+
 static plumb_status set_positionals(plumb_options *o, const char **given, size_t count)
 {
+    bool few = leave_to_twins(o, count);
     for (size_t i = 0; i < o->usage->positional_count; i++) {
         const plumb_positional *p = &o->usage->positionals[i];
-        size_t take = p->most >= 0 && count > (size_t)p->most ? (size_t)p->most : count;
-        if (take < (size_t)p->least) return missing_positional(o, p, (int)take);
+        const plumb_option *twin = twin_of(o, p);
+        bool by_twin = twin && few && *(char *const *)plumb_option_place(o, twin);
+        size_t take = by_twin ? 0 : p->most >= 0 && count > (size_t)p->most ? (size_t)p->most : count;
+        if (!by_twin && take < (size_t)p->least) return missing_positional(o, p, (int)take);
         *(plumb_list *)(void *)(o->values + p->offset) = (plumb_list){given, take};
+        if (twin) PLUMB_TRY(join_twin(o, p, twin));
         given += take;
         count -= take;
     }
@@ -511,23 +742,26 @@ static plumb_status set_positionals(plumb_options *o, const char **given, size_t
     return usage_cure(o->usage, plumb_fail(PLUMB_E_INPUT, "\"%s\": one argument too many", given[0]));
 }
 
-static plumb_status read_command_line(plumb_options *o, int argc, char **argv)
+typedef struct positionals {
+    const char **words;
+    size_t count;
+} positionals;
+
+static plumb_status read_command_line(plumb_options *o, int argc, char **argv, bool has_config, positionals *out)
 {
-    const char **given = NULL;
-    size_t count = 0;
     bool only_positionals = false;
     words w = {argc, argv, 1, NULL};
-    PLUMB_TRY(plumb_arena_new(&o->arena, &given, (size_t)argc + 1, sizeof *given));
+    PLUMB_TRY(plumb_arena_new(&o->arena, &out->words, (size_t)argc + 1, sizeof *out->words));
     while (w.at < argc) {
         const char *word = argv[w.at++];
         if (only_positionals || !looks_like_option(word))
-            given[count++] = word;
+            out->words[out->count++] = word;
         else if (strcmp(word, "--") == 0)
             only_positionals = true;
         else
-            PLUMB_TRY(word[1] == '-' ? read_long(o, &w, word) : read_letters(o, &w, word));
+            PLUMB_TRY(word[1] == '-' ? read_long(o, &w, word, has_config) : read_letters(o, &w, word));
     }
-    return set_positionals(o, given, count);
+    return PLUMB_OK;
 }
 
 /* --help and --version count wherever they stand, so that help comes even when the rest is wrong. */
@@ -539,19 +773,44 @@ static void look_for_help(plumb_options *o, int argc, char **argv)
     }
 }
 
-plumb_status plumb_options_parse(const plumb_usage *usage, int argc, char **argv, void *values, plumb_options **out)
+static plumb_status read_config(plumb_options *o, plumb_settings_reader read)
+{
+    const char *twin = getenv("PLUMB_CONFIG");
+    if (!o->config && twin && *twin) o->config = twin;
+    if (!o->config) return PLUMB_OK;
+    PLUMB_TRY(read(o->config, &o->settings));
+    return plumb_options_apply(o);
+}
+
+static plumb_status read_all(plumb_options *o, plumb_settings_reader read, int argc, char **argv)
+{
+    positionals given = {0};
+    PLUMB_TRY(read_command_line(o, argc, argv, read != NULL, &given));
+    PLUMB_TRY(read_environment(o));
+    if (read) PLUMB_TRY(read_config(o, read));
+    return set_positionals(o, given.words, given.count);
+}
+
+static plumb_status allocate(plumb_options *o)
+{
+    const plumb_usage *usage = o->usage;
+    size_t foreign = 0;
+    while (usage->foreign && usage->foreign[foreign].name) foreign++;
+    PLUMB_TRY(plumb_arena_new(&o->arena, &o->states, usage->option_count, sizeof *o->states));
+    return plumb_arena_new(&o->arena, &o->noted, foreign, sizeof *o->noted);
+}
+
+plumb_status plumb_options_parse(const plumb_usage *usage, plumb_settings_reader read, int argc, char **argv,
+                                 void *values, plumb_options **out)
 {
     plumb_options *o = NULL;
     PLUMB_TRY(plumb_new(&o, 1, sizeof *o));
     o->usage = usage;
     o->values = values;
     look_for_help(o, argc, argv);
-    plumb_status s = plumb_arena_new(&o->arena, &o->sources, usage->option_count, sizeof *o->sources);
+    plumb_status s = allocate(o);
     if (!s) s = set_defaults(o);
-    if (!s && !o->wants_help && !o->wants_version) {
-        s = read_command_line(o, argc, argv);
-        if (!s) s = read_environment(o);
-    }
+    if (!s && !o->wants_help && !o->wants_version) s = read_all(o, read, argc, argv);
     if (s) {
         plumb_options_free(o);
         return s;
@@ -563,6 +822,7 @@ plumb_status plumb_options_parse(const plumb_usage *usage, int argc, char **argv
 void plumb_options_free(plumb_options *o)
 {
     if (!o) return;
+    plumb_settings_free(&o->settings);
     plumb_arena_free(&o->arena);
     free(o);
 }
@@ -577,103 +837,31 @@ bool plumb_options_wants_version(const plumb_options *o)
     return o->wants_version;
 }
 
+const char *plumb_options_config(const plumb_options *o)
+{
+    return o->config;
+}
+
 plumb_option_source plumb_options_source(const plumb_options *o, const char *name)
 {
-    const plumb_option *option = find_option(o->usage, name, strlen(name));
-    return option ? o->sources[option - o->usage->options] : PLUMB_FROM_DEFAULT;
+    const plumb_option *option = plumb_option_find(o->usage, name, strlen(name));
+    return option ? plumb_option_state_of(o, option)->source : PLUMB_FROM_DEFAULT;
 }
 
 plumb_status plumb_options_label(const plumb_options *o, const char *name, plumb_text *t)
 {
-    const plumb_option *option = find_option(o->usage, name, strlen(name));
-    if (!option || o->sources[option - o->usage->options] != PLUMB_FROM_ENVIRONMENT)
-        return plumb_text_printf(t, "--%s", option ? option->name : name);
+    const plumb_option *option = plumb_option_find(o->usage, name, strlen(name));
+    if (!option) return plumb_text_printf(t, "--%s", name);
+    const plumb_option_state *state = plumb_option_state_of(o, option);
     char twin[PLUMB_LONGEST_OPTION + 1];
-    plain_name(option, "PLUMB_", true, twin);
-    return plumb_text_printf(t, "%s (environment)", twin);
-}
-
-/* ---- the record ---- */
-
-/* A string for any bytes: file names need not be UTF-8. */
-static json_t *text_json(const char *text)
-{
-    if (!text) return json_null();
-    json_t *value = json_string(text);
-    if (value) return value;
-    plumb_text t = {0};
-    plumb_status s = PLUMB_OK;
-    for (const char *p = text; !s && *p; p++)
-        s = (unsigned char)*p < 0x80 ? plumb_text_append(&t, p, 1) : plumb_text_printf(&t, "%%%02X", (unsigned char)*p);
-    value = s ? NULL : json_string(t.data);
-    plumb_status_free(s);
-    plumb_text_free(&t);
-    return value;
-}
-
-static json_t *list_json(const plumb_list *list)
-{
-    json_t *array = list->count ? json_array() : json_null();
-    for (size_t i = 0; i < list->count; i++) json_array_append_new(array, text_json(list->items[i]));
-    return array;
-}
-
-static json_t *range_json(plumb_range range)
-{
-    if (range.end >= 0) return json_sprintf("%lld:%lld", (long long)range.begin, (long long)range.end);
-    return range.begin ? json_sprintf("%lld:", (long long)range.begin) : json_null();
-}
-
-static json_t *choice_json(const char *choices, int number)
-{
-    while (number-- > 0) choices += strcspn(choices, "|") + 1;
-    return json_stringn(choices, strcspn(choices, "|"));
-}
-
-static json_t *value_json(const plumb_options *o, const plumb_option *option)
-{
-    const void *place = o->values + option->offset;
-    switch (option->kind) {
-    case PLUMB_OPTION_FLAG:
-        return json_boolean(*(const bool *)place);
-    case PLUMB_OPTION_INTEGER:
-        if (!option->fallback && o->sources[option - o->usage->options] == PLUMB_FROM_DEFAULT) return json_null();
-        return json_integer(*(const int64_t *)place);
-    case PLUMB_OPTION_REAL:
-        if (!option->fallback && o->sources[option - o->usage->options] == PLUMB_FROM_DEFAULT) return json_null();
-        return json_real(*(const double *)place);
-    case PLUMB_OPTION_STRING:
-        return text_json(*(const char *const *)place);
-    case PLUMB_OPTION_CHOICE:
-        return choice_json(option->choices, *(const int *)place);
-    case PLUMB_OPTION_RANGE:
-        return range_json(*(const plumb_range *)place);
-    case PLUMB_OPTION_LIST:
-    case PLUMB_OPTION_REPEATED:
-        return list_json(place);
+    switch (state->source) {
+    case PLUMB_FROM_ENVIRONMENT:
+        plumb_option_plain_name(option, "PLUMB_", true, twin);
+        return plumb_text_printf(t, "%s (environment)", twin);
+    case PLUMB_FROM_FILE:
+        return plumb_text_printf(t, "%s:%lld: %s", state->setting->file, (long long)state->setting->line,
+                                 state->setting->key);
+    default:
+        return plumb_text_printf(t, "--%s", state->by_alias ? option->alias : option->name);
     }
-    return NULL;
-}
-
-plumb_status plumb_options_json(const plumb_options *o, json_t **out)
-{
-    json_t *options = json_object(), *run = json_object(), *sources = json_object();
-    char name[PLUMB_LONGEST_OPTION + 1];
-    int failed = !options || !run || !sources;
-    for (size_t i = 0; !failed && i < o->usage->option_count; i++) {
-        const plumb_option *option = &o->usage->options[i];
-        plain_name(option, "", false, name);
-        failed |= json_object_set_new(option->changes_no_result ? run : options, name, value_json(o, option));
-        if (o->sources[i] != PLUMB_FROM_DEFAULT)
-            failed |= json_object_set_new(
-                sources, name, json_string(o->sources[i] == PLUMB_FROM_ENVIRONMENT ? "environment" : "command line"));
-    }
-    /* "o" takes the references over, also when packing fails. */
-    json_t *all = json_pack("{s:o, s:o, s:o}", "options", options, "run", run, "sources", sources);
-    if (failed || !all) {
-        json_decref(all);
-        return plumb_no_memory();
-    }
-    *out = all;
-    return PLUMB_OK;
 }

@@ -71,12 +71,18 @@ typedef struct plumb_option {
     int64_t low, high;      /* bounds of integers and reals; both 0: none */
     const char *choices;    /* words separated by '|', for CHOICE, LIST and STRING */
     bool changes_no_result; /* such as threads: a run may be continued with another value */
-    const char *alias;      /* another name of the same option, or NULL; given by both names with different values it is
-                               an error */
-    const char *none;  /* what "none" and "null" mean: a value as text, or "" for not given; NULL: "none" is a value like
-                          any other, and null in a config file is passed over */
-    const char *only;  /* the commands that have this row, separated by '|'; NULL: all that use the table */
-    const char *group; /* heading in the help; rows without one stand first, under "Options" */
+    const char *group;      /* heading in the help; rows without one stand first, under "Options" */
+    const char *only;       /* the commands that have this row, separated by '|'; NULL: all that use the table */
+
+    /* Another name of the same option, or NULL. Given by both names with different values it is an error. */
+    const char *alias;
+    /* What "none" and "null" mean: a value as text, or "" for not given. NULL: "none" is a value like any other, and
+     * null in a config file is passed over. */
+    const char *none;
+    /* Of a STRING: name of the positional that gives the same, or NULL. With fewer words than positionals, those whose
+     * option is given are left to it; words go before environment and file, and beside the option on the command line
+     * they must be equal to it. Afterwards both hold the value. */
+    const char *positional;
 } plumb_option;
 
 /* An option of another program that has no row here. */
@@ -84,20 +90,17 @@ typedef struct plumb_foreign_option {
     const char *name;       /* NULL ends a table of them */
     plumb_option_kind kind; /* how many words follow on the command line: FLAG, STRING (one) or LIST */
     bool refused;           /* it would change results; otherwise it has no effect here and is accepted with a note */
-    const char *usual;      /* values that ask for nothing, separated by '|', the other program's default first; they are
-                               accepted in silence, as are none and null */
-    const char *reason;     /* of either, as a clause that starts in lower case */
-    const char *only;       /* as in plumb_option */
+    const char *usual;  /* values that ask for nothing, separated by '|', the other program's default first; they are
+                           accepted in silence, as are none and null */
+    const char *reason; /* of either, as a clause that starts in lower case */
+    const char *only;   /* as in plumb_option */
 } plumb_foreign_option;
 
 typedef struct plumb_positional {
     const char *name; /* as the usage line shows it: "DATA" */
     const char *help;
     int least, most; /* how many; most < 0: any number. Only the last positional may take a varying number */
-    size_t offset;    /* of a plumb_list in the command's struct */
-    const char *twin; /* name of a STRING option that gives the same, or NULL. With fewer words than positionals, those
-                         whose twin is given are left to it; words go before a twin from environment or file, and beside
-                         one on the command line they must be equal. Afterwards both hold the value */
+    size_t offset;   /* of a plumb_list in the command's struct */
 } plumb_positional;
 
 /* All that is known about a command's way of being called. */

@@ -57,6 +57,8 @@ plumb_status plumb_option_set(plumb_options *o, const plumb_option *option, cons
                               bool *given) PLUMB_MUST_USE;
 /* Back to the default, or to no value. */
 plumb_status plumb_option_reset(plumb_options *o, const plumb_option *option) PLUMB_MUST_USE;
+/* Empties a LIST, REPEATED or REALS. */
+void plumb_option_clear(plumb_options *o, const plumb_option *option);
 /* One more item of a LIST, REPEATED or REALS, commas included. */
 plumb_status plumb_option_append(plumb_options *o, const plumb_option *option, const char *text) PLUMB_MUST_USE;
 
@@ -67,8 +69,7 @@ bool plumb_option_read_bool(const char *text, bool words, bool *out);
 bool plumb_has_bounds(const plumb_option *option);
 enum { PLUMB_MOST_CHOICES = 64, PLUMB_CHOICES_ROOM = 1024 };
 /* The words of `choices`, copied to the buffer; their number. */
-size_t plumb_split_choices(const char *choices, char buffer[PLUMB_CHOICES_ROOM],
-                           const char *words[PLUMB_MOST_CHOICES]);
+size_t plumb_split_choices(const char *choices, char buffer[PLUMB_CHOICES_ROOM], const char *words[PLUMB_MOST_CHOICES]);
 
 /* A foreign option with one value, or NULL for a list or something nested of `parts` parts. Remembers it for the notes,
  * or PLUMB_E_INPUT with the reason; the caller puts before it how the option was written. */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/progress.h"
+#include "cli/config_file.h"
 #include "cli/file_fault.h"
 #include "cli/meta.h"
 
@@ -29,7 +30,7 @@ struct plumb_display {
 
 /* ---- signals ---- */
 
-/* The only changing global of the program: a signal handler has no other way to say what it saw. */
+/* With the flag of file_fault.c all globals of the program: a signal handler has no other way to say what it saw. */
 static volatile sig_atomic_t caught_signal;
 
 static void on_signal(int number)
@@ -248,7 +249,8 @@ static plumb_status run(plumb_cli *cli, void *values, plumb_cli_body body)
     cli->display->is_terminal = is_terminal(STDERR_FILENO);
     catch_signals();
     plumb_catch_file_faults();
-    plumb_status s = body(cli, values);
+    plumb_status s = plumb_options_notes(cli->options, &cli->sink);
+    if (!s) s = body(cli, values);
     clear_bar(cli->display);
     return s;
 }
@@ -259,7 +261,7 @@ int plumb_cli_run(const plumb_usage *usage, int argc, char **argv, void *values,
     struct plumb_display display = {0};
     plumb_cli cli = {.usage = usage, .common = common, .argc = argc, .argv = argv, .display = &display};
     cli.sink = (plumb_sink){&cli, sink_note, sink_progress, sink_interrupted};
-    plumb_status s = plumb_options_parse(usage, argc, argv, values, &cli.options);
+    plumb_status s = plumb_options_parse(usage, plumb_config_file_read, argc, argv, values, &cli.options);
     if (!s) s = run(&cli, values, body);
     int code = s ? plumb_cli_error(s) : cli.exit_code;
     if (display.partial) print_way_on(&cli);

@@ -303,6 +303,7 @@ static plumb_status finish_meta(run *r)
     PLUMB_TRY(plumb_meta_count(r->meta, "scored", skipped[PLUMB_SKIP_NONE]));
     for (int i = 1; i < PLUMB_SKIPS; i++)
         if (skipped[i]) PLUMB_TRY(plumb_meta_count(r->meta, plumb_skip_name((plumb_skip)i), skipped[i]));
+    PLUMB_TRY(plumb_meta_count(r->meta, "flops", (int64_t)plumb_scorer_flops(r->scorer)));
     return plumb_meta_count(r->meta, "truncated", truncated);
 }
 

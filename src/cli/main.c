@@ -19,6 +19,7 @@ static const struct command {
     {&plumb_usage_tokenize, plumb_command_tokenize},
     {&plumb_usage_info, plumb_command_info},
     {&plumb_usage_init, plumb_command_init},
+    {&plumb_usage_merge, plumb_command_merge},
 };
 /* clang-format on */
 

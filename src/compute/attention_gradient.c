@@ -185,13 +185,14 @@ static void run_block(const call *c, const pass *p, const plumb_segment *segment
 
 /* --- a group of segments ------------------------------------------------------------------------------------------ */
 
-/* Sets (first) or finishes (last) the pass's rows of one head of dk or dv that the spans name. */
+/* Before the first block: the span's rows of one head of dk or dv, as far as the pass is about them, become 0. */
 static void zero_rows(float *x, size_t ld, int d, const plumb_span *span, const pass *p)
 {
     for (int row = span->row; row < span->row + span->count; row++)
         if (row >= p->first && row < p->last) memset(x + (size_t)row * ld, 0, (size_t)d * sizeof *x);
 }
 
+/* After the last block: -0 becomes +0. */
 static void positive_zeros(float *x, size_t ld, int d, const plumb_span *span, const pass *p)
 {
     for (int row = span->row; row < span->row + span->count; row++)

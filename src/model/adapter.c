@@ -98,10 +98,10 @@ static plumb_status name_module(plumb_adapter *a, const plumb_linear *w, plumb_a
 }
 
 /* fp32 memory as a linear [n][k]. */
-static plumb_status bind(const plumb_model *m, const float *data, int n, int k, const char *name, plumb_linear *out)
+static plumb_status bind(plumb_compute *c, const float *data, int n, int k, const char *name, plumb_linear *out)
 {
     const void *weight;
-    PLUMB_TRY(plumb_compute_adopt(m->compute, data, (size_t)n * (size_t)k * sizeof *data, &weight));
+    PLUMB_TRY(plumb_compute_adopt(c, data, (size_t)n * (size_t)k * sizeof *data, &weight));
     *out = (plumb_linear){.weight = weight, .dtype = PLUMB_F32, .n = n, .k = k, .name = name};
     return PLUMB_OK;
 }
@@ -111,7 +111,6 @@ static plumb_status add_module(plumb_adapter *a, const plumb_model *m, int i, co
                                int end, bool apart)
 {
     size_t r = (size_t)a->r, k = (size_t)w[first]->k;
-    float scale = (float)(a->alpha / (a->rslora ? sqrt(a->r) : a->r));
     PLUMB_TRY(plumb_reserve(&a->list, &a->capacity, a->count + 1, sizeof *a->list));
     plumb_adapted *module = &a->list[a->count++];
     *module = (plumb_adapted){.k = w[first]->k, .parts = end - first};
@@ -125,9 +124,9 @@ static plumb_status add_module(plumb_adapter *a, const plumb_model *m, int i, co
     for (int p = first; p < end; p++) {
         plumb_low_rank *view = &a->layers[i][p];
         float *own = module->part_a && p > first ? module->part_a + (size_t)(p - first - 1) * r * k : module->a;
-        PLUMB_TRY(bind(m, own, a->r, w[p]->k, module->names[0], &view->a));
-        PLUMB_TRY(bind(m, b, w[p]->n, a->r, module->names[1], &view->b));
-        view->scale = scale;
+        PLUMB_TRY(bind(m->compute, own, a->r, w[p]->k, module->names[0], &view->a));
+        PLUMB_TRY(bind(m->compute, b, w[p]->n, a->r, module->names[1], &view->b));
+        view->scale = a->scale;
         b += (size_t)w[p]->n * r;
     }
     return PLUMB_OK;
@@ -159,6 +158,7 @@ static plumb_status make(const plumb_model *m, const plumb_adapter_options *o, b
     a->alpha = o->alpha;
     a->dropout = o->dropout;
     a->rslora = o->rslora;
+    a->scale = (float)(o->alpha / (o->rslora ? sqrt(o->r) : o->r));
     plumb_status s = set_targets(a, m, o);
     if (!s) s = add_modules(a, m, apart);
     if (s) {
@@ -398,4 +398,15 @@ plumb_status plumb_low_rank_back(plumb_compute *c, const plumb_low_rank *w, cons
         PLUMB_TRY(plumb_linear_gradient(c, dt, r, x, k, rows, r, k, (float *)(void *)g->a.weight));
     }
     return dx ? plumb_linear_transposed(c, &w->a, dt, r, rows, dx, k, PLUMB_ADD) : PLUMB_OK;
+}
+
+plumb_status plumb_adapter_merge(plumb_compute *c, const plumb_adapter *a, const plumb_adapted *module, int first,
+                                 int rows, float *scratch, float *w)
+{
+    size_t r = (size_t)a->r, count = (size_t)rows * r;
+    plumb_linear matrix;
+    PLUMB_TRY(bind(c, module->a, a->r, module->k, module->names[0], &matrix));
+    memcpy(scratch, module->b + (size_t)first * r, count * sizeof *scratch);
+    multiply(scratch, count, a->scale);
+    return plumb_linear_transposed(c, &matrix, scratch, a->r, rows, w, module->k, PLUMB_ADD);
 }

@@ -43,6 +43,7 @@ typedef struct plumb_adapter {
     int r;
     double alpha, dropout; /* dropout: as adapter_config.json says; forward passes are without it */
     bool rslora;
+    float scale;
     const char **targets; /* as given; of "all-linear" and the default the last components of the modules' names */
     size_t target_count;
     const char *base;    /* base_model_name_or_path of the folder it came from, or NULL */
@@ -102,6 +103,11 @@ plumb_status plumb_low_rank_add(plumb_compute *c, const plumb_low_rank *w, const
  * g: where gradients are added up; NULL: frozen. dx [rows][k] may be NULL. t and dt [rows][r] are scratch. */
 plumb_status plumb_low_rank_back(plumb_compute *c, const plumb_low_rank *w, const plumb_low_rank *g, const float *x,
                                  const float *dy, int rows, float *t, float *dt, float *dx) PLUMB_MUST_USE;
+
+/* Rows first .. first + rows - 1 of the merged matrix: w [rows][k], those of W in fp32, += scale B A. scratch
+ * [rows][r]. To write merged checkpoints; no pass uses it. */
+plumb_status plumb_adapter_merge(plumb_compute *c, const plumb_adapter *a, const plumb_adapted *module, int first,
+                                 int rows, float *scratch, float *w) PLUMB_MUST_USE;
 
 /* Reads a folder of PEFT: adapter_config.json and adapter_model.safetensors, widened to fp32. PLUMB_E_INPUT with the
  * key and the reason for everything but plain LoRA (DoRA, modules_to_save, biases, ranks per module, a part of the

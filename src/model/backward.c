@@ -333,6 +333,10 @@ static plumb_status attention_back(const step *s)
                          s->l->window};
     const plumb_segment *segments = s->last ? s->b->wanted_segments : s->b->segments;
     int count = (int)(s->last ? s->b->wanted_segment_count : s->b->segment_count);
+    if (s->last) { /* key rows that no wanted query sees get no gradient */
+        memset(t->dk, 0, (size_t)s->rows * (size_t)s->kv * sizeof(float));
+        memset(t->dv, 0, (size_t)s->rows * (size_t)s->kv * sizeof(float));
+    }
     PLUMB_TRY(plumb_attend_gradient(s->c, &a, segments, count, st->q, s->q, st->k, s->kv, st->v, s->kv, st->attended,
                                     s->q, st->lse, t->dattended, s->q, t->dq, s->q, t->dk, s->kv, t->dv, s->kv));
     const float *cosine = t->rotations.cosine[s->l->local_rope], *sine = t->rotations.sine[s->l->local_rope];

@@ -19,6 +19,7 @@ plumb_status plumb_template_parse(const char *source, size_t n, plumb_template *
     jinja_parser parser = {.arena = &t->arena, .at = tokens};
     PLUMB_GO(plumb_jinja_parse(&parser, &t->body));
     PLUMB_GO(plumb_jinja_find_hidden(&t->arena, t->body, &t->hidden));
+    t->marks_generation = parser.generation;
     *out = t;
     return PLUMB_OK;
 done:
@@ -111,10 +112,29 @@ static plumb_status set_variables(jinja_eval *e, const json_t *variables)
     return PLUMB_OK;
 }
 
+bool plumb_template_marks_generation(const plumb_template *t)
+{
+    return t->marks_generation;
+}
+
+void plumb_byte_spans_free(plumb_byte_spans *spans)
+{
+    free(spans->data);
+    *spans = (plumb_byte_spans){0};
+}
+
 plumb_status plumb_template_render(const plumb_template *t, const plumb_template_input *in, plumb_text *out)
 {
+    return plumb_template_render_marked(t, in, out, NULL);
+}
+
+plumb_status plumb_template_render_marked(const plumb_template *t, const plumb_template_input *in, plumb_text *out,
+                                          plumb_byte_spans *spans)
+{
     jinja_scope given = {0};
-    jinja_eval e = {.line = 1, .now = in->now, .scope = &given, .captured = plumb_jinja_none};
+    jinja_eval e = {
+        .line = 1, .now = in->now, .scope = &given, .captured = plumb_jinja_none, .generation = spans};
+    size_t before = out->size, first = spans ? spans->count : 0;
     plumb_status s = PLUMB_OK;
     PLUMB_GO(set_name(&e, "tools", plumb_jinja_none));
     PLUMB_GO(set_name(&e, "documents", plumb_jinja_none));
@@ -125,6 +145,10 @@ plumb_status plumb_template_render(const plumb_template *t, const plumb_template
     PLUMB_GO(set_name(&e, "add_generation_prompt", plumb_jinja_bool(in->add_generation_prompt)));
     PLUMB_GO(plumb_jinja_render(&e, t));
     PLUMB_GO(plumb_text_append(out, e.text.data ? e.text.data : "", e.text.size));
+    for (size_t i = first; spans && i < spans->count; i++) {
+        spans->data[i].begin += before;
+        spans->data[i].end += before;
+    }
 done:
     plumb_text_free(&e.text);
     plumb_arena_free(&e.arena);

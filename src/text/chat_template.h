@@ -4,6 +4,7 @@
 #define PLUMB_TEXT_CHAT_TEMPLATE_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/memory.h"
@@ -29,5 +30,26 @@ typedef struct plumb_template_input {
  * recursion, endless loops, huge ranges and huge outputs end in an error within bounded time and memory. */
 plumb_status plumb_template_render(const plumb_template *t, const plumb_template_input *in,
                                    plumb_text *out) PLUMB_MUST_USE;
+
+/* Bytes [begin, end) of a text. */
+typedef struct plumb_byte_span {
+    size_t begin, end;
+} plumb_byte_span;
+
+/* Spans that grow; {0} is empty. */
+typedef struct plumb_byte_spans {
+    plumb_byte_span *data;
+    size_t count;
+    size_t capacity;
+} plumb_byte_spans;
+void plumb_byte_spans_free(plumb_byte_spans *spans);
+
+/* Does the template mark what assistants say, with {% generation %} ... {% endgeneration %}? */
+bool plumb_template_marks_generation(const plumb_template *t);
+
+/* The same as plumb_template_render, and appends to *spans where in *out the {% generation %} blocks stand. Such a
+ * block within a macro, {% set %} or {% filter %} has no place of its own in the output: PLUMB_E_INPUT. */
+plumb_status plumb_template_render_marked(const plumb_template *t, const plumb_template_input *in, plumb_text *out,
+                                          plumb_byte_spans *spans) PLUMB_MUST_USE;
 
 #endif

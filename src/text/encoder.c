@@ -146,8 +146,8 @@ void plumb_encoder_close(plumb_encoder *e)
     free(e);
 }
 
-plumb_status plumb_encoder_render(const plumb_encoder *e, const json_t *messages, bool generation_prompt,
-                                  plumb_text *out)
+static plumb_status render(const plumb_encoder *e, const json_t *messages, bool generation_prompt, plumb_text *out,
+                           plumb_byte_spans *spans)
 {
     if (!e->chat)
         return plumb_cure(
@@ -159,5 +159,22 @@ plumb_status plumb_encoder_render(const plumb_encoder *e, const json_t *messages
                                .add_generation_prompt = generation_prompt,
                                .variables = e->variables,
                                .now = (int64_t)time(NULL)};
-    return plumb_context(plumb_template_render(e->chat, &in, out), "chat template");
+    return plumb_context(plumb_template_render_marked(e->chat, &in, out, spans), "chat template");
+}
+
+plumb_status plumb_encoder_render(const plumb_encoder *e, const json_t *messages, bool generation_prompt,
+                                  plumb_text *out)
+{
+    return render(e, messages, generation_prompt, out, NULL);
+}
+
+plumb_status plumb_encoder_render_marked(const plumb_encoder *e, const json_t *messages, plumb_text *out,
+                                         plumb_byte_spans *spans)
+{
+    if (e->chat && !plumb_template_marks_generation(e->chat))
+        return plumb_cure(
+            plumb_fail(PLUMB_E_INPUT, "the chat template does not mark what the assistant says ({%% generation %%})"),
+            "give one that does with --chat_template FILE: {%% generation %%} before each assistant message, "
+            "{%% endgeneration %%} behind its end token");
+    return render(e, messages, false, out, spans);
 }

@@ -26,4 +26,9 @@ void plumb_encoder_close(plumb_encoder *e);
 plumb_status plumb_encoder_render(const plumb_encoder *e, const json_t *messages, bool generation_prompt,
                                   plumb_text *out) PLUMB_MUST_USE;
 
+/* The same without a generation prompt, and appends to *spans which of these bytes assistants have said: the template's
+ * {% generation %} blocks. A template without them is PLUMB_E_INPUT. */
+plumb_status plumb_encoder_render_marked(const plumb_encoder *e, const json_t *messages, plumb_text *out,
+                                         plumb_byte_spans *spans) PLUMB_MUST_USE;
+
 #endif

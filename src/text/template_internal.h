@@ -258,6 +258,7 @@ struct plumb_template {
     plumb_arena arena;
     jinja_node *body;
     jinja_hidden *hidden;
+    bool marks_generation; /* is there a {% generation %}? */
 };
 
 /* The source with its newlines normalised -> *tokens (in the arena), the last of which is TOKEN_END. */
@@ -270,6 +271,7 @@ typedef struct jinja_parser {
     int loops;        /* {% for %} around, within the macro */
     int named_loop;   /* {% for %} around, through macros: `loop` cannot be assigned there */
     int *macro_flags; /* of the innermost macro, or NULL */
+    bool generation;  /* was there a {% generation %}? */
 } jinja_parser;
 
 plumb_status plumb_jinja_parse(jinja_parser *p, jinja_node **body) PLUMB_MUST_USE;
@@ -309,7 +311,9 @@ typedef struct jinja_eval {
     int depth, line;
     int64_t now;
     jinja_scope *scope;
-    jinja_value captured; /* what NODE_CAPTURED stands for */
+    jinja_value captured;         /* what NODE_CAPTURED stands for */
+    int captures;                 /* blocks and macros around whose text is a value, not output */
+    plumb_byte_spans *generation; /* where {% generation %} blocks stand in the output; NULL: not wanted */
 } jinja_eval;
 
 typedef struct jinja_arguments {

@@ -315,6 +315,7 @@ static plumb_status parse_generation(jinja_parser *p, int line, jinja_node **out
     static const char *const ends[3] = {"endgeneration"};
     int loops = p->loops;
     p->loops = 0; /* it is a macro underneath */
+    p->generation = true;
     PLUMB_TRY(plumb_jinja_node(p, NODE_GENERATION, line, out));
     PLUMB_TRY(parse_block(p, "generation", ends, &(*out)->body));
     p->loops = loops;

@@ -102,9 +102,11 @@ static plumb_status capture(jinja_eval *e, const jinja_node *node, jump *jumped,
 {
     jinja_scope *scope = e->scope;
     size_t start = e->text.size;
+    e->captures++;
     PLUMB_TRY(push_scope(e, scope, node->hidden));
     PLUMB_TRY(run(e, node->body, jumped));
     e->scope = scope;
+    e->captures--;
     return plumb_jinja_take(e, start, out);
 }
 
@@ -160,14 +162,26 @@ static plumb_status run_with(jinja_eval *e, const jinja_node *node, jump *jumped
     return PLUMB_OK;
 }
 
+static plumb_status mark_generation(jinja_eval *e, size_t begin)
+{
+    plumb_byte_spans *spans = e->generation;
+    if (e->captures)
+        return plumb_jinja_error(e, "a {%% generation %%} within a macro, {%% set %%} or {%% filter %%} has no place of "
+                                    "its own in the output");
+    PLUMB_TRY(plumb_reserve(&spans->data, &spans->capacity, spans->count + 1, sizeof *spans->data));
+    spans->data[spans->count++] = (plumb_byte_span){begin, e->text.size};
+    return PLUMB_OK;
+}
+
 static plumb_status run_generation(jinja_eval *e, const jinja_node *node)
 {
     jinja_scope *scope = e->scope;
     jump none = JUMP_NONE;
+    size_t begin = e->text.size;
     PLUMB_TRY(push_scope(e, scope, node->hidden));
     PLUMB_TRY(run(e, node->body, &none));
     e->scope = scope;
-    return PLUMB_OK;
+    return e->generation ? mark_generation(e, begin) : PLUMB_OK;
 }
 
 static plumb_status run_if(jinja_eval *e, const jinja_node *arm, jump *jumped)
@@ -435,10 +449,12 @@ plumb_status plumb_jinja_call_macro(jinja_eval *e, const jinja_macro *macro, con
     jinja_scope *scope = e->scope;
     size_t start = e->text.size;
     jump none = JUMP_NONE;
+    e->captures++;
     PLUMB_TRY(push_scope(e, macro->scope, macro->node->hidden));
     PLUMB_TRY(bind_arguments(e, macro->node, arguments));
     PLUMB_TRY(run(e, macro->node->body, &none));
     e->scope = scope;
+    e->captures--;
     return plumb_jinja_take(e, start, out);
 }
 

@@ -39,9 +39,23 @@ plumb_status plumb_examples_read(plumb_pair_reader *reader, plumb_examples *out)
                       "plumb score says of each row why it is skipped; is --max_length too small?");
 }
 
+size_t plumb_examples_rows(const plumb_examples *e)
+{
+    return e->block ? e->blocks : e->count;
+}
+
+int plumb_example_targets(const plumb_example *x)
+{
+    int sum = 0;
+    if (!x->trained) return x->totals[0] - x->prompt;
+    for (int i = x->prompt; i < x->totals[0]; i++) sum += x->trained[i];
+    return sum;
+}
+
 void plumb_examples_free(plumb_examples *e)
 {
     free(e->list);
+    free(e->block);
     plumb_arena_free(&e->arena);
     *e = (plumb_examples){0};
 }

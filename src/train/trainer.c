@@ -121,7 +121,9 @@ static plumb_status pack(plumb_trainer *t, micro *m)
         const plumb_example *e = m->examples[i];
         const int32_t *ids[2] = {e->ids[0], e->ids[1]};
         PLUMB_TRY(plumb_batch_add_pair(&t->batch, ids, e->totals, e->sides, e->prompt, e->shared, false, &m->at[i]));
-        PLUMB_TRY(plumb_targets_add(&t->targets, ids, e->sides, e->prompt, &m->at[i]));
+        PLUMB_TRY(e->trained ? plumb_targets_add_trained(&t->targets, ids[0], e->trained, e->totals[0], e->prompt,
+                                                         &m->at[i])
+                             : plumb_targets_add(&t->targets, ids, e->sides, e->prompt, &m->at[i]));
     }
     m->targets = t->targets.tokens.count;
     m->d = (size_t)t->masters->values->config.hidden_size;
@@ -311,6 +313,7 @@ plumb_status plumb_trainer_accumulate(plumb_trainer *t, const plumb_example *con
     micro m = {.examples = examples, .count = count};
     plumb_arena_reset(&t->scratch);
     PLUMB_TRY(pack(t, &m));
+    if (!m.targets) return note_batch(t, &m); /* nothing to learn from: it counts as a batch, as in TRL */
     PLUMB_TRY(forward(t, &m));
     PLUMB_TRY(t->options.objective ? preference_loss(t, &m, batches) : completion_loss(t, &m, step_tokens));
     PLUMB_TRY(note_batch(t, &m));

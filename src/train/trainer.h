@@ -46,7 +46,7 @@ plumb_masters *plumb_trainer_masters(plumb_trainer *t);
 float *const *plumb_trainer_state(const plumb_trainer *t, size_t tensor);
 
 /* Adds the gradient of one micro-batch, which counts 1 / batches of the step's loss (for SFT `step_tokens` is the
- * number of completion tokens of the whole step, the divisor that transformers uses). A loss that is not finite is
+ * sum of plumb_example_targets over the whole step, the divisor that transformers uses). A loss that is not finite is
  * PLUMB_E_INPUT naming the rows. */
 plumb_status plumb_trainer_accumulate(plumb_trainer *t, const plumb_example *const *examples, size_t count,
                                       int64_t batches, int64_t step_tokens) PLUMB_MUST_USE;

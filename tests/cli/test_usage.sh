@@ -122,6 +122,17 @@ expect_code 3
 code=$?
 expect_code 3
 
+begin "a limit on the size of files"
+(
+    ulimit -f 1
+    "$PLUMB" filter data.jsonl scores.jsonl --below 30 -o large.jsonl 2>"$work/stderr" # its record alone is larger
+    echo $? >code
+)
+code=$(cat code)
+expect_code 3
+expect_err "File too large"
+expect_no_file large.jsonl
+
 begin "a reader that goes away"
 {
     "$PLUMB" filter data.jsonl scores.jsonl --below 3 2>stderr

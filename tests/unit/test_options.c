@@ -94,7 +94,7 @@ static plumb_status parse(const char *line, values *v, plumb_options **out)
         argv[argc++] = word;
     }
     *out = NULL;
-    return plumb_options_parse(&usage, argc, argv, v, out);
+    return plumb_options_parse(&usage, NULL, argc, argv, v, out);
 }
 
 static void parse_well(const char *line, values *v, plumb_options **out)
@@ -306,16 +306,16 @@ static void fixed_number_of_positionals(void **state)
     const plumb_usage single = {.name = "one", .positionals = &one, .positional_count = 1};
     const plumb_usage several = {.name = "two", .positionals = &two, .positional_count = 1};
     char *argv[] = {(char *)"x", (char *)"a", (char *)"b", (char *)"c", (char *)"d", NULL};
-    plumb_status s = plumb_options_parse(&single, 3, argv, &v, &o);
+    plumb_status s = plumb_options_parse(&single, NULL, 3, argv, &v, &o);
     assert_string_equal(plumb_status_message(s), "\"b\": one argument too many");
     plumb_status_free(s);
-    s = plumb_options_parse(&several, 2, argv, &v, &o);
+    s = plumb_options_parse(&several, NULL, 2, argv, &v, &o);
     assert_string_equal(plumb_status_message(s), "RUN: at least 2 are needed, 1 given");
     plumb_status_free(s);
-    s = plumb_options_parse(&several, 5, argv, &v, &o);
+    s = plumb_options_parse(&several, NULL, 5, argv, &v, &o);
     assert_string_equal(plumb_status_message(s), "\"d\": one argument too many");
     plumb_status_free(s);
-    assert_null(plumb_options_parse(&several, 4, argv, &v, &o));
+    assert_null(plumb_options_parse(&several, NULL, 4, argv, &v, &o));
     assert_int_equal(v.data.count, 3);
     plumb_options_free(o);
 }

@@ -38,8 +38,8 @@ typedef struct slope {
     float value, slope;
 } slope;
 
-/* With s = 1 / (1 + exp(-u(x))): the slope of x s is s + x s (1 - s) u'. The exponent is never positive, and the smaller
- * of s and 1 - s is not a difference. */
+/* With s = 1 / (1 + exp(-u(x))): the slope of x s is s + x s (1 - s) u'. The exponent is never positive, and the
+ * smaller of s and 1 - s is not a difference. */
 static slope logistic_slope(float x, float u, float du)
 {
     float e = expf(-fabsf(u)), large = 1 / (1 + e), small = e * large, s = u < 0 ? small : large;
