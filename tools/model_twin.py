@@ -38,11 +38,12 @@ FAMILIES = {
                   head_dim=128),
     "phi3": dict(LLAMA, eps=1e-5, qkv="stacked", mlp="stacked", sliding=lambda i, c: True, unlisted=True,
                  rotary_key="partial_rotary_factor", rotary=1.0),
-    "gpt_neox": dict(LLAMA, norm="layer", qkv="interleaved", mlp="plain", act="gelu", eps=1e-5, eps_key="layer_norm_eps",
-                     theta_key="rotary_emb_base", rotary_key="rotary_pct", rotary=0.25),
+    "gpt_neox": dict(LLAMA, norm="layer", qkv="interleaved", mlp="plain", act="gelu", eps=1e-5,
+                     eps_key="layer_norm_eps", theta_key="rotary_emb_base", rotary_key="rotary_pct", rotary=0.25),
 }
-NEOX_NAMES = {"model.embed_tokens": "gpt_neox.embed_in", "model.norm": "gpt_neox.final_layer_norm", "lm_head": "embed_out",
-              "model.layers": "gpt_neox.layers", "self_attn.qkv_proj": "attention.query_key_value",
+NEOX_NAMES = {"model.embed_tokens": "gpt_neox.embed_in", "model.norm": "gpt_neox.final_layer_norm",
+              "lm_head": "embed_out", "model.layers": "gpt_neox.layers",
+              "self_attn.qkv_proj": "attention.query_key_value",
               "self_attn.o_proj": "attention.dense", "mlp.up_proj": "mlp.dense_h_to_4h",
               "mlp.down_proj": "mlp.dense_4h_to_h"}
 
@@ -89,7 +90,8 @@ class Model:
         self.attention_cap, self.final_cap = (c.get(key, cap) if "caps" in f else None for key, cap in zip(
             ("attn_logit_softcapping", "final_logit_softcapping"), caps))
         self.parallel = f is FAMILIES["gpt_neox"] and get("use_parallel_residual", True)
-        self.window = c.get("sliding_window", f.get("window")) if get(f.get("window_key"), "window_key" not in f) else None
+        used = get(f.get("window_key"), "window_key" not in f)
+        self.window = c.get("sliding_window", f.get("window")) if used else None
         listed = None if f.get("unlisted") else c.get("layer_types")
         self.sliding = [bool(listed[i] == "sliding_attention" if listed else "sliding" in f and f["sliding"](i, c))
                         for i in range(self.layers)]

@@ -34,8 +34,8 @@ int plumb_pair_state_row(const plumb_pair_states *p, int side, int i);
 /* Appends the targets of a pair that was added to the batch; sets first_target. */
 plumb_status plumb_targets_add(plumb_targets *t, const int32_t *const ids[], int sides, int prompt,
                                plumb_pair_states *p) PLUMB_MUST_USE;
-/* The same for a pair of one side of which only the tokens ids[i] with trained[i] are targets, prompt <= i < total; sets
- * targets[0] to their number. */
+/* The same for a pair of one side of which only the tokens ids[i] with trained[i] are targets, prompt <= i < total;
+ * sets targets[0] to their number. */
 plumb_status plumb_targets_add_trained(plumb_targets *t, const int32_t *ids, const uint8_t *trained, int total,
                                        int prompt, plumb_pair_states *p) PLUMB_MUST_USE;
 

@@ -189,8 +189,8 @@ static plumb_status read_real(const plumb_option *option, const char *text, doub
     double value = strtod(text, &end);
     if (end == text || *end || strspn(text, "+-.0123456789eE") != strlen(text)) return bad_value(text, "a number");
     if (!isfinite(value)) return plumb_fail(PLUMB_E_INPUT, "%s is beyond the range of numbers", text);
-    if (plumb_has_bounds(option) && (value < (double)option->low || value > (double)option->high))
-        return out_of_bounds(option, text);
+    bool above = option->high != INT64_MAX && value > (double)option->high;
+    if (plumb_has_bounds(option) && (value < (double)option->low || above)) return out_of_bounds(option, text);
     *out = value;
     return PLUMB_OK;
 }

@@ -152,6 +152,8 @@ plumb_status plumb_cli_distinct(const char *output, const char *input) PLUMB_MUS
 /* The commands; main.c lists them with their usages. */
 extern const plumb_usage plumb_usage_score;
 int plumb_command_score(int argc, char **argv);
+extern const plumb_usage plumb_usage_dpo;
+int plumb_command_dpo(int argc, char **argv);
 extern const plumb_usage plumb_usage_filter;
 int plumb_command_filter(int argc, char **argv);
 extern const plumb_usage plumb_usage_lint;

@@ -67,6 +67,12 @@ const plumb_usage plumb_usage_merge = {
     .example = "  plumb merge olmo-1b run-lora -o olmo-1b-tuned --dtype bfloat16",
 };
 
+/* Where a tensor of the result comes from. */
+typedef struct origin {
+    const plumb_tensor *tensor;
+    const plumb_adapted *adapted; /* NULL: it stays as it is */
+} origin;
+
 typedef struct run {
     plumb_cli *cli;
     const merge_values *v;
@@ -74,9 +80,8 @@ typedef struct run {
     plumb_model *model;
     plumb_adapter *adapter;
     plumb_dtype dtype;
-    plumb_tensor_spec *specs;      /* what is written: names are the model's */
-    const plumb_tensor **from;     /* [specs] */
-    const plumb_adapted **adapted; /* [specs] NULL: stays as it is */
+    plumb_tensor_spec *specs; /* what is written: names are the model's */
+    origin *from;             /* [specs] */
     size_t count;
     uint64_t bytes, done;
     float *rows, *scratch; /* of the piece at hand: [.][k], [.][r] */
@@ -87,8 +92,7 @@ typedef struct run {
 static void free_run(run *r)
 {
     free(r->specs);
-    free((void *)r->from);
-    free((void *)r->adapted);
+    free(r->from);
     free(r->rows);
     free(r->scratch);
     plumb_new_folder_free(&r->folder);
@@ -124,8 +128,7 @@ static plumb_status plan(run *r)
     size_t all, left_out = 0, merged = 0;
     const plumb_tensor *list = plumb_tensors_list(r->model->tensors, &all);
     PLUMB_TRY(plumb_new(&r->specs, all, sizeof *r->specs));
-    PLUMB_TRY(plumb_new((void *)&r->from, all, sizeof *r->from));
-    PLUMB_TRY(plumb_new((void *)&r->adapted, all, sizeof *r->adapted));
+    PLUMB_TRY(plumb_new(&r->from, all, sizeof *r->from));
     for (size_t i = 0; i < all; i++) {
         if (!list[i].is_weight) {
             left_out++;
@@ -134,9 +137,10 @@ static plumb_status plan(run *r)
         plumb_tensor_spec *spec = &r->specs[r->count];
         *spec = (plumb_tensor_spec){.name = list[i].name, .dtype = r->dtype, .dims = list[i].dims};
         memcpy(spec->shape, list[i].shape, sizeof spec->shape);
-        PLUMB_TRY(adapted_by(r, &list[i], &r->adapted[r->count]));
-        merged += r->adapted[r->count] != NULL;
-        r->from[r->count++] = &list[i];
+        origin *from = &r->from[r->count++];
+        from->tensor = &list[i];
+        PLUMB_TRY(adapted_by(r, &list[i], &from->adapted));
+        merged += from->adapted != NULL;
         r->bytes += (uint64_t)list[i].count * plumb_dtype_size(r->dtype);
     }
     if (left_out) plumb_note(&r->cli->sink, "%zu tensors that hold no weights are left out", left_out);
@@ -155,8 +159,8 @@ static plumb_status not_finite(const run *r, size_t tensor, int64_t at)
 /* Elements first .. of an adapted matrix: the whole rows that they lie in are computed. */
 static plumb_status merge_piece(run *r, size_t tensor, int64_t first, int64_t count, float *out)
 {
-    const plumb_adapted *module = r->adapted[tensor];
-    const plumb_tensor *t = r->from[tensor];
+    const plumb_adapted *module = r->from[tensor].adapted;
+    const plumb_tensor *t = r->from[tensor].tensor;
     int64_t row = first / module->k, rows = (first + count - 1) / module->k - row + 1, begin = row * module->k;
     size_t size = (size_t)rows * (size_t)module->k;
     PLUMB_TRY(plumb_reserve(&r->rows, &r->rows_capacity, size, sizeof(float)));
@@ -170,9 +174,9 @@ static plumb_status merge_piece(run *r, size_t tensor, int64_t first, int64_t co
 static plumb_status give_weights(void *user, size_t tensor, int64_t first, int64_t count, float *out)
 {
     run *r = user;
-    const plumb_tensor *t = r->from[tensor];
+    const plumb_tensor *t = r->from[tensor].tensor;
     PLUMB_TRY(plumb_check_interrupt(&r->cli->sink));
-    if (r->adapted[tensor])
+    if (r->from[tensor].adapted)
         PLUMB_TRY(merge_piece(r, tensor, first, count, out));
     else
         for (int64_t i = 0; i < count; i++) out[i] = plumb_load(t->data, t->dtype, (size_t)(first + i));
@@ -185,27 +189,32 @@ static plumb_status give_weights(void *user, size_t tensor, int64_t first, int64
 
 /* ---- the folder ---- */
 
-/* run.json: the options, and which checkpoint and adapter it was. */
+/* The options, and which checkpoint and adapter it was. */
+static plumb_status record_json(const run *r, json_t **meta)
+{
+    const char *base = r->v->base.items[0];
+    uint64_t hash;
+    char digits[20];
+    PLUMB_TRY(plumb_model_hash(base, false, &hash));
+    snprintf(digits, sizeof digits, "%016" PRIx64, hash);
+    PLUMB_TRY(plumb_meta_new(r->cli->usage, r->cli->options, meta));
+    PLUMB_TRY(plumb_meta_model(*meta, base, digits));
+    return plumb_meta_input(*meta, "adapter", r->v->adapter.items[0], -1, 0);
+}
+
 static plumb_status write_record(const run *r)
 {
     json_t *meta = NULL;
-    plumb_text path = {0};
-    uint64_t hash;
-    char digits[20], *dumped = NULL;
-    plumb_status s = plumb_model_hash(r->v->base.items[0], false, &hash);
-    if (s) return s;
-    snprintf(digits, sizeof digits, "%016" PRIx64, hash);
-    PLUMB_GO(plumb_meta_new(r->cli->usage, r->cli->options, &meta));
-    PLUMB_GO(plumb_meta_model(meta, r->v->base.items[0], digits));
-    PLUMB_GO(plumb_meta_input(meta, "adapter", r->v->adapter.items[0], -1, 0));
-    dumped = json_dumps(meta, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
-    if (!dumped) s = plumb_no_memory();
+    plumb_text path = {0}, text = {0};
+    plumb_status s = record_json(r, &meta);
+    char *dumped = s ? NULL : json_dumps(meta, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
+    if (!s) s = dumped ? plumb_text_printf(&text, "%s\n", dumped) : plumb_no_memory();
     if (!s) s = plumb_path_join(&path, r->folder.partial.data, "run.json");
-    if (!s) s = plumb_write_file(path.data, dumped, strlen(dumped));
-done:
+    if (!s) s = plumb_write_file(path.data, text.data, text.size);
     json_decref(meta);
     free(dumped);
     plumb_text_free(&path);
+    plumb_text_free(&text);
     return s;
 }
 
@@ -235,15 +244,35 @@ static void say_what(const run *r)
     if (r->v->common.dry_run) plumb_cli_say(r->cli, "dry run: nothing was written");
 }
 
+static const char *last_component(const char *path, size_t *length)
+{
+    size_t n = strlen(path), begin;
+    while (n > 1 && path[n - 1] == '/') n--;
+    for (begin = n; begin > 0 && path[begin - 1] != '/'; begin--) continue;
+    *length = n - begin;
+    return path + begin;
+}
+
+/* Shapes cannot tell two models of one family apart; the name under which the base was known then can. */
+static void compare_names(const run *r)
+{
+    const char *then = r->adapter->base, *now = r->v->base.items[0];
+    size_t a, b;
+    if (!then || !*then) return;
+    const char *x = last_component(then, &a), *y = last_component(now, &b);
+    if (a != b || memcmp(x, y, a) != 0)
+        plumb_note(&r->cli->sink, "the adapter was made for %s, as its adapter_config.json says; is %s that model?",
+                   then, now);
+}
+
 static plumb_status open_all(run *r)
 {
     const merge_values *v = r->v;
-    if (!v->common.output)
-        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "where shall the merged checkpoint go?"), "give -o OUT");
     PLUMB_TRY(plumb_new_folder_name(v->common.output, &r->folder));
     PLUMB_TRY(plumb_compute_open(NULL, plumb_cli_threads(&v->common), &r->compute));
     PLUMB_TRY(plumb_model_open(v->base.items[0], r->compute, &r->model));
     PLUMB_TRY(plumb_adapter_load(v->adapter.items[0], r->model, &r->adapter));
+    compare_names(r);
     r->dtype = v->dtype ? (plumb_dtype)(v->dtype - 1) : r->model->embed.dtype;
     return PLUMB_OK;
 }
@@ -251,6 +280,8 @@ static plumb_status open_all(run *r)
 static plumb_status merge(plumb_cli *cli, void *values)
 {
     run r = {.cli = cli, .v = values};
+    if (!r.v->common.output)
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "where shall the merged checkpoint go?"), "give -o OUT");
     plumb_status s = open_all(&r);
     if (!s) s = plan(&r);
     if (!s && !r.v->common.dry_run) s = write_folder(&r);

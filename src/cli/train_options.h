@@ -11,8 +11,7 @@
  *     {
  *         plumb_dpo_values *v = values;
  *         plumb_objective objective;
- *         PLUMB_TRY(plumb_train_check(cli->options, &v->train));
- *         PLUMB_TRY(plumb_dpo_objective(cli->options, v, &cli->sink, &objective));
+ *         PLUMB_TRY(plumb_dpo_check(cli->options, v, &cli->sink, &objective));
  *         ...
  *     }
  *
@@ -34,8 +33,8 @@ typedef enum plumb_save_dtype {
 } plumb_save_dtype;
 
 /* Values that both commands have. Strings and lists belong to the parsed options; a string that was not given and has
- * no default is NULL, a list has count 0. `set_...` and plumb_options_given tell what stands for "not given" where a
- * number has no value for that. */
+ * no default is NULL, a list has count 0. The comments say what a number is that was not given; `after the check` is
+ * after plumb_dpo_check or plumb_sft_check. */
 typedef struct plumb_train_values {
     plumb_common common;    /* output: the run folder, NULL when not given */
     plumb_list model, data; /* MODEL and DATA or their twins model_name_or_path and dataset_name: one item each */
@@ -57,7 +56,7 @@ typedef struct plumb_train_values {
     int64_t per_device_train_batch_size, gradient_accumulation_steps;
     double num_train_epochs;
     int64_t max_steps;           /* below 1: num_train_epochs decides */
-    int64_t data_seed;           /* after plumb_train_check: `seed` where it was not given */
+    int64_t data_seed;           /* after the check: `seed` where it was not given */
     int train_sampling_strategy; /* 1: sequential */
     bool dataloader_drop_last;
 
@@ -65,7 +64,7 @@ typedef struct plumb_train_values {
     double logging_steps, save_steps;   /* plumb_train_every turns them into a number of steps */
     int save_strategy;                  /* plumb_save_strategy */
     int64_t save_total_limit;           /* 0: all checkpoints stay */
-    const char *resume_from_checkpoint; /* after plumb_train_check: the checkpoint folder to go on with, or NULL for the
+    const char *resume_from_checkpoint; /* after the check: the checkpoint folder to go on with, or NULL for the
                                            newest one; common.resume says whether to go on at all */
     int dtype;                          /* plumb_save_dtype */
 
@@ -119,17 +118,24 @@ typedef struct plumb_sft_values {
 } plumb_sft_values;
 
 /* The rows of both commands. */
-extern const plumb_option plumb_train_options[];
-extern const size_t plumb_train_option_count;
-enum { PLUMB_TRAIN_OPTIONS = 77 }; /* their number, for the constant initialisers of usages */
+enum { PLUMB_TRAIN_OPTIONS = 85 };
+extern const plumb_option plumb_train_options[PLUMB_TRAIN_OPTIONS];
 
-/* MODEL and DATA with their twins: the positionals of both commands. */
-extern const plumb_positional plumb_train_positionals[2];
+/* MODEL and DATA, which model_name_or_path and dataset_name can give as well: the positionals of both commands. */
+enum { PLUMB_TRAIN_POSITIONALS = 2 };
+extern const plumb_positional plumb_train_positionals[PLUMB_TRAIN_POSITIONALS];
 
-/* Checks what no single row can and completes the values as their comments say. PLUMB_E_INPUT naming the option as the
- * user wrote it: no run folder (except with --dry-run), logging_steps or save_steps above 1 and not whole, a warm-up
- * given twice, lora options without an adapter, lora_dropout other than 0, ... */
-plumb_status plumb_train_check(const plumb_options *o, plumb_train_values *v) PLUMB_MUST_USE;
+/* Check what no single row can, and complete the values as their comments say. PLUMB_E_INPUT naming the option as the
+ * user wrote it: no run folder (except with --dry-run), logging_steps or save_steps above 1 and not whole, lora_dropout
+ * other than 0, sync_ref_model with precompute_ref_log_probs or LoRA, ... The sink hears of options that have no effect
+ * beside the others.
+ *
+ * *objective is what dpo's options ask for. Parameters that were not given take the default of the loss, which is also
+ * stored in *v, so that the record of the run shows what was used (beta is 0.1 by default, but 2 for simpo). It is made
+ * for pairs with weights when there is a gate. */
+plumb_status plumb_dpo_check(const plumb_options *o, plumb_dpo_values *v, const plumb_sink *sink,
+                             plumb_objective *objective) PLUMB_MUST_USE;
+plumb_status plumb_sft_check(const plumb_options *o, plumb_sft_values *v, const plumb_sink *sink) PLUMB_MUST_USE;
 
 /* The optimiser that the options ask for. */
 plumb_status plumb_train_optimizer(const plumb_train_values *v, plumb_optimizer *out) PLUMB_MUST_USE;
@@ -137,11 +143,5 @@ plumb_status plumb_train_optimizer(const plumb_train_values *v, plumb_optimizer 
 /* logging_steps, save_steps: that number of steps, or below 1 this share of the run's `total`, rounded up, as in
  * transformers; at least 1. */
 int64_t plumb_train_every(double steps, int64_t total);
-
-/* The objective that the options ask for; `sink` hears of options that have no effect with these losses. Parameters
- * that were not given take the loss's default, which is also stored in *v, so that the record of the run shows what was
- * used (beta is 0.1 by default, but 2 for simpo). */
-plumb_status plumb_dpo_objective(const plumb_options *o, plumb_dpo_values *v, const plumb_sink *sink,
-                                 plumb_objective *out) PLUMB_MUST_USE;
 
 #endif

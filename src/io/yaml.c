@@ -14,6 +14,7 @@
 typedef struct reader {
     yaml_parser_t parser;
     const char *file;
+    const char *bytes;
     plumb_settings *out;
     size_t values; /* scalars and lists so far, of all kinds */
 } reader;
@@ -35,8 +36,11 @@ static plumb_status parser_error(const reader *r)
     const yaml_parser_t *p = &r->parser;
     if (p->error == YAML_MEMORY_ERROR) return plumb_no_memory();
     const char *problem = p->problem ? p->problem : "unknown problem";
-    if (p->error == YAML_READER_ERROR)
-        return plumb_fail(PLUMB_E_INPUT, "%s: not valid YAML at byte %zu: %s", r->file, p->problem_offset, problem);
+    if (p->error == YAML_READER_ERROR) {
+        int64_t line = 1;
+        for (size_t i = 0; i < p->problem_offset; i++) line += r->bytes[i] == '\n';
+        return at(r, line, plumb_fail(PLUMB_E_INPUT, "not text in UTF-8: %s", problem));
+    }
     plumb_status s = plumb_fail(PLUMB_E_INPUT, "not valid YAML at column %zu: %s%s%s", p->problem_mark.column + 1,
                                 problem, p->context ? " " : "", p->context ? p->context : "");
     return at(r, (int64_t)p->problem_mark.line + 1, s);
@@ -151,7 +155,7 @@ static plumb_status keep_list(reader *r, plumb_setting *out)
     plumb_setting_value *items = NULL, *kept = NULL;
     size_t capacity = 0;
     plumb_status s = read_list(r, out, &items, &capacity);
-    if (!s && !out->is_nested && out->count) {
+    if (!s && items && !out->is_nested) {
         s = plumb_arena_new(&r->out->arena, &kept, out->count, sizeof *kept);
         if (!s) memcpy(kept, items, out->count * sizeof *kept);
     }
@@ -235,7 +239,7 @@ static plumb_status read_entry(reader *r, bool *done)
 }
 
 /* Reads an event that must be of this type. */
-static plumb_status expect(reader *r, yaml_event_type_t type, const char *otherwise)
+static plumb_status expect(reader *r, yaml_event_type_t type, const char *otherwise, const char *cure)
 {
     yaml_event_t event;
     PLUMB_TRY(next(r, &event));
@@ -243,18 +247,20 @@ static plumb_status expect(reader *r, yaml_event_type_t type, const char *otherw
     int64_t line = line_of(&event);
     yaml_event_delete(&event);
     if (good) return PLUMB_OK;
-    return plumb_cure(at(r, line, plumb_fail(PLUMB_E_INPUT, "%s", otherwise)), "write lines of the form key: value");
+    return plumb_cure(at(r, line, plumb_fail(PLUMB_E_INPUT, "%s", otherwise)), "%s", cure);
 }
 
 static plumb_status read_document(reader *r)
 {
+    static const char lines[] = "write lines of the form key: value";
     bool done = false;
-    PLUMB_TRY(expect(r, YAML_STREAM_START_EVENT, "is empty"));
-    PLUMB_TRY(expect(r, YAML_DOCUMENT_START_EVENT, "the file holds no key"));
-    PLUMB_TRY(expect(r, YAML_MAPPING_START_EVENT, "the file is not a mapping of keys to values"));
+    PLUMB_TRY(expect(r, YAML_STREAM_START_EVENT, "is empty", lines));
+    PLUMB_TRY(expect(r, YAML_DOCUMENT_START_EVENT, "the file holds no key", lines));
+    PLUMB_TRY(expect(r, YAML_MAPPING_START_EVENT, "the file is not a mapping of keys to values", lines));
     while (!done) PLUMB_TRY(read_entry(r, &done));
-    PLUMB_TRY(expect(r, YAML_DOCUMENT_END_EVENT, "text after the mapping"));
-    return expect(r, YAML_STREAM_END_EVENT, "a second document (---) is not allowed in a config file");
+    PLUMB_TRY(expect(r, YAML_DOCUMENT_END_EVENT, "text after the mapping", lines));
+    return expect(r, YAML_STREAM_END_EVENT, "a second document (---) is not allowed in a config file",
+                  "write one file for each run");
 }
 
 /* libyaml says of a tab that it "cannot start any token"; people do not see tabs. */
@@ -275,7 +281,7 @@ static plumb_status check_tabs(const char *bytes, size_t n, const char *file)
 
 plumb_status plumb_yaml_parse(const char *bytes, size_t n, const char *file, plumb_settings *out)
 {
-    reader r = {.file = file, .out = out};
+    reader r = {.file = file, .bytes = bytes, .out = out};
     if (n > PLUMB_YAML_BYTES)
         return plumb_fail(PLUMB_E_INPUT, "%s: is larger than %d bytes, too large for a config file", file,
                           PLUMB_YAML_BYTES);

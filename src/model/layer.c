@@ -52,7 +52,7 @@ static void norm(const step *s, const plumb_norm *n, const float *x, int rows, f
 static plumb_status run_many(const step *s, const plumb_linear *const w[], int count, const float *x, int rows,
                              float *const y[], plumb_store store)
 {
-    int widths[PLUMB_PROJECTIONS];
+    int widths[PLUMB_PROJECTIONS] = {0};
     for (int i = 0; i < count; i++) widths[i] = w[i]->n;
     PLUMB_TRY(plumb_linear_run_many(s->compute, w, count, x, w[0]->k, rows, y, widths, store));
     for (int i = 0; i < count; i++) {

@@ -132,8 +132,7 @@ plumb_status plumb_template_render_marked(const plumb_template *t, const plumb_t
                                           plumb_byte_spans *spans)
 {
     jinja_scope given = {0};
-    jinja_eval e = {
-        .line = 1, .now = in->now, .scope = &given, .captured = plumb_jinja_none, .generation = spans};
+    jinja_eval e = {.line = 1, .now = in->now, .scope = &given, .captured = plumb_jinja_none, .generation = spans};
     size_t before = out->size, first = spans ? spans->count : 0;
     plumb_status s = PLUMB_OK;
     PLUMB_GO(set_name(&e, "tools", plumb_jinja_none));

@@ -166,8 +166,9 @@ static plumb_status mark_generation(jinja_eval *e, size_t begin)
 {
     plumb_byte_spans *spans = e->generation;
     if (e->captures)
-        return plumb_jinja_error(e, "a {%% generation %%} within a macro, {%% set %%} or {%% filter %%} has no place of "
-                                    "its own in the output");
+        return plumb_jinja_error(e,
+                                 "a {%% generation %%} within a macro, {%% set %%} or {%% filter %%} has no place of "
+                                 "its own in the output");
     PLUMB_TRY(plumb_reserve(&spans->data, &spans->capacity, spans->count + 1, sizeof *spans->data));
     spans->data[spans->count++] = (plumb_byte_span){begin, e->text.size};
     return PLUMB_OK;

@@ -1,6 +1,7 @@
 #include "train/examples.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "align/targets.h"
 
@@ -18,6 +19,16 @@ plumb_status plumb_examples_add(plumb_examples *e, int64_t index, uint64_t row, 
     if (rows > e->longest) e->longest = rows;
     e->count++;
     return PLUMB_OK;
+}
+
+plumb_status plumb_examples_add_sequence(plumb_examples *e, int64_t index, uint64_t row, const plumb_ids *ids,
+                                         const uint8_t *trained)
+{
+    int total = (int)ids->count, first = 1;
+    while (first < total && !trained[first]) first++;
+    PLUMB_TRY(plumb_examples_add(e, index, row, ids, 1, first, 0));
+    if (first == total || !memchr(trained + first, 0, (size_t)(total - first))) return PLUMB_OK;
+    return plumb_arena_copy(&e->arena, &e->list[e->count - 1].trained, trained, ids->count);
 }
 
 plumb_status plumb_examples_read(plumb_pair_reader *reader, plumb_examples *out)

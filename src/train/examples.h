@@ -30,7 +30,7 @@ typedef struct plumb_examples {
     /* Packing: block b holds the examples list[block[b]] .. list[block[b + 1] - 1], which stand in one micro-batch
      * together. NULL: every example stands for itself. */
     size_t *block; /* [blocks + 1] */
-    size_t blocks;
+    size_t blocks, block_capacity;
 } plumb_examples;
 
 /* Reads all pairs of a reader. PLUMB_E_INPUT when none is left. */
@@ -39,6 +39,10 @@ plumb_status plumb_examples_read(plumb_pair_reader *reader, plumb_examples *out)
 /* Appends a copy of one sequence pair (sides 1 or 2). */
 plumb_status plumb_examples_add(plumb_examples *e, int64_t index, uint64_t row, const plumb_ids ids[], int sides,
                                 int prompt, int shared) PLUMB_MUST_USE;
+/* Appends a copy of one sequence (ids->count >= 1) for SFT, whose loss counts the tokens with trained[i]; never the
+ * first one. */
+plumb_status plumb_examples_add_sequence(plumb_examples *e, int64_t index, uint64_t row, const plumb_ids *ids,
+                                         const uint8_t *trained) PLUMB_MUST_USE;
 void plumb_examples_free(plumb_examples *e);
 
 /* What a micro-batch counts as one row: the blocks, or the examples. */

@@ -148,8 +148,8 @@ static plumb_status build_adapter(plumb_masters *m, const plumb_model *base, con
     PLUMB_TRY(plumb_adapter_gradients(start, base, &m->adapter_gradients));
     PLUMB_TRY(plumb_model_bind(&base->config, base->compute, &base->source, &m->values));
     m->values->folder = base->folder;
-    PLUMB_TRY(plumb_model_bind(&base->config, base->compute, &(plumb_weight_source){give_none, NULL, true},
-                               &m->gradients));
+    PLUMB_TRY(
+        plumb_model_bind(&base->config, base->compute, &(plumb_weight_source){give_none, NULL, true}, &m->gradients));
     PLUMB_TRY(plumb_model_attach(m->values, m->adapter));
     PLUMB_TRY(plumb_model_attach(m->gradients, m->adapter_gradients));
     PLUMB_TRY(plumb_arena_new(&m->arena, &m->list, 2 * start->count, sizeof *m->list));

@@ -14,7 +14,7 @@ typedef struct plumb_master {
     int64_t shape[2];
     size_t count;
     float *value, *gradient; /* the masters', or their adapters' memory */
-    bool decay; /* weight decay applies: matrices, not norms and biases (as transformers' Trainer) */
+    bool decay;              /* weight decay applies: matrices, not norms and biases (as transformers' Trainer) */
 } plumb_master;
 
 typedef struct plumb_masters {
@@ -44,8 +44,8 @@ void plumb_masters_gather_gradients(plumb_masters *m);
 /* After the values changed: norm weights and biases that the model holds as copies are read again. */
 plumb_status plumb_masters_changed(plumb_masters *m) PLUMB_MUST_USE;
 
-/* Writes the values as FOLDER/model.safetensors in `dtype` (rounded to nearest even), shards with an index above 5 GB; an
- * adapter as a folder of PEFT that names the base model's (plumb_adapter_save). */
+/* Writes the values as FOLDER/model.safetensors in `dtype` (rounded to nearest even), shards with an index above 5 GB;
+ * an adapter as a folder of PEFT that names the base model's (plumb_adapter_save). */
 plumb_status plumb_masters_save(const plumb_masters *m, const char *folder, plumb_dtype dtype) PLUMB_MUST_USE;
 
 /* Bytes of masters and gradients together when all tensors are trained, for plans; of an adapter 8 times

@@ -20,7 +20,9 @@ typedef struct run {
     plumb_order *order;
     plumb_schedule schedule;
     plumb_ledger *ledger;
-    size_t *rows;              /* [kept] examples that take part, in their order */
+    size_t *rows;          /* [kept] examples that take part, in their order */
+    plumb_example **batch; /* [batch_count] of the micro-batch at hand */
+    size_t batch_count, batch_capacity;
     double *ln_ches;           /* [e->count] with a gate */
     plumb_step_metrics window; /* sums since the last row of metrics.jsonl */
     int64_t window_steps, step;
@@ -297,7 +299,7 @@ static plumb_status save(run *r)
 static plumb_status load(run *r, const json_t *state)
 {
     double window[WINDOW_REALS];
-    PLUMB_TRY(plumb_run_folder_load(r->folder, state, &r->o->trainer.optimizer, r->trainer, r->synced));
+    PLUMB_TRY(plumb_run_folder_load(r->folder, &r->o->trainer.optimizer, r->trainer, r->synced));
     read_reals(json_object_get(state, "window"), window, WINDOW_REALS);
     pack_window(&r->window, window, true);
     r->window_steps = json_integer_value(json_object_get(state, "window_steps"));
@@ -308,34 +310,44 @@ static plumb_status load(run *r, const json_t *state)
 
 /* ---- the loop ---- */
 
-static int64_t step_tokens(run *r, int64_t step)
+/* The examples of batch k of this step, in r->batch: one for each row, or those of a block. */
+static plumb_status take_batch(run *r, int64_t k)
 {
-    int64_t sum = 0, count;
-    for (int64_t k = 0; k < plumb_order_batches(r->order, step); k++) {
-        const int64_t *rows = plumb_order_batch(r->order, step, k, &count);
-        for (int64_t i = 0; i < count; i++) {
-            const plumb_example *x = &r->e->list[r->rows[rows[i]]];
-            sum += x->totals[0] - x->prompt;
-        }
+    int64_t count;
+    const int64_t *rows = plumb_order_batch(r->order, r->step, k, &count);
+    const plumb_examples *e = r->e;
+    r->batch_count = 0;
+    for (int64_t i = 0; i < count; i++) {
+        size_t first = e->block ? e->block[rows[i]] : r->rows[rows[i]];
+        size_t end = e->block ? e->block[rows[i] + 1] : first + 1;
+        PLUMB_TRY(
+            plumb_reserve(&r->batch, &r->batch_capacity, r->batch_count + (end - first), sizeof(plumb_example *)));
+        for (size_t x = first; x < end; x++) r->batch[r->batch_count++] = &e->list[x];
     }
-    return sum;
+    return PLUMB_OK;
+}
+
+static plumb_status step_tokens(run *r, int64_t *sum)
+{
+    *sum = 0;
+    for (int64_t k = 0; k < plumb_order_batches(r->order, r->step); k++) {
+        PLUMB_TRY(take_batch(r, k));
+        for (size_t i = 0; i < r->batch_count; i++) *sum += plumb_example_targets(r->batch[i]);
+    }
+    return PLUMB_OK;
 }
 
 static plumb_status one_step(run *r)
 {
-    int64_t batches = plumb_order_batches(r->order, r->step), tokens = step_tokens(r, r->step), count;
-    plumb_example **batch;
-    PLUMB_TRY(plumb_new(&batch, (size_t)r->o->order.batch, sizeof *batch));
-    plumb_status s = PLUMB_OK;
+    int64_t batches = plumb_order_batches(r->order, r->step), tokens;
+    plumb_status s = step_tokens(r, &tokens);
     for (int64_t k = 0; k < batches && !s; k++) {
-        const int64_t *rows = plumb_order_batch(r->order, r->step, k, &count);
-        for (int64_t i = 0; i < count; i++) batch[i] = &r->e->list[r->rows[rows[i]]];
-        s = refresh_reference(r, batch, (size_t)count);
+        s = take_batch(r, k);
+        if (!s) s = refresh_reference(r, r->batch, r->batch_count);
         if (!s)
-            s = plumb_trainer_accumulate(r->trainer, (const plumb_example *const *)batch, (size_t)count, batches,
+            s = plumb_trainer_accumulate(r->trainer, (const plumb_example *const *)r->batch, r->batch_count, batches,
                                          tokens);
     }
-    free(batch);
     if (!s)
         s = plumb_trainer_update(r->trainer, r->step + 1, plumb_schedule_rate(&r->schedule, r->step), &r->report->last);
     return plumb_context(s, "step %" PRId64, r->step + 1);
@@ -397,7 +409,7 @@ static plumb_status prepare(run *r, const json_t *state)
     }
     PLUMB_TRY(state ? load(r, state) : run_gate(r, r->reference ? NULL : r->start));
     plumb_order_options order = o->order;
-    order.rows = (int64_t)r->report->kept;
+    order.rows = (int64_t)(r->e->block ? r->e->blocks : r->report->kept);
     PLUMB_TRY(plumb_order_open(&order, &r->order));
     return plumb_schedule_make(o->lr_scheduler_type, o->learning_rate, o->warmup_steps, o->warmup_ratio,
                                plumb_order_steps(r->order), &r->schedule);
@@ -411,6 +423,7 @@ static void free_run(run *r)
     plumb_order_close(r->order);
     plumb_ledger_free(r->ledger);
     free(r->rows);
+    free(r->batch);
     free(r->ln_ches);
 }
 
@@ -420,7 +433,7 @@ plumb_status plumb_run(const plumb_run_options *options, const plumb_model *star
     run r = {.o = options, .start = start, .reference = reference, .e = e, .report = report};
     json_t *state = NULL;
     *report = (plumb_run_report){0};
-    plumb_status s = plumb_run_folder_open(options->folder, options->resume, &r.folder, &state);
+    plumb_status s = plumb_run_folder_open(options->folder, options->resume, options->checkpoint, &r.folder, &state);
     if (!s && options->begun) s = options->begun(options->begun_user);
     if (!s) s = prepare(&r, state);
     if (!s) s = loop(&r);
@@ -432,13 +445,15 @@ plumb_status plumb_run(const plumb_run_options *options, const plumb_model *star
 
 plumb_memory_plan plumb_run_memory(const plumb_run_options *o, const plumb_config *config, const plumb_examples *e)
 {
-    int64_t parameters = plumb_config_parameters(config);
-    int rows = (int)((int64_t)e->longest * o->order.batch < INT32_MAX ? e->longest * o->order.batch : INT32_MAX);
-    plumb_memory_plan p = {.weights = plumb_masters_bytes(config) +
-                                      4 * parameters * (int64_t)plumb_optimizer_states(&o->trainer.optimizer),
+    const plumb_adapter *adapter = o->trainer.adapter;
+    int64_t trained = adapter ? (int64_t)plumb_adapter_elements(adapter) : plumb_config_parameters(config);
+    int64_t states = (int64_t)plumb_optimizer_states(&o->trainer.optimizer), f = sizeof(float);
+    int64_t most = (int64_t)e->longest * o->order.batch;
+    int rows = (int)(most < INT32_MAX ? most : INT32_MAX);
+    plumb_memory_plan p = {.weights = f * trained * (2 + states),
                            .activations = plumb_training_bytes(config, rows, rows, true),
                            .recomputed = plumb_training_bytes(config, rows, rows, false),
-                           .ledger = o->ledger_tokens ? 2 * 4 * (int64_t)e->count * config->hidden_size : 0};
+                           .ledger = o->ledger_tokens ? 2 * f * (int64_t)e->count * config->hidden_size : 0};
     if (o->sync_ref_model) p.weights += plumb_masters_bytes(config);
     return p;
 }

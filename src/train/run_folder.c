@@ -18,6 +18,7 @@ enum { MAX_SIDE_FILE = 512 << 20, MAX_STATE = 1 << 30 };
 
 struct plumb_run_folder {
     char *path;
+    plumb_text from;     /* the checkpoint that is gone on with */
     int metrics, ledger; /* descriptors, open for appending */
 };
 
@@ -66,16 +67,16 @@ static plumb_status checkpoint_path(const char *path, int64_t step, plumb_text *
     return plumb_text_printf(t, "%s/checkpoint-%" PRId64, path, step);
 }
 
-static plumb_status read_state(const char *path, json_t **state)
+/* The state of the checkpoint to go on with: the one that was named, or the newest. */
+static plumb_status read_state(plumb_run_folder *f, const char *checkpoint, json_t **state)
 {
-    plumb_text folder = {0}, file = {0};
-    int64_t step = newest_checkpoint(path, INT64_MAX, NULL);
+    plumb_text file = {0};
+    int64_t step = newest_checkpoint(f->path, INT64_MAX, NULL);
     *state = NULL;
-    if (step < 0) return PLUMB_OK;
-    plumb_status s = checkpoint_path(path, step, &folder);
-    if (!s) s = join(&file, folder.data, "state.json");
+    if (!checkpoint && step < 0) return PLUMB_OK;
+    plumb_status s = checkpoint ? plumb_text_string(&f->from, checkpoint) : checkpoint_path(f->path, step, &f->from);
+    if (!s) s = plumb_path_join(&file, f->from.data, "state.json");
     if (!s) s = plumb_json_load(file.data, MAX_STATE, state);
-    plumb_text_free(&folder);
     plumb_text_free(&file);
     return s;
 }
@@ -104,7 +105,7 @@ static int64_t recorded(const json_t *state, const char *key)
     return state ? json_integer_value(json_object_get(state, key)) : 0;
 }
 
-static plumb_status open_all(plumb_run_folder *f, const char *path, bool resume, json_t **state)
+static plumb_status open_all(plumb_run_folder *f, const char *path, bool resume, const char *checkpoint, json_t **state)
 {
     plumb_text file = {0};
     PLUMB_TRY(create_folder(path));
@@ -115,12 +116,13 @@ static plumb_status open_all(plumb_run_folder *f, const char *path, bool resume,
     if (begun && !resume)
         return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "%s: holds a run already", path),
                           "go on with it: --resume; or give another folder with -o");
-    if (resume) PLUMB_TRY(read_state(path, state));
+    if (resume) PLUMB_TRY(read_state(f, checkpoint, state));
     PLUMB_TRY(open_lines(path, "metrics.jsonl", recorded(*state, "metrics_bytes"), &f->metrics));
     return open_lines(path, "ledger.jsonl", recorded(*state, "ledger_bytes"), &f->ledger);
 }
 
-plumb_status plumb_run_folder_open(const char *path, bool resume, plumb_run_folder **out, json_t **state)
+plumb_status plumb_run_folder_open(const char *path, bool resume, const char *checkpoint, plumb_run_folder **out,
+                                   json_t **state)
 {
     plumb_run_folder *f;
     *out = NULL;
@@ -128,7 +130,7 @@ plumb_status plumb_run_folder_open(const char *path, bool resume, plumb_run_fold
     PLUMB_TRY(plumb_new(&f, 1, sizeof *f));
     f->metrics = f->ledger = -1;
     f->path = strdup(path);
-    plumb_status s = f->path ? open_all(f, path, resume, state) : plumb_no_memory();
+    plumb_status s = f->path ? open_all(f, path, resume, checkpoint, state) : plumb_no_memory();
     if (s) {
         plumb_run_folder_close(f);
         return s;
@@ -142,6 +144,7 @@ void plumb_run_folder_close(plumb_run_folder *f)
     if (!f) return;
     if (f->metrics >= 0) close(f->metrics);
     if (f->ledger >= 0) close(f->ledger);
+    plumb_text_free(&f->from);
     free(f->path);
     free(f);
 }
@@ -355,18 +358,15 @@ plumb_status plumb_run_folder_save(plumb_run_folder *f, plumb_trainer *t, const 
     return s;
 }
 
-plumb_status plumb_run_folder_load(const plumb_run_folder *f, const json_t *state, const plumb_optimizer *o,
-                                   plumb_trainer *t, plumb_masters *reference)
+plumb_status plumb_run_folder_load(const plumb_run_folder *f, const plumb_optimizer *o, plumb_trainer *t,
+                                   plumb_masters *reference)
 {
-    plumb_text folder = {0};
     plumb_masters *w = plumb_trainer_masters(t);
-    plumb_status s = checkpoint_path(f->path, recorded(state, "step"), &folder);
-    if (!s) s = read_file(&(contents){.w = w}, folder.data, "masters.safetensors");
-    if (!s) s = read_file(&(contents){w, t, o}, folder.data, "optimizer.safetensors");
+    plumb_status s = read_file(&(contents){.w = w}, f->from.data, "masters.safetensors");
+    if (!s) s = read_file(&(contents){w, t, o}, f->from.data, "optimizer.safetensors");
     if (!s) s = plumb_masters_changed(w);
-    if (!s && reference) s = read_file(&(contents){.w = reference}, folder.data, "reference.safetensors");
+    if (!s && reference) s = read_file(&(contents){.w = reference}, f->from.data, "reference.safetensors");
     if (!s && reference) s = plumb_masters_changed(reference);
-    plumb_text_free(&folder);
     return s;
 }
 
@@ -424,7 +424,8 @@ plumb_status plumb_copy_config(const char *from, const char *to, plumb_dtype dty
 
 plumb_status plumb_run_folder_finish(plumb_run_folder *f, plumb_trainer *t, const char *model, plumb_dtype dtype)
 {
+    const plumb_masters *w = plumb_trainer_masters(t);
     PLUMB_TRY(plumb_copy_side_files(model, f->path));
-    PLUMB_TRY(plumb_copy_config(model, f->path, dtype));
-    return plumb_masters_save(plumb_trainer_masters(t), f->path, dtype);
+    if (!w->adapter) PLUMB_TRY(plumb_copy_config(model, f->path, dtype)); /* an adapter's config is its own */
+    return plumb_masters_save(w, f->path, dtype);
 }

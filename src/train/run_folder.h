@@ -16,10 +16,10 @@
 
 typedef struct plumb_run_folder plumb_run_folder;
 
-/* Creates the folder (its parent must be there). A folder that holds a finished or begun run is PLUMB_E_OUTPUT, with
- * `resume` it is opened: *state is then the state.json of the newest checkpoint (a new reference), or NULL when there
- * is none, and the .jsonl files are cut back to it. */
-plumb_status plumb_run_folder_open(const char *path, bool resume, plumb_run_folder **out,
+/* Creates the folder (its parent must be there). One that holds a run already is PLUMB_E_OUTPUT; with `resume` it is
+ * opened: *state is then the state.json of `checkpoint` (a folder), or with NULL of the newest one (a new reference),
+ * or NULL when there is none, and the .jsonl files are cut back to it. */
+plumb_status plumb_run_folder_open(const char *path, bool resume, const char *checkpoint, plumb_run_folder **out,
                                    json_t **state) PLUMB_MUST_USE;
 void plumb_run_folder_close(plumb_run_folder *f);
 
@@ -33,11 +33,13 @@ plumb_status plumb_run_folder_ledger(plumb_run_folder *f, const plumb_text *line
 plumb_status plumb_run_folder_save(plumb_run_folder *f, plumb_trainer *t, const plumb_optimizer *o, int64_t step,
                                    json_t *state, int64_t limit, const plumb_masters *reference) PLUMB_MUST_USE;
 
-/* Reads masters, optimiser state and (when not NULL) the reference of the checkpoint that `state` came from. */
-plumb_status plumb_run_folder_load(const plumb_run_folder *f, const json_t *state, const plumb_optimizer *o,
-                                   plumb_trainer *t, plumb_masters *reference) PLUMB_MUST_USE;
+/* Reads masters, optimiser state and (when not NULL) the reference of the checkpoint that the folder was opened with.
+ */
+plumb_status plumb_run_folder_load(const plumb_run_folder *f, const plumb_optimizer *o, plumb_trainer *t,
+                                   plumb_masters *reference) PLUMB_MUST_USE;
 
-/* Writes the result: weights in `dtype`, config.json of `model` with that dtype, and its tokenizer files. */
+/* Writes the result: weights in `dtype`, config.json of `model` with that dtype, and its tokenizer files; with LoRA the
+ * adapter's folder instead of weights and config. */
 plumb_status plumb_run_folder_finish(plumb_run_folder *f, plumb_trainer *t, const char *model,
                                      plumb_dtype dtype) PLUMB_MUST_USE;
 

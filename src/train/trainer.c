@@ -120,10 +120,11 @@ static plumb_status pack(plumb_trainer *t, micro *m)
     for (size_t i = 0; i < m->count; i++) {
         const plumb_example *e = m->examples[i];
         const int32_t *ids[2] = {e->ids[0], e->ids[1]};
+        if (!plumb_example_targets(e)) continue; /* it has a place in the batch, but nothing to compute */
         PLUMB_TRY(plumb_batch_add_pair(&t->batch, ids, e->totals, e->sides, e->prompt, e->shared, false, &m->at[i]));
-        PLUMB_TRY(e->trained ? plumb_targets_add_trained(&t->targets, ids[0], e->trained, e->totals[0], e->prompt,
-                                                         &m->at[i])
-                             : plumb_targets_add(&t->targets, ids, e->sides, e->prompt, &m->at[i]));
+        PLUMB_TRY(e->trained
+                      ? plumb_targets_add_trained(&t->targets, ids[0], e->trained, e->totals[0], e->prompt, &m->at[i])
+                      : plumb_targets_add(&t->targets, ids, e->sides, e->prompt, &m->at[i]));
     }
     m->targets = t->targets.tokens.count;
     m->d = (size_t)t->masters->values->config.hidden_size;

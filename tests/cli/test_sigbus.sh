@@ -48,6 +48,7 @@ for each in olmo:1 llama3-chat-sharded:4; do
 done
 
 begin "a SIGBUS from elsewhere is not taken for one"
+ulimit -c 0 # it does what it always did
 rm -f pipe
 mkfifo pipe
 "$PLUMB" score "$DATA/models/olmo" - <pipe >stdout 2>stderr &

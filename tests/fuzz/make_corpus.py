@@ -177,8 +177,40 @@ def template():
     return seeds
 
 
+def yaml():
+    return {
+        "trl": b"# DPO\nmodel_name_or_path: Qwen2-0.5B\ndataset_name: pairs.jsonl\nlearning_rate: 5.0e-7\n"
+               b"loss_type: [sigmoid, sft]\nloss_weights:\n- 1.0\n- 0.1\nbf16: true\n"
+               b"gradient_checkpointing_kwargs:\n  use_reentrant: false\noutput_dir: 'run 1'\nhub_model_id:\n",
+        "scalars": b"a: yes\nb: 0x1F\nc: 010\nd: 1:30:59\ne: -1_0.5e+3\nf: ~\ng: .inf\nh: 1:2.5\ni: 0b11\nj: 99999999999999999999\n",
+        "quotes": b'a: "x\\u00e9\\n"\n"b c": \'it\'\'s\'\nc: |\n  one\n  two\nd: >-\n  e\n',
+        "flow": b"{a: 1, b: [x, y], c: {d: [e, {f: g}]}}",
+        "byte_order_mark": b"\xef\xbb\xbfa: 1\r\nb: 2\r\n",
+        "empty": b"",
+        "comment": b"# nothing\n",
+        "document_end": b"---\na: 1\n...\n",
+        "two_documents": b"a: 1\n---\nb: 2\n",
+        "twice": b"a-b: 1\na_b: 2\n",
+        "laughs": b"a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n",
+        "merge": b"<<: {a: 1}\n",
+        "tag": b"a: !!python/object/apply:os.system [x]\n",
+        "directives": b"%YAML 1.1\n%TAG ! tag:x,2000:\n---\na: 1\n",
+        "tab": b"a:\n\t- b\n",
+        "complex_key": b"? [a, b]\n: c\n",
+        "deep": b"a: " + b"[" * 40,
+        "deep_block": b"".join(b" " * i + b"a:\n" for i in range(40)),
+        "unclosed": b"a: [1, 2\nb: 'x\n",
+        "zero_bytes": b"a: \0\n",
+        "zero_escape": b'a: "x\\0y"\n',
+        "not_utf8": b"a: \xff\xc0\x80\n",
+        "utf16": "\ufeffa: 1\n".encode("utf-16-le"),
+        "long_key": b"k" * 2000 + b": 1\n",
+    }
+
+
 if __name__ == "__main__":
     write("safetensors", safetensors())
     write("rows", rows())
     write("tokenizer", tokenizer())
     write("template", template())
+    write("yaml", yaml())

@@ -1,0 +1,96 @@
+/* plumb dpo: preference tuning with DPO and its variants, and a ledger of every pair. */
+#include <string.h>
+
+#include "cli/train_body.h"
+#include "cli/trl_keys.h"
+
+const plumb_usage plumb_usage_dpo = {
+    .name = "dpo",
+    .summary = "tune a model on preferences (DPO and its variants), with a ledger of every pair",
+    .description = "Trains MODEL on the pairs of DATA with TRL's options and defaults, and writes a folder that loads "
+                   "in transformers. "
+                   "Beside the loss it keeps account of what training is for: metrics.jsonl has, at each logged step, "
+                   "the share of pairs whose "
+                   "chosen response became less likely; ledger.jsonl the log-probabilities of every pair at the start, "
+                   "after each epoch and at "
+                   "the end. When the chosen responses lose likelihood on average, it says so, in which pairs most, "
+                   "and what to do.\n\n"
+                   "--ches_gate leaves out, or gives less weight to, the pairs that cause displacement, by their "
+                   "length-normalised CHES under "
+                   "the reference.\n\n"
+                   "The run may be stopped and gone on with (--resume) at any time; the result is the same to the bit.",
+    .options = plumb_train_options,
+    .option_count = PLUMB_TRAIN_OPTIONS,
+    .positionals = plumb_train_positionals,
+    .positional_count = PLUMB_TRAIN_POSITIONALS,
+    .foreign = plumb_trl_keys,
+    .example =
+        "  plumb dpo OLMo-1B-sft pairs.jsonl -o run --learning_rate 5e-7 --loss_type sigmoid sft --loss_weights 1 0.1",
+};
+
+/* The reference: the model as it is at the start, or another one with the same tokenizer. */
+static plumb_status open_reference(plumb_train_body *b, const plumb_dpo_values *v)
+{
+    if (!plumb_objective_needs_reference(b->options.trainer.objective)) return PLUMB_OK;
+    b->reference = b->model;
+    if (v->reference && strcmp(v->reference, b->v->model.items[0]) != 0) {
+        b->reference = NULL;
+        PLUMB_TRY(plumb_model_open(v->reference, b->compute, &b->reference));
+        PLUMB_TRY(plumb_train_same_tokenizer(b, v->reference));
+    }
+    return plumb_train_say_reference(b, v->reference ? v->reference : b->v->model.items[0]);
+}
+
+static plumb_status read_pairs(plumb_train_body *b)
+{
+    const plumb_train_values *v = b->v;
+    plumb_pair_reader *reader;
+    plumb_pair_source source = {
+        .path = v->data.items[0],
+        .keys = {v->prompt_key, v->chosen_key, v->rejected_key, (plumb_implicit_prompt)v->implicit_prompt},
+        .pairing = {b->encoder, PLUMB_COMPAT_TRL, b->max_length},
+        .skip_bad_rows = v->common.on_error == PLUMB_ON_ERROR_SKIP,
+        .sink = &b->cli->sink,
+    };
+    plumb_cli_rows(&v->common, &source.begin, &source.end);
+    PLUMB_TRY(plumb_pair_reader_open(&source, &reader));
+    plumb_status s = plumb_examples_read(reader, &b->examples);
+    plumb_pair_reader_close(reader);
+    return plumb_context(s, "%s", v->data.items[0]);
+}
+
+static plumb_status dpo_with(plumb_train_body *b, plumb_cli *cli, plumb_dpo_values *v, plumb_objective *objective)
+{
+    plumb_run_options *o = &b->options;
+    PLUMB_TRY(plumb_train_open(b, cli, &v->train));
+    o->trainer.objective = objective;
+    o->ledger_steps = v->ledger_steps;
+    o->ledger_tokens = (int)v->ledger_tokens;
+    o->ches_refresh = v->ches_refresh;
+    o->sync_ref_model = v->sync_ref_model;
+    o->ref_model_sync_steps = v->ref_model_sync_steps;
+    o->ref_model_mixup_alpha = v->ref_model_mixup_alpha;
+    PLUMB_TRY(plumb_gate_parse(v->ches_gate, &o->gate));
+    PLUMB_TRY(open_reference(b, v));
+    if (o->sync_ref_model && !b->reference)
+        return plumb_fail(PLUMB_E_INPUT, "--sync_ref_model: these losses have no reference");
+    PLUMB_TRY(read_pairs(b));
+    return plumb_train_go(b);
+}
+
+static plumb_status dpo(plumb_cli *cli, void *values)
+{
+    plumb_dpo_values *v = values;
+    plumb_train_body b = {.cli = cli};
+    plumb_objective objective;
+    PLUMB_TRY(plumb_dpo_check(cli->options, v, &cli->sink, &objective));
+    plumb_status s = dpo_with(&b, cli, v, &objective);
+    plumb_train_close(&b);
+    return s;
+}
+
+int plumb_command_dpo(int argc, char **argv)
+{
+    plumb_dpo_values v = {0};
+    return plumb_cli_run(&plumb_usage_dpo, argc, argv, &v, &v.train.common, dpo);
+}

@@ -1,0 +1,328 @@
+#include "cli/train_body.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/progress.h"
+#include "cli/meta.h"
+#include "io/json.h"
+
+enum { DEFAULT_MAX_LENGTH = 1024 };
+
+static plumb_status open_adapter(plumb_train_body *b)
+{
+    const plumb_train_values *v = b->v;
+    plumb_adapter_options how = {.r = (int)v->lora_r,
+                                 .alpha = (double)v->lora_alpha,
+                                 .dropout = v->lora_dropout,
+                                 .targets = v->lora_target_modules.items,
+                                 .target_count = v->lora_target_modules.count,
+                                 .rslora = v->use_rslora,
+                                 .seed = (uint64_t)v->common.seed};
+    if (!v->use_peft && !v->adapter) return PLUMB_OK;
+    if (!v->adapter) {
+        PLUMB_TRY(plumb_adapter_new(b->model, &how, &b->adapter));
+    } else {
+        PLUMB_TRY(plumb_adapter_load(v->adapter, b->model, &b->adapter));
+        PLUMB_TRY(plumb_model_attach(b->model, b->adapter));
+    }
+    b->options.trainer.adapter = b->adapter;
+    return PLUMB_OK;
+}
+
+plumb_status plumb_train_open(plumb_train_body *b, plumb_cli *cli, plumb_train_values *v)
+{
+    static const char *const isas[] = {NULL, "ref", "avx2", "avx512"}; /* as in the option's choices */
+    const char *folder = v->model.items[0];
+    *b = (plumb_train_body){.cli = cli, .v = v};
+    PLUMB_TRY(plumb_compute_open(isas[v->isa], plumb_cli_threads(&v->common), &b->compute));
+    PLUMB_TRY(plumb_model_open(folder, b->compute, &b->model));
+    PLUMB_TRY(plumb_encoder_open(folder, v->chat_template, b->model->config.eos_id, &b->encoder));
+    int positions = b->model->config.max_positions;
+    b->max_length = plumb_options_given(cli->options, "max_length") ? (int)v->max_length
+                    : positions < DEFAULT_MAX_LENGTH                ? positions
+                                                                    : DEFAULT_MAX_LENGTH;
+    return open_adapter(b);
+}
+
+void plumb_train_close(plumb_train_body *b)
+{
+    if (b->reference != b->model) plumb_model_close(b->reference);
+    plumb_encoder_close(b->encoder);
+    plumb_model_close(b->model);
+    plumb_adapter_free(b->adapter);
+    plumb_examples_free(&b->examples);
+    plumb_compute_close(b->compute);
+    json_decref(b->record);
+}
+
+/* ---- the reference ---- */
+
+plumb_status plumb_train_same_tokenizer(const plumb_train_body *b, const char *folder)
+{
+    plumb_tokenizer *other;
+    const plumb_tokenizer *own = b->encoder->tokenizer;
+    PLUMB_TRY(plumb_tokenizer_open(folder, &other));
+    int32_t size = plumb_tokenizer_size(own), i = 0;
+    bool same = plumb_tokenizer_size(other) == size;
+    for (; same && i < size; i++) {
+        size_t n = 0, m = 0;
+        const char *a = plumb_tokenizer_token(own, i, &n), *c = plumb_tokenizer_token(other, i, &m);
+        same = n == m && (!a == !c) && (!a || memcmp(a, c, n) == 0);
+    }
+    plumb_tokenizer_free(other);
+    if (same) return PLUMB_OK;
+    return plumb_cure(
+        plumb_fail(PLUMB_E_INPUT, "--reference %s: has another tokenizer than %s", folder, b->v->model.items[0]),
+        "the reference must be a model of the same family: usually the one that training starts from");
+}
+
+plumb_status plumb_train_say_reference(plumb_train_body *b, const char *folder)
+{
+    uint64_t hash;
+    PLUMB_TRY(plumb_model_hash(folder, b->v->hash == 1, &hash));
+    plumb_cli_say(b->cli, "reference: %s (%016" PRIx64 ")%s", folder, hash,
+                  b->reference == b->model ? ", the model as it is at the start" : "");
+    return PLUMB_OK;
+}
+
+/* ---- options ---- */
+
+static plumb_dtype result_dtype(const plumb_train_body *b)
+{
+    switch ((plumb_save_dtype)b->v->dtype) {
+    case PLUMB_SAVE_F16:
+        return PLUMB_F16;
+    case PLUMB_SAVE_BF16:
+        return PLUMB_BF16;
+    case PLUMB_SAVE_AS_MODEL:
+        return b->model->config.dtype;
+    default:
+        return PLUMB_F32;
+    }
+}
+
+/* The number of steps that the run will have, for options that are shares of it. */
+static plumb_status count_steps(const plumb_train_body *b, int64_t *steps, int64_t *per_epoch)
+{
+    plumb_order *order;
+    plumb_order_options how = b->options.order;
+    how.rows = (int64_t)b->examples.count;
+    if (b->options.gate.kind == PLUMB_GATE_KEEP_LOWEST)
+        how.rows = plumb_amount_count(&b->options.gate.keep, how.rows, true);
+    PLUMB_TRY(plumb_order_open(&how, &order));
+    *steps = plumb_order_steps(order);
+    *per_epoch = plumb_order_steps_per_epoch(order);
+    plumb_order_close(order);
+    return PLUMB_OK;
+}
+
+static plumb_status fill_options(plumb_train_body *b)
+{
+    const plumb_train_values *v = b->v;
+    plumb_run_options *o = &b->options;
+    int64_t steps, per_epoch;
+    o->folder = v->common.output;
+    o->model = v->model.items[0];
+    o->resume = v->common.resume;
+    o->checkpoint = v->resume_from_checkpoint;
+    o->dtype = result_dtype(b);
+    PLUMB_TRY(plumb_train_optimizer(v, &o->trainer.optimizer));
+    o->trainer.weight_decay = v->weight_decay;
+    o->trainer.max_grad_norm = v->max_grad_norm;
+    o->order = (plumb_order_options){.batch = v->per_device_train_batch_size,
+                                     .accumulation = v->gradient_accumulation_steps,
+                                     .epochs = v->num_train_epochs,
+                                     .max_steps = v->max_steps,
+                                     .seed = (uint64_t)v->data_seed,
+                                     .sequential = v->train_sampling_strategy == 1,
+                                     .drop_last = v->dataloader_drop_last};
+    o->lr_scheduler_type = v->lr_scheduler_type;
+    o->learning_rate = v->learning_rate;
+    o->warmup_steps = v->warmup_steps;
+    o->warmup_ratio = v->warmup_ratio;
+    o->tokenizer = b->encoder->tokenizer;
+    o->sink = &b->cli->sink;
+    PLUMB_TRY(count_steps(b, &steps, &per_epoch));
+    o->logging_steps = plumb_train_every(v->logging_steps, steps);
+    o->save_total_limit = v->save_total_limit;
+    o->save_steps = v->save_strategy == PLUMB_SAVE_STEPS   ? plumb_train_every(v->save_steps, steps)
+                    : v->save_strategy == PLUMB_SAVE_EPOCH ? per_epoch
+                                                           : 0;
+    return PLUMB_OK;
+}
+
+/* ---- the plan ---- */
+
+/* MemAvailable of the machine, or what the cgroup leaves, in bytes; -1 when unknown. */
+static int64_t available_memory(void)
+{
+    int64_t available = -1, limit = -1, used = 0, kib;
+    char line[256];
+    FILE *f = fopen("/proc/meminfo", "re");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %" SCNd64 " kB", &kib) == 1) available = kib * 1024;
+    if (f) fclose(f);
+    f = fopen("/sys/fs/cgroup/memory.max", "re");
+    if (f && fscanf(f, "%" SCNd64, &limit) != 1) limit = -1;
+    if (f) fclose(f);
+    f = fopen("/sys/fs/cgroup/memory.current", "re");
+    if (f && fscanf(f, "%" SCNd64, &used) != 1) used = 0;
+    if (f) fclose(f);
+    if (limit > 0 && (available < 0 || limit - used < available)) available = limit - used;
+    return available;
+}
+
+static void bytes_text(int64_t bytes, char out[64])
+{
+    plumb_format_bytes((double)bytes, out, 64);
+}
+
+/* Keeps activations where they fit into nine tenths of what is free, else computes them again; refuses what fits
+ * neither way. */
+static plumb_status plan_memory(plumb_train_body *b)
+{
+    plumb_memory_plan p = plumb_run_memory(&b->options, &b->model->config, &b->examples);
+    int64_t available = available_memory(), room = available < 0 ? INT64_MAX : available / 10 * 9;
+    char weights[64], kept[64], again[64], free_text[64];
+    bytes_text(p.weights + p.ledger, weights);
+    bytes_text(p.activations, kept);
+    bytes_text(p.recomputed, again);
+    bytes_text(available < 0 ? 0 : available, free_text);
+    b->options.trainer.keep_activations = p.weights + p.ledger + p.activations <= room;
+    plumb_cli_say(b->cli, "memory: %s for weights, gradients and optimiser; activations %s%s; %s are free", weights,
+                  b->options.trainer.keep_activations ? kept : again,
+                  b->options.trainer.keep_activations ? "" : " (computed again in the backward pass)",
+                  available < 0 ? "an unknown number" : free_text);
+    if (p.weights + p.ledger + p.recomputed <= room) return PLUMB_OK;
+    return plumb_cure(
+        plumb_fail(PLUMB_E_INPUT, "this run needs %s for weights and %s for activations, and %s are free", weights,
+                   again, free_text),
+        "a smaller --per_device_train_batch_size with more --gradient_accumulation_steps, a smaller --max_length, "
+        "--optim sgd, or --use_peft true need less");
+}
+
+static plumb_status say_plan(plumb_train_body *b)
+{
+    int64_t steps, per_epoch;
+    char parameters[64];
+    PLUMB_TRY(count_steps(b, &steps, &per_epoch));
+    plumb_format_count((double)plumb_config_parameters(&b->model->config), parameters, sizeof parameters);
+    plumb_cli_say(b->cli, "model: %s, %s, %s parameters", b->options.model, b->model->config.architecture->class_name,
+                  parameters);
+    plumb_cli_say(b->cli, "data: %zu of %" PRId64 " rows, max_length %d, %" PRId64 " cut", b->examples.count,
+                  (int64_t)b->examples.count + b->examples.skipped[PLUMB_SKIP_PROMPT_TOO_LONG] +
+                      b->examples.skipped[PLUMB_SKIP_EMPTY_RESPONSE] + b->examples.skipped[PLUMB_SKIP_NO_PROMPT_TOKEN] +
+                      b->examples.skipped[PLUMB_SKIP_BAD_ROW],
+                  b->max_length, b->examples.truncated);
+    plumb_cli_say(b->cli, "run: %" PRId64 " steps (%" PRId64 " an epoch) of %" PRId64 " rows, into %s", steps,
+                  per_epoch, b->options.order.batch * b->options.order.accumulation,
+                  b->options.folder ? b->options.folder : "nothing");
+    return plan_memory(b);
+}
+
+/* ---- run.json ---- */
+
+static plumb_status put_model(json_t *record, const char *role, const char *path, bool full)
+{
+    uint64_t hash;
+    PLUMB_TRY(plumb_model_hash(path, full, &hash));
+    char text[17];
+    snprintf(text, sizeof text, "%016" PRIx64, hash);
+    return json_object_set_new(record, role, json_pack("{s:s, s:s}", "path", path, "hash", text)) ? plumb_no_memory()
+                                                                                                  : PLUMB_OK;
+}
+
+static plumb_status record_path(const plumb_train_body *b, plumb_text *path)
+{
+    return plumb_path_join(path, b->options.folder, "run.json");
+}
+
+static plumb_status write_record(const plumb_train_body *b)
+{
+    plumb_text path = {0};
+    char *text = json_dumps(b->record, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+    plumb_status s = text ? record_path(b, &path) : plumb_no_memory();
+    if (!s) s = plumb_write_file(path.data, text, strlen(text));
+    free(text);
+    plumb_text_free(&path);
+    return s;
+}
+
+/* The record stands in the folder from the moment it exists. */
+static plumb_status write_record_begun(void *user)
+{
+    return write_record(user);
+}
+
+/* A run is gone on with only when its options are the same. */
+static plumb_status compare_record(const plumb_train_body *b)
+{
+    plumb_text path = {0};
+    json_t *old = NULL;
+    plumb_status s = record_path(b, &path);
+    bool there = !s && plumb_path_exists(path.data);
+    if (there) s = plumb_json_load(path.data, 64 << 20, &old);
+    if (there && !s) {
+        const char *key;
+        json_t *value;
+        json_object_foreach(json_object_get(b->record, "options"), key,
+                            value) if (!s && !json_equal(value, json_object_get(json_object_get(old, "options"), key)))
+            s = plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: the run was begun with another --%s", path.data, key),
+                           "go on with the same options, or begin a new run in another folder");
+        if (!s && !json_equal(json_object_get(b->record, "model"), json_object_get(old, "model")))
+            s = plumb_fail(PLUMB_E_INPUT, "%s: the run was begun from another model", path.data);
+    }
+    json_decref(old);
+    plumb_text_free(&path);
+    return s;
+}
+
+static plumb_status begin_record(plumb_train_body *b)
+{
+    bool full = b->v->hash == 1;
+    PLUMB_TRY(plumb_meta_new(b->cli->usage, b->cli->options, &b->record));
+    PLUMB_TRY(put_model(b->record, "model", b->options.model, full));
+    PLUMB_TRY(plumb_meta_input(b->record, "data", b->v->data.items[0], (int64_t)b->examples.count, b->examples.hash));
+    return b->options.resume ? compare_record(b) : PLUMB_OK;
+}
+
+/* ---- the report ---- */
+
+static void say_report(plumb_train_body *b, const plumb_run_report *r)
+{
+    const plumb_ledger_summary *l = &r->ledger;
+    plumb_cli_say(b->cli, "%" PRId64 " steps, last loss %.6g; the model is in %s", r->steps, r->last.loss,
+                  b->options.folder);
+    if (!r->evaluated) return;
+    plumb_cli_say(
+        b->cli,
+        "mean log-prob: chosen %.5g -> %.5g, rejected %.5g -> %.5g; %zu of %zu chosen responses are less likely "
+        "than at the start",
+        l->start_mean[0], l->mean[0], l->start_mean[1], l->mean[1], l->displaced, b->examples.count);
+}
+
+plumb_status plumb_train_go(plumb_train_body *b)
+{
+    plumb_run_report report;
+    PLUMB_TRY(fill_options(b));
+    PLUMB_TRY(say_plan(b));
+    if (b->v->common.dry_run) {
+        plumb_cli_say(b->cli, "dry run: nothing was written");
+        return PLUMB_OK;
+    }
+    PLUMB_TRY(begin_record(b));
+    b->options.begun = write_record_begun;
+    b->options.begun_user = b;
+    plumb_status s = plumb_run(&b->options, b->model, b->reference, &b->examples, &report);
+    if (plumb_status_code(s) == PLUMB_E_INTERRUPTED) return plumb_cure(s, "go on with the same command and --resume");
+    PLUMB_TRY(s);
+    if (json_object_set_new(b->record, "completed", json_true()) ||
+        json_object_set_new(b->record, "steps", json_integer(report.steps)))
+        return plumb_no_memory();
+    PLUMB_TRY(write_record(b));
+    say_report(b, &report);
+    return PLUMB_OK;
+}

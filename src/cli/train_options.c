@@ -1,0 +1,435 @@
+#include "cli/train_options.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "train/gate.h"
+
+/* ---- the table ---- */
+
+#define BOTH(member)         .offset = offsetof(plumb_train_values, member)
+#define DPO(member)          .only = "dpo", .offset = offsetof(plumb_dpo_values, member)
+#define SFT(member)          .only = "sft", .offset = offsetof(plumb_sft_values, member)
+#define FLAG                 .kind = PLUMB_OPTION_FLAG
+#define STRING(what)         .kind = PLUMB_OPTION_STRING, .metavar = what
+#define CHOICE(words)        .kind = PLUMB_OPTION_CHOICE, .choices = words
+#define WORD(words)          .kind = PLUMB_OPTION_STRING, .choices = words
+#define INTEGER(least, most) .kind = PLUMB_OPTION_INTEGER, .metavar = "N", .low = least, .high = most
+#define REAL(least, most)    .kind = PLUMB_OPTION_REAL, .metavar = "X", .low = least, .high = most
+#define MOST                 INT64_MAX
+
+/* Shared rows count their offsets in plumb_train_values, wherever that lies. */
+_Static_assert(offsetof(plumb_dpo_values, train) == 0 && offsetof(plumb_sft_values, train) == 0,
+               "the shared values come first");
+
+#define LOSSES                                                                                                         \
+    "sigmoid|hinge|ipo|exo_pair|nca_pair|robust|bco_pair|sppo_hard|aot|aot_unpaired|apo_zero|apo_down|discopop|sft|"   \
+    "sigmoid_norm|cdpo|ipo_sum|dpop|dpo_shift|cal_dpo|bdpo|simpo|cpo|orpo|alphapo|kto_pair|squared_po"
+
+/* Defaults are TRL 1.16's where TRL has the option. What is said about an option there is not said again. */
+/* clang-format off */
+const plumb_option plumb_train_options[] = {
+    {.name = "output", .letter = 'o', STRING("RUN"), BOTH(common.output), .changes_no_result = true,
+     .alias = "output_dir",
+     .help = "the run folder: the checkpoint that transformers loads (with LoRA the adapter that PEFT loads), "
+             "metrics.jsonl, ledger.jsonl, run.json and checkpoint-N folders"},
+    {.name = "resume", FLAG, BOTH(common.resume), .changes_no_result = true,
+     .help = "go on with the newest checkpoint of the run folder; starts from the beginning where there is none"},
+    {.name = "resume_from_checkpoint", STRING("true|DIR"), BOTH(resume_from_checkpoint), .changes_no_result = true,
+     .help = "true: as --resume; a checkpoint-N folder: go on with that one"},
+    PLUMB_OPTION_SEED(plumb_train_values),
+    PLUMB_OPTION_LIMIT(plumb_train_values),
+    PLUMB_OPTION_ROWS(plumb_train_values),
+    PLUMB_OPTION_ON_ERROR(plumb_train_values),
+    PLUMB_OPTION_THREADS(plumb_train_values),
+    {.name = "isa", CHOICE("auto|ref|avx2|avx512"), BOTH(isa), .fallback = "auto",
+     .help = "instructions to use; auto takes the best this processor has. Results differ in the last digits"},
+    PLUMB_OPTION_DRY_RUN(plumb_train_values),
+    PLUMB_OPTION_QUIET(plumb_train_values),
+
+    {.name = "model_name_or_path", .group = "Model and data", STRING("MODEL"), BOTH(model_name_or_path),
+     .positional = "MODEL", .changes_no_result = true, .help = "another way to give MODEL: a local checkpoint folder"},
+    {.name = "dataset_name", .group = "Model and data", STRING("DATA"), BOTH(dataset_name), .positional = "DATA",
+     .changes_no_result = true, .help = "another way to give DATA: a local file"},
+    {.name = "prompt_key", .group = "Model and data", STRING("KEY"), BOTH(prompt_key), .fallback = "prompt",
+     .help = "the column of the prompt"},
+    {.name = "chosen_key", .group = "Model and data", STRING("KEY"), BOTH(chosen_key), .fallback = "chosen",
+     .help = "the column of the preferred response"},
+    {.name = "rejected_key", .group = "Model and data", STRING("KEY"), BOTH(rejected_key), .fallback = "rejected",
+     .help = "the column of the dispreferred response"},
+    {.name = "completion_key", .group = "Model and data", STRING("KEY"), SFT(completion_key), .fallback = "completion",
+     .help = "the column of the completion of a prompt"},
+    {.name = "text_key", .group = "Model and data", STRING("KEY"), SFT(text_key), .fallback = "text",
+     .alias = "dataset_text_field", .help = "the column of plain text"},
+    {.name = "messages_key", .group = "Model and data", STRING("KEY"), SFT(messages_key), .fallback = "messages",
+     .help = "the column of a whole conversation"},
+    {.name = "implicit_prompt", .group = "Model and data", CHOICE("none|turn|word"), BOTH(implicit_prompt),
+     .fallback = "none",
+     .help = "where the prompt ends in plain rows that have only chosen and rejected: at the last common turn marker "
+             "(HH-RLHF), or at the last common word"},
+    {.name = "chat_template", .group = "Model and data", STRING("FILE"), BOTH(chat_template),
+     .alias = "chat_template_path", .help = "a Jinja file instead of the checkpoint's own chat template"},
+    {.name = "max_length", .group = "Model and data", INTEGER(0, 1 << 24), BOTH(max_length), .fallback = "1024",
+     .none = "0",
+     .help = "cut a sequence at N tokens, at its end; 0 or none: never. Without it 1024 or the model's positions, the "
+             "smaller"},
+    {.name = "completion_only_loss", .group = "Model and data", FLAG, SFT(completion_only_loss),
+     .help = "train on the tokens of completions only; false: on the prompt too. Without it completions only where "
+             "rows have a prompt"},
+    {.name = "assistant_only_loss", .group = "Model and data", FLAG, SFT(assistant_only_loss),
+     .help = "train on the assistant's turns of a conversation only; needs a chat template that marks them"},
+    {.name = "packing", .group = "Model and data", FLAG, SFT(packing),
+     .help = "fill sequences of max_length tokens with several rows each (best fit, decreasing); rows do not see each "
+             "other"},
+    {.name = "hash", .group = "Model and data", CHOICE("sample|full"), BOTH(hash), .fallback = "sample",
+     .changes_no_result = true,
+     .help = "what the model's hash covers: headers, config, tokenizer and 64 KiB samples of each tensor, or every "
+             "byte"},
+
+    {.name = "reference", .group = "Reference model", STRING("MODEL"), DPO(reference),
+     .help = "checkpoint folder of the reference model; without it the model as it is at the start"},
+    {.name = "precompute_ref_log_probs", .group = "Reference model", FLAG, DPO(precompute_ref_log_probs),
+     .changes_no_result = true,
+     .help = "the log-probs of the reference are computed once, before training, whatever this says; it excludes "
+             "sync_ref_model"},
+    {.name = "sync_ref_model", .group = "Reference model", FLAG, DPO(sync_ref_model),
+     .help = "let the reference follow the policy (TR-DPO): every ref_model_sync_steps steps it becomes a mixture of "
+             "both. Keeps a second set of weights"},
+    {.name = "ref_model_sync_steps", .group = "Reference model", INTEGER(1, MOST), DPO(ref_model_sync_steps),
+     .fallback = "512", .help = "steps between two synchronisations"},
+    {.name = "ref_model_mixup_alpha", .group = "Reference model", REAL(0, 1), DPO(ref_model_mixup_alpha),
+     .fallback = "0.6", .help = "share of the policy in the mixture"},
+
+    {.name = "loss_type", .group = "Loss", .kind = PLUMB_OPTION_LIST, .choices = LOSSES, .metavar = "NAME",
+     DPO(loss_type), .fallback = "sigmoid", .help = "the loss, or several to add up"},
+    {.name = "loss_weights", .group = "Loss", .kind = PLUMB_OPTION_REALS, .metavar = "X", DPO(loss_weights), .none = "",
+     .help = "weights of the losses in this sum; without them all 1"},
+    {.name = "beta", .group = "Loss", REAL(0, MOST), DPO(beta), .fallback = "0.1",
+     .help = "how strongly the policy is held to the reference; without it simpo and alphapo take 2"},
+    {.name = "label_smoothing", .group = "Loss", REAL(0, 1), DPO(label_smoothing), .fallback = "0",
+     .help = "robust, aot, aot_unpaired, cdpo: probability that a label is flipped; exo_pair, which must be given it: "
+             "its epsilon (the paper takes 0.001)"},
+    {.name = "ld_alpha", .group = "Loss", REAL(0, 1), DPO(ld_alpha), .none = "",
+     .help = "weight of the tokens beyond the shorter response (LD-DPO); without it 1"},
+    {.name = "f_divergence_type", .group = "Loss", DPO(f_divergence_type), .fallback = "reverse_kl",
+     CHOICE("reverse_kl|forward_kl|js_divergence|alpha_divergence"), .metavar = "NAME",
+     .help = "divergence between policy and reference (f-DPO)"},
+    {.name = "f_alpha_divergence_coef", .group = "Loss", REAL(0, 0), DPO(f_alpha_divergence_coef), .fallback = "0.5",
+     .help = "alpha of alpha_divergence"},
+    {.name = "use_weighting", .group = "Loss", FLAG, DPO(use_weighting),
+     .help = "weigh pairs by the policy's own probability of their responses (WPO)"},
+    {.name = "discopop_tau", .group = "Loss", REAL(0, MOST), DPO(discopop_tau), .fallback = "0.05",
+     .help = "discopop: its temperature"},
+    {.name = "sft_coeff", .group = "Loss", REAL(0, MOST), DPO(sft_coeff), .fallback = "0",
+     .help = "add -X ln pi(chosen), summed over its tokens, to any loss"},
+    {.name = "bco_delta", .group = "Loss", REAL(0, 0), DPO(bco_delta), .fallback = "0",
+     .help = "bco_pair: the reward that both sides are compared with"},
+    {.name = "dpop_lambda", .group = "Loss", REAL(0, MOST), DPO(dpop_lambda), .fallback = "50",
+     .help = "dpop: weight of the penalty for a chosen response below its reference"},
+    {.name = "dpo_shift_lambda", .group = "Loss", REAL(0, MOST), DPO(dpo_shift_lambda), .fallback = "0.75",
+     .help = "dpo_shift: factor of the rejected reward"},
+    {.name = "cal_dpo_calibration", .group = "Loss", REAL(0, MOST), DPO(cal_dpo_calibration), .fallback = "1",
+     .help = "cal_dpo: weight of the calibration term"},
+    {.name = "bdpo_lambda", .group = "Loss", REAL(0, 1), DPO(bdpo_lambda), .fallback = "0.5",
+     .help = "bdpo: share of the policy in the bound on the rejected response"},
+    {.name = "simpo_gamma", .group = "Loss", REAL(0, 0), DPO(simpo_gamma), .fallback = "1",
+     .help = "simpo, alphapo: the margin"},
+    {.name = "cpo_alpha", .group = "Loss", REAL(0, MOST), DPO(cpo_alpha), .fallback = "1",
+     .help = "cpo: weight of the likelihood of the chosen response"},
+    {.name = "alphapo_alpha", .group = "Loss", REAL(0, 0), DPO(alphapo_alpha),
+     .help = "alphapo: exponent of the reward; it has no default"},
+    {.name = "kto_z", .group = "Loss", REAL(0, 0), DPO(kto_z),
+     .help = "kto_pair: divergence from the reference, a constant; it has no default"},
+
+    {.name = "learning_rate", .group = "Optimisation", REAL(0, MOST), .only = "dpo", BOTH(learning_rate),
+     .fallback = "1e-6", .help = "the highest learning rate of the schedule"},
+    {.name = "learning_rate", .group = "Optimisation", REAL(0, MOST), .only = "sft", BOTH(learning_rate),
+     .fallback = "2e-5", .help = "the highest learning rate of the schedule"},
+    {.name = "lr_scheduler_type", .group = "Optimisation", WORD("linear|cosine|constant|constant_with_warmup"),
+     BOTH(lr_scheduler_type), .fallback = "linear", .metavar = "NAME", .help = "how the learning rate goes on"},
+    {.name = "warmup_steps", .group = "Optimisation", REAL(0, MOST), BOTH(warmup_steps), .fallback = "0",
+     .help = "steps of warm-up, or below 1 their share of all steps"},
+    {.name = "warmup_ratio", .group = "Optimisation", REAL(0, 1), BOTH(warmup_ratio), .fallback = "0",
+     .help = "that share by its name in transformers 4; counts where warmup_steps is 0"},
+    {.name = "per_device_train_batch_size", .group = "Optimisation", INTEGER(1, 1 << 20),
+     BOTH(per_device_train_batch_size), .fallback = "8", .help = "rows of a batch"},
+    {.name = "gradient_accumulation_steps", .group = "Optimisation", INTEGER(1, 1 << 20),
+     BOTH(gradient_accumulation_steps), .fallback = "1", .help = "batches of an optimiser step"},
+    {.name = "num_train_epochs", .group = "Optimisation", REAL(0, MOST), BOTH(num_train_epochs), .fallback = "3",
+     .help = "passes over the data; may be a fraction"},
+    {.name = "max_steps", .group = "Optimisation", INTEGER(-1, MOST), BOTH(max_steps), .fallback = "-1",
+     .help = "optimiser steps, whatever num_train_epochs says; -1: not given"},
+    {.name = "optim", .group = "Optimisation", WORD("adamw_torch_fused|adamw_torch|rmsprop|sgd"), BOTH(optim),
+     .fallback = "adamw_torch_fused", .metavar = "NAME",
+     .help = "the optimiser; the two of adamw are the same arithmetic"},
+    {.name = "optim_args", .group = "Optimisation", STRING("K=V,..."), BOTH(optim_args),
+     .help = "rmsprop: momentum, alpha, eps, centered; sgd: momentum, dampening, nesterov"},
+    {.name = "adam_beta1", .group = "Optimisation", REAL(0, 1), BOTH(adam_beta1), .fallback = "0.9",
+     .help = "decay of the mean of gradients"},
+    {.name = "adam_beta2", .group = "Optimisation", REAL(0, 1), BOTH(adam_beta2), .fallback = "0.999",
+     .help = "decay of the mean of squared gradients"},
+    {.name = "adam_epsilon", .group = "Optimisation", REAL(0, MOST), BOTH(adam_epsilon), .fallback = "1e-8",
+     .help = "what is added to its root"},
+    {.name = "weight_decay", .group = "Optimisation", REAL(0, MOST), BOTH(weight_decay), .fallback = "0",
+     .help = "of matrices, not of biases and norms"},
+    {.name = "max_grad_norm", .group = "Optimisation", REAL(0, MOST), BOTH(max_grad_norm), .fallback = "1",
+     .help = "gradients of a larger norm are scaled down to it; 0: never"},
+    {.name = "data_seed", .group = "Optimisation", INTEGER(0, MOST), BOTH(data_seed), .none = "",
+     .help = "seed of the order of rows; without it --seed"},
+    {.name = "train_sampling_strategy", .group = "Optimisation", CHOICE("random|sequential"),
+     BOTH(train_sampling_strategy), .fallback = "random", .help = "the order of rows: shuffled, or that of the file"},
+    {.name = "dataloader_drop_last", .group = "Optimisation", FLAG, BOTH(dataloader_drop_last),
+     .help = "leave out a short batch at the end of an epoch"},
+
+    {.name = "use_peft", .group = "LoRA", FLAG, BOTH(use_peft), .help = "train a new LoRA adapter instead of all weights"},
+    {.name = "lora_r", .group = "LoRA", INTEGER(1, 1 << 16), BOTH(lora_r), .fallback = "16", .help = "its rank"},
+    {.name = "lora_alpha", .group = "LoRA", INTEGER(1, 1 << 24), BOTH(lora_alpha), .fallback = "32",
+     .help = "its scale times the rank"},
+    {.name = "use_rslora", .group = "LoRA", FLAG, BOTH(use_rslora), .help = "scale by lora_alpha / sqrt(lora_r)"},
+    {.name = "lora_target_modules", .group = "LoRA", .kind = PLUMB_OPTION_LIST, .metavar = "NAME",
+     BOTH(lora_target_modules), .none = "",
+     .help = "the layers that get one: names such as q_proj, or all-linear; without it those of PEFT for the "
+             "architecture"},
+    {.name = "lora_dropout", .group = "LoRA", REAL(0, 1), BOTH(lora_dropout), .fallback = "0",
+     .help = "must be 0 (TRL's default is 0.05): passes are repeatable to the bit"},
+    {.name = "adapter", .group = "LoRA", STRING("DIR"), BOTH(adapter),
+     .help = "train this PEFT adapter further; its own settings count"},
+
+    {.name = "ledger_steps", .group = "Ledger and gate", INTEGER(1, MOST), DPO(ledger_steps),
+     .help = "evaluate every pair each N steps; without it at the start, after each epoch and at the end"},
+    {.name = "ledger_tokens", .group = "Ledger and gate", INTEGER(0, 1 << 20), DPO(ledger_tokens), .fallback = "0",
+     .help = "also record the N tokens that gained and lost most where the responses first differ"},
+    {.name = "ches_gate", .group = "Ledger and gate", STRING("keep-lowest:P%|keep-lowest:N|weight"), DPO(ches_gate),
+     .help = "train on the pairs with the lowest ln_ches only, or weigh pairs by their rank in it"},
+    {.name = "ches_refresh", .group = "Ledger and gate", INTEGER(0, MOST), DPO(ches_refresh), .fallback = "0",
+     .help = "measure ln_ches anew every N steps; 0: never"},
+
+    {.name = "logging_steps", .group = "Metrics and checkpoints", REAL(0, MOST), BOTH(logging_steps), .fallback = "10",
+     .help = "a row of metrics.jsonl every N steps, or below 1 every such share of the run"},
+    {.name = "save_strategy", .group = "Metrics and checkpoints", CHOICE("no|steps|epoch"), BOTH(save_strategy),
+     .fallback = "steps", .changes_no_result = true, .help = "when checkpoints are written"},
+    {.name = "save_steps", .group = "Metrics and checkpoints", REAL(0, MOST), BOTH(save_steps), .fallback = "500",
+     .changes_no_result = true, .help = "a checkpoint every N steps, or below 1 every such share of the run"},
+    {.name = "save_total_limit", .group = "Metrics and checkpoints", INTEGER(0, MOST), BOTH(save_total_limit),
+     .none = "", .changes_no_result = true, .help = "keep the newest N checkpoints; without it, or with 0, all"},
+    {.name = "dtype", .group = "Metrics and checkpoints", CHOICE("float32|float16|bfloat16|auto"), BOTH(dtype),
+     .fallback = "float32",
+     .help = "number format of the result; auto: the model's. Training itself is in float32 always"},
+};
+/* clang-format on */
+
+const plumb_positional plumb_train_positionals[PLUMB_TRAIN_POSITIONALS] = {
+    {"MODEL", "a Hugging Face checkpoint folder: config.json, tokenizer.json, *.safetensors", 1, 1,
+     offsetof(plumb_train_values, model)},
+    {"DATA", "rows as JSONL, plain or .gz; - is stdin", 1, 1, offsetof(plumb_train_values, data)},
+};
+
+/* ---- checks of both commands ---- */
+
+/* Puts before the error how the user wrote the option. */
+static plumb_status blame(const plumb_options *o, const char *name, plumb_status s)
+{
+    plumb_text label = {0};
+    plumb_status failed = plumb_options_label(o, name, &label);
+    s = plumb_context(s, "%s", failed ? name : label.data);
+    plumb_status_free(failed);
+    plumb_text_free(&label);
+    return s;
+}
+
+static void note_no_effect(const plumb_options *o, const char *name, const plumb_sink *sink, const char *why)
+{
+    plumb_text label = {0};
+    if (!plumb_options_given(o, name)) return;
+    plumb_status failed = plumb_options_label(o, name, &label);
+    plumb_note(sink, "%s: no effect %s", failed ? name : label.data, why);
+    plumb_status_free(failed);
+    plumb_text_free(&label);
+}
+
+static plumb_status check_output(const plumb_options *o, const plumb_common *common)
+{
+    if (!common->output && !common->dry_run)
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "the run folder is missing"), "write -o RUN");
+    if (common->output && strcmp(common->output, "-") == 0)
+        return blame(
+            o, "output",
+            plumb_cure(plumb_fail(PLUMB_E_INPUT, "a run is a folder, which cannot go to stdout"), "give it a name"));
+    return PLUMB_OK;
+}
+
+/* As transformers: a share of the run below 1, a whole number of steps above. */
+static plumb_status check_every(const plumb_options *o, const char *name, double steps)
+{
+    if (steps > 0 && (steps < 1 || steps == floor(steps))) return PLUMB_OK;
+    return blame(
+        o, name,
+        plumb_cure(plumb_fail(PLUMB_E_INPUT, "%g is neither a whole number of steps nor between 0 and 1", steps),
+                   "1 is every step, 0.1 every tenth of the run"));
+}
+
+static plumb_status check_lora(const plumb_options *o, const plumb_train_values *v, const plumb_sink *sink)
+{
+    static const char *const names[] = {"lora_r", "lora_alpha", "use_rslora", "lora_target_modules", "lora_dropout"};
+    if (v->lora_dropout != 0 && v->use_peft && !v->adapter)
+        return blame(o, "lora_dropout",
+                     plumb_cure(plumb_fail(PLUMB_E_INPUT, "only 0 is possible: passes are repeatable to the bit, as "
+                                                          "the cached log-probs of the reference must be"),
+                                "set it to 0; weight_decay regularises too"));
+    if (v->use_peft && !v->adapter) return PLUMB_OK;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        note_no_effect(o, names[i], sink,
+                       v->adapter ? "beside --adapter, whose own settings count" : "without --use_peft");
+    return PLUMB_OK;
+}
+
+/* resume_from_checkpoint says whether and with what to go on. */
+static void settle_resume(plumb_train_values *v)
+{
+    const char *from = v->resume_from_checkpoint;
+    if (!from) return;
+    bool on = strcasecmp(from, "true") == 0 || strcasecmp(from, "yes") == 0;
+    bool off = strcasecmp(from, "false") == 0 || strcasecmp(from, "no") == 0 || strcasecmp(from, "none") == 0;
+    if (on || off) v->resume_from_checkpoint = NULL;
+    if (!off) v->common.resume = true;
+}
+
+static plumb_status check_both(const plumb_options *o, plumb_train_values *v, const plumb_sink *sink)
+{
+    plumb_optimizer optimizer;
+    PLUMB_TRY(check_output(o, &v->common));
+    PLUMB_TRY(check_every(o, "logging_steps", v->logging_steps));
+    if (v->save_strategy == PLUMB_SAVE_STEPS) PLUMB_TRY(check_every(o, "save_steps", v->save_steps));
+    if (v->save_strategy != PLUMB_SAVE_STEPS) note_no_effect(o, "save_steps", sink, "with this save_strategy");
+    if (v->max_steps < 1 && !(v->num_train_epochs > 0))
+        return blame(o, "num_train_epochs", plumb_fail(PLUMB_E_INPUT, "0 epochs are no training"));
+    if (v->warmup_steps > 0) note_no_effect(o, "warmup_ratio", sink, "beside warmup_steps");
+    PLUMB_TRY(blame(o, "optim", plumb_train_optimizer(v, &optimizer)));
+    PLUMB_TRY(check_lora(o, v, sink));
+    settle_resume(v);
+    if (!plumb_options_given(o, "data_seed")) v->data_seed = v->common.seed;
+    return PLUMB_OK;
+}
+
+plumb_status plumb_train_optimizer(const plumb_train_values *v, plumb_optimizer *out)
+{
+    PLUMB_TRY(plumb_optimizer_make(v->optim, v->optim_args, out));
+    if (strncmp(v->optim, "adamw", 5) == 0) {
+        out->beta1 = v->adam_beta1;
+        out->beta2 = v->adam_beta2;
+        out->epsilon = v->adam_epsilon;
+    }
+    return plumb_optimizer_check(out);
+}
+
+int64_t plumb_train_every(double steps, int64_t total)
+{
+    double every = steps < 1 ? ceil(steps * (double)total) : steps;
+    if (every < 1) return 1;
+    return every < (double)INT64_MAX ? (int64_t)every : INT64_MAX;
+}
+
+/* ---- dpo ---- */
+
+/* The options that are parameters of losses. */
+static const struct parameter {
+    const char *name;
+    size_t offset;
+} parameters[] = {
+    {"beta", offsetof(plumb_dpo_values, beta)},
+    {"label_smoothing", offsetof(plumb_dpo_values, label_smoothing)},
+    {"discopop_tau", offsetof(plumb_dpo_values, discopop_tau)},
+    {"bco_delta", offsetof(plumb_dpo_values, bco_delta)},
+    {"dpop_lambda", offsetof(plumb_dpo_values, dpop_lambda)},
+    {"dpo_shift_lambda", offsetof(plumb_dpo_values, dpo_shift_lambda)},
+    {"cal_dpo_calibration", offsetof(plumb_dpo_values, cal_dpo_calibration)},
+    {"bdpo_lambda", offsetof(plumb_dpo_values, bdpo_lambda)},
+    {"simpo_gamma", offsetof(plumb_dpo_values, simpo_gamma)},
+    {"cpo_alpha", offsetof(plumb_dpo_values, cpo_alpha)},
+    {"alphapo_alpha", offsetof(plumb_dpo_values, alphapo_alpha)},
+    {"kto_z", offsetof(plumb_dpo_values, kto_z)},
+};
+enum { PARAMETERS = sizeof parameters / sizeof *parameters };
+
+static double *value_of(plumb_dpo_values *v, const struct parameter *p)
+{
+    return (double *)(void *)((char *)v + p->offset);
+}
+
+static plumb_status make_objective(const plumb_options *o, plumb_dpo_values *v, bool gate, plumb_objective *out)
+{
+    plumb_loss_setting settings[PARAMETERS];
+    for (int i = 0; i < PARAMETERS; i++)
+        settings[i] = (plumb_loss_setting){
+            parameters[i].name, plumb_options_given(o, parameters[i].name) ? *value_of(v, &parameters[i]) : NAN};
+    plumb_objective_options how = {
+        .loss_type = v->loss_type.items,
+        .loss_types = v->loss_type.count,
+        .loss_weights = v->loss_weights.items,
+        .loss_weight_count = v->loss_weights.count,
+        .settings = settings,
+        .setting_count = PARAMETERS,
+        .f_divergence_type = (plumb_divergence)v->f_divergence_type,
+        .f_alpha_divergence_coef = v->f_alpha_divergence_coef,
+        .ld_alpha = plumb_options_given(o, "ld_alpha") ? v->ld_alpha : NAN,
+        .sft_coeff = v->sft_coeff,
+        .use_weighting = v->use_weighting,
+        .pair_weights = gate,
+    };
+    return plumb_objective_make(&how, out);
+}
+
+/* Stores what the losses take, and says which parameters none of them takes. */
+static void settle_parameters(const plumb_options *o, plumb_dpo_values *v, const plumb_sink *sink,
+                              const plumb_objective *objective)
+{
+    for (int i = 0; i < PARAMETERS; i++) {
+        double used = plumb_objective_parameter(objective, parameters[i].name);
+        if (isnan(used))
+            note_no_effect(o, parameters[i].name, sink, "with this loss_type");
+        else
+            *value_of(v, &parameters[i]) = used;
+    }
+    if (v->f_divergence_type != PLUMB_ALPHA_DIVERGENCE)
+        note_no_effect(o, "f_alpha_divergence_coef", sink, "with this f_divergence_type");
+}
+
+static plumb_status check_sync(const plumb_options *o, const plumb_dpo_values *v, const plumb_sink *sink)
+{
+    if (!v->sync_ref_model) {
+        note_no_effect(o, "ref_model_sync_steps", sink, "without --sync_ref_model");
+        note_no_effect(o, "ref_model_mixup_alpha", sink, "without --sync_ref_model");
+        return PLUMB_OK;
+    }
+    const char *other = v->precompute_ref_log_probs ? "precompute_ref_log_probs"
+                        : v->train.use_peft         ? "use_peft"
+                        : v->train.adapter          ? "adapter"
+                                                    : NULL;
+    if (!other) return PLUMB_OK;
+    return blame(o, "sync_ref_model", plumb_fail(PLUMB_E_INPUT, "does not go with %s (nor does it in TRL)", other));
+}
+
+plumb_status plumb_dpo_check(const plumb_options *o, plumb_dpo_values *v, const plumb_sink *sink,
+                             plumb_objective *objective)
+{
+    plumb_gate gate;
+    PLUMB_TRY(check_both(o, &v->train, sink));
+    PLUMB_TRY(check_sync(o, v, sink));
+    PLUMB_TRY(blame(o, "ches_gate", plumb_gate_parse(v->ches_gate, &gate)));
+    if (!gate.kind) note_no_effect(o, "ches_refresh", sink, "without --ches_gate");
+    PLUMB_TRY(make_objective(o, v, gate.kind != PLUMB_GATE_NONE, objective));
+    settle_parameters(o, v, sink, objective);
+    return PLUMB_OK;
+}
+
+/* ---- sft ---- */
+
+plumb_status plumb_sft_check(const plumb_options *o, plumb_sft_values *v, const plumb_sink *sink)
+{
+    PLUMB_TRY(check_both(o, &v->train, sink));
+    if (!v->packing || v->train.max_length) return PLUMB_OK;
+    return blame(o, "packing",
+                 plumb_cure(plumb_fail(PLUMB_E_INPUT, "needs a max_length, the length of its sequences"),
+                            "give --max_length N"));
+}
