@@ -24,6 +24,8 @@ GETTER(get_minus, s->theory.minus)
 GETTER(get_plus, s->theory.plus)
 GETTER(get_hidden_path, s->theory.hidden_path)
 GETTER(get_rate, s->theory.rate)
+GETTER(get_plus_plus, s->grad_plus_plus)
+GETTER(get_plus_minus, s->grad_plus_minus)
 
 enum { VALUE_DIGITS = 9, LOGP_DIGITS = 17 };
 
@@ -56,6 +58,10 @@ static const plumb_measure table[] = {
       {"plus", VALUE_DIGITS, get_plus},
       {"hidden_path", VALUE_DIGITS, get_hidden_path},
       {"rate", VALUE_DIGITS, get_rate}}},
+    {"grad",
+     "inner products of the full gradients of both log-probabilities: the exact first-order rate",
+     PLUMB_NEED_GRADIENT,
+     {{"grad_plus_plus", VALUE_DIGITS, get_plus_plus}, {"grad_plus_minus", VALUE_DIGITS, get_plus_minus}}},
 };
 enum { COUNT = sizeof table / sizeof *table };
 

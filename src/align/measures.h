@@ -10,10 +10,11 @@
 
 /* What a measure is computed from. */
 typedef enum plumb_need {
-    PLUMB_NEED_NOTHING = 0, /* the tokens */
-    PLUMB_NEED_STATES = 1,  /* final hidden states */
-    PLUMB_NEED_LOGPS = 2,   /* the unembedding too */
-    PLUMB_NEED_THEORY = 4,  /* and a second walk over the vocabulary */
+    PLUMB_NEED_NOTHING = 0,  /* the tokens */
+    PLUMB_NEED_STATES = 1,   /* final hidden states */
+    PLUMB_NEED_LOGPS = 2,    /* the unembedding too */
+    PLUMB_NEED_THEORY = 4,   /* and a second walk over the vocabulary */
+    PLUMB_NEED_GRADIENT = 8, /* two backward passes for each pair */
 } plumb_need;
 
 /* Everything known about one scored row; the unselected parts are not set. */
@@ -27,11 +28,12 @@ typedef struct plumb_score {
      *   ches    = <S+, S-> - |S+|^2
      *   ln_ches = <S+, S-> / (n+ n-) - |S+|^2 / n+^2 */
     double ches, ln_ches, dot, norm2[2];
-    double last_hidden;     /* inner product of the last states */
-    double edit_similarity; /* 1 - Levenshtein / longer length */
-    double logps[2];        /* ln pi(y | x) = head + tail */
+    double last_hidden;      /* inner product of the last states */
+    double edit_similarity;  /* 1 - Levenshtein / longer length */
+    double logps[2];         /* ln pi(y | x) = head + tail */
     double head[2], tail[2]; /* of the first min(n+, n-) tokens, of the rest (ld_alpha) */
     plumb_theory theory;
+    double grad_plus_plus, grad_plus_minus; /* align/gradient_products.h */
 } plumb_score;
 
 typedef struct plumb_field {

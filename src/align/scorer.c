@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "align/edit_distance.h"
+#include "align/gradient_products.h"
 #include "align/targets.h"
 
 /* Skipped rows wait behind a batch that is not full; this bounds them. */
@@ -19,6 +20,7 @@ struct plumb_scorer {
     plumb_scorer_options options;
     const plumb_model *model;
     plumb_forward *forward;
+    plumb_gradient_products *gradients; /* with PLUMB_NEED_GRADIENT */
     plumb_batch batch;
     waiting *rows;
     size_t count, capacity;
@@ -58,6 +60,8 @@ plumb_status plumb_scorer_new(const plumb_model *model, const plumb_scorer_optio
         status =
             model ? plumb_forward_new(model, &s->forward) : plumb_fail(PLUMB_E_INTERNAL, "these measures need a model");
     }
+    if (!status && s->needs & PLUMB_NEED_GRADIENT && !options->plan)
+        status = plumb_gradient_products_new(model, &s->gradients);
     if (status) {
         plumb_scorer_free(s);
         return status;
@@ -70,6 +74,7 @@ void plumb_scorer_free(plumb_scorer *s)
 {
     if (!s) return;
     plumb_forward_free(s->forward);
+    plumb_gradient_products_free(s->gradients);
     plumb_batch_free(&s->batch);
     plumb_arena_free(&s->scratch);
     plumb_targets_free(&s->targets);
@@ -111,7 +116,8 @@ static plumb_status score_tokens(plumb_scorer *s, waiting *w, const plumb_pair *
 
 plumb_status plumb_scorer_add(plumb_scorer *s, int64_t index, uint64_t row, const plumb_pair *pair)
 {
-    bool packed = s->needs && !pair->skip, last_state = s->options.compat == PLUMB_COMPAT_OFFICIAL;
+    bool packed = s->needs & ~PLUMB_NEED_GRADIENT && !pair->skip,
+         last_state = s->options.compat == PLUMB_COMPAT_OFFICIAL;
     const int32_t *ids[2] = {pair->ids[0].data, pair->ids[1].data};
     int totals[2] = {(int)pair->ids[0].count, (int)pair->ids[1].count};
     if (packed && s->batch.ids.count) {
@@ -123,6 +129,9 @@ plumb_status plumb_scorer_add(plumb_scorer *s, int64_t index, uint64_t row, cons
     waiting *w = &s->rows[s->count++];
     *w = (waiting){.score = {.index = index, .row = row, .skip = pair->skip}};
     if (!pair->skip) PLUMB_TRY(score_tokens(s, w, pair));
+    if (s->gradients && !pair->skip)
+        PLUMB_TRY(plumb_gradient_products_run(s->gradients, ids, totals, pair->prompt, &w->score.grad_plus_plus,
+                                              &w->score.grad_plus_minus));
     if (!packed) return s->batch.ids.count ? PLUMB_OK : plumb_scorer_flush(s);
     PLUMB_TRY(plumb_batch_add_pair(&s->batch, ids, totals, 2, pair->prompt, pair->shared, last_state, &w->at));
     return s->needs & PLUMB_NEED_LOGPS ? plumb_targets_add(&s->targets, ids, 2, pair->prompt, &w->at) : PLUMB_OK;

@@ -154,6 +154,8 @@ extern const plumb_usage plumb_usage_score;
 int plumb_command_score(int argc, char **argv);
 extern const plumb_usage plumb_usage_dpo;
 int plumb_command_dpo(int argc, char **argv);
+extern const plumb_usage plumb_usage_sft;
+int plumb_command_sft(int argc, char **argv);
 extern const plumb_usage plumb_usage_filter;
 int plumb_command_filter(int argc, char **argv);
 extern const plumb_usage plumb_usage_lint;

@@ -28,13 +28,14 @@ static const plumb_option options[] = {
     {.name = "measures",
      .kind = PLUMB_OPTION_LIST,
      .offset = offsetof(score_values, measures),
-     .choices = "ches|ln_ches|last_hidden|edit|logps|alpha",
+     .choices = "ches|ln_ches|last_hidden|edit|logps|alpha|grad",
      .fallback = "ches,ln_ches,last_hidden,edit",
      .metavar = "NAME",
      .help =
          "what to compute; a list replaces the default. logps (log-probabilities of both responses) and alpha (CHES "
          "with its coefficients from the next-token distributions: alpha_ches, minus, plus, hidden_path, rate) go "
-         "through the unembedding and take longer"},
+         "through the unembedding and take longer; grad (inner products of the full gradients: the exact first-order "
+         "rate) takes two backward passes a pair and 8 bytes a parameter"},
     {.name = "compat",
      .kind = PLUMB_OPTION_CHOICE,
      .offset = offsetof(score_values, compat),

@@ -15,6 +15,7 @@ static const struct command {
 } commands[] = {
     {&plumb_usage_score, plumb_command_score},
     {&plumb_usage_filter, plumb_command_filter},
+    {&plumb_usage_sft, plumb_command_sft},
     {&plumb_usage_dpo, plumb_command_dpo},
     {&plumb_usage_lint, plumb_command_lint},
     {&plumb_usage_tokenize, plumb_command_tokenize},

@@ -37,7 +37,7 @@ const plumb_option plumb_train_options[] = {
     {.name = "resume", FLAG, BOTH(common.resume), .changes_no_result = true,
      .help = "go on with the newest checkpoint of the run folder; starts from the beginning where there is none"},
     {.name = "resume_from_checkpoint", STRING("true|DIR"), BOTH(resume_from_checkpoint), .changes_no_result = true,
-     .help = "true: as --resume; a checkpoint-N folder: go on with that one"},
+     .help = "true: as --resume; so is a checkpoint-N of the run folder, since a run is the same from each of them"},
     PLUMB_OPTION_SEED(plumb_train_values),
     PLUMB_OPTION_LIMIT(plumb_train_values),
     PLUMB_OPTION_ROWS(plumb_train_values),
@@ -182,7 +182,8 @@ const plumb_option plumb_train_options[] = {
     {.name = "dataloader_drop_last", .group = "Optimisation", FLAG, BOTH(dataloader_drop_last),
      .help = "leave out a short batch at the end of an epoch"},
 
-    {.name = "use_peft", .group = "LoRA", FLAG, BOTH(use_peft), .help = "train a new LoRA adapter instead of all weights"},
+    {.name = "use_peft", .group = "LoRA", FLAG, BOTH(use_peft),
+     .help = "train a new LoRA adapter instead of all weights"},
     {.name = "lora_r", .group = "LoRA", INTEGER(1, 1 << 16), BOTH(lora_r), .fallback = "16", .help = "its rank"},
     {.name = "lora_alpha", .group = "LoRA", INTEGER(1, 1 << 24), BOTH(lora_alpha), .fallback = "32",
      .help = "its scale times the rank"},
@@ -284,15 +285,28 @@ static plumb_status check_lora(const plumb_options *o, const plumb_train_values 
     return PLUMB_OK;
 }
 
-/* resume_from_checkpoint says whether and with what to go on. */
-static void settle_resume(plumb_train_values *v)
+/* Is path a name within the folder? Both as they were written. */
+static bool lies_in(const char *path, const char *folder)
+{
+    size_t n = strlen(folder);
+    while (n > 1 && folder[n - 1] == '/') n--;
+    return strncmp(path, folder, n) == 0 && path[n] == '/' && path[n + strspn(path + n, "/")];
+}
+
+/* resume_from_checkpoint into common.resume. */
+static plumb_status settle_resume(const plumb_options *o, plumb_train_values *v, const plumb_sink *sink)
 {
     const char *from = v->resume_from_checkpoint;
-    if (!from) return;
+    bool off = !from || strcasecmp(from, "false") == 0 || strcasecmp(from, "no") == 0 || strcasecmp(from, "none") == 0;
+    if (off) return PLUMB_OK;
     bool on = strcasecmp(from, "true") == 0 || strcasecmp(from, "yes") == 0;
-    bool off = strcasecmp(from, "false") == 0 || strcasecmp(from, "no") == 0 || strcasecmp(from, "none") == 0;
-    if (on || off) v->resume_from_checkpoint = NULL;
-    if (!off) v->common.resume = true;
+    if (!on && !(v->common.output && lies_in(from, v->common.output)))
+        return blame(o, "resume_from_checkpoint",
+                     plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s does not lie in the run folder", from),
+                                "a run goes on in its own folder: give that with -o, and --resume"));
+    if (!on) plumb_note(sink, "going on with the newest checkpoint of %s; the result is the same", v->common.output);
+    v->common.resume = true;
+    return PLUMB_OK;
 }
 
 static plumb_status check_both(const plumb_options *o, plumb_train_values *v, const plumb_sink *sink)
@@ -307,7 +321,7 @@ static plumb_status check_both(const plumb_options *o, plumb_train_values *v, co
     if (v->warmup_steps > 0) note_no_effect(o, "warmup_ratio", sink, "beside warmup_steps");
     PLUMB_TRY(blame(o, "optim", plumb_train_optimizer(v, &optimizer)));
     PLUMB_TRY(check_lora(o, v, sink));
-    settle_resume(v);
+    PLUMB_TRY(settle_resume(o, v, sink));
     if (!plumb_options_given(o, "data_seed")) v->data_seed = v->common.seed;
     return PLUMB_OK;
 }

@@ -64,8 +64,7 @@ typedef struct plumb_train_values {
     double logging_steps, save_steps;   /* plumb_train_every turns them into a number of steps */
     int save_strategy;                  /* plumb_save_strategy */
     int64_t save_total_limit;           /* 0: all checkpoints stay */
-    const char *resume_from_checkpoint; /* after the check: the checkpoint folder to go on with, or NULL for the
-                                           newest one; common.resume says whether to go on at all */
+    const char *resume_from_checkpoint; /* as given; after the check common.resume says whether to go on */
     int dtype;                          /* plumb_save_dtype */
 
     /* adapters */

@@ -217,7 +217,7 @@ static plumb_status check_key(const reader *r, const yaml_event_t *event, const 
 static plumb_status read_entry(reader *r, bool *done)
 {
     yaml_event_t event;
-    plumb_setting setting = {.file = r->file};
+    plumb_setting setting = {.key = "", .file = r->file};
     plumb_status s;
     PLUMB_TRY(next(r, &event));
     *done = event.type == YAML_MAPPING_END_EVENT;

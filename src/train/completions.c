@@ -506,6 +506,6 @@ plumb_status plumb_completions_read(const plumb_completion_source *source, plumb
     PLUMB_TRY(s);
     tell(&r);
     if (r.targets) return PLUMB_OK;
-    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "no token is left to train on"),
+    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: no token is left to train on", source->path),
                       "is the file empty, or --max_length too small?");
 }

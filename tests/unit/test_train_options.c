@@ -462,6 +462,8 @@ static void checks(void **state)
         {"m d -o r --use_peft --lora_dropout 0.05", NULL, "--lora_dropout: only 0 is possible"},
         {"m d -o r --sync_ref_model --precompute_ref_log_probs", NULL, "does not go with precompute_ref_log_probs"},
         {"m d -o r --sync_ref_model --use_peft", NULL, "--sync_ref_model: does not go with use_peft"},
+        {"m d -o r --resume_from_checkpoint s/checkpoint-8", NULL, "s/checkpoint-8 does not lie in the run folder"},
+        {"m d -o r --resume_from_checkpoint r/", NULL, "does not lie in the run folder"},
         {"m d -o r --ches_gate lowest", NULL, "--ches_gate: "},
         {"m d -o r --ches_gate weight --loss_type aot", NULL, "a weight per pair does not go with loss_type aot"},
         {"m d -o r --loss_type sigmoid sft --loss_weights 1", NULL, "loss_weights: 1 numbers for 2 values"},
@@ -478,17 +480,18 @@ static void completed_values(void **state)
 {
     parsed p;
     (void)state;
-    parse_dpo("m d --dry_run --data_seed 7 --resume_from_checkpoint r/checkpoint-8 --lora_dropout 0.05", NULL, &p);
+    parse_dpo("m d --dry_run -o r/ --data_seed 7 --resume_from_checkpoint r/checkpoint-8 --lora_dropout 0.05", NULL,
+              &p);
     assert_int_equal(p.dpo.train.data_seed, 7);
     assert_true(p.dpo.train.common.resume && p.dpo.train.common.dry_run);
-    assert_string_equal(p.dpo.train.resume_from_checkpoint, "r/checkpoint-8");
-    assert_string_equal(p.notes.data, "--lora_dropout: no effect without --use_peft\n");
+    assert_string_equal(p.notes.data, "--lora_dropout: no effect without --use_peft\n"
+                                      "going on with the newest checkpoint of r/; the result is the same\n");
     done(&p);
     parse_dpo("m d -o r", "resume_from_checkpoint: true\n", &p);
-    assert_true(p.dpo.train.common.resume && !p.dpo.train.resume_from_checkpoint);
+    assert_true(p.dpo.train.common.resume);
     done(&p);
     parse_dpo("m d -o r", "resume_from_checkpoint: false\n", &p);
-    assert_true(!p.dpo.train.common.resume && !p.dpo.train.resume_from_checkpoint);
+    assert_false(p.dpo.train.common.resume);
     done(&p);
 }
 
