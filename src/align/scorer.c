@@ -129,6 +129,8 @@ plumb_status plumb_scorer_add(plumb_scorer *s, int64_t index, uint64_t row, cons
     waiting *w = &s->rows[s->count++];
     *w = (waiting){.score = {.index = index, .row = row, .skip = pair->skip}};
     if (!pair->skip) PLUMB_TRY(score_tokens(s, w, pair));
+    if (s->needs & PLUMB_NEED_GRADIENT && !pair->skip) /* a forward and a backward pass of each side */
+        s->flops += 6.0 * (double)plumb_config_parameters(&s->model->config) * (totals[0] + totals[1]);
     if (s->gradients && !pair->skip)
         PLUMB_TRY(plumb_gradient_products_run(s->gradients, ids, totals, pair->prompt, &w->score.grad_plus_plus,
                                               &w->score.grad_plus_minus));

@@ -109,7 +109,7 @@ static plumb_status count_steps(const plumb_train_body *b, int64_t *steps, int64
 {
     plumb_order *order;
     plumb_order_options how = b->options.order;
-    how.rows = (int64_t)b->examples.count;
+    how.rows = (int64_t)plumb_examples_rows(&b->examples);
     if (b->options.gate.kind == PLUMB_GATE_KEEP_LOWEST)
         how.rows = plumb_amount_count(&b->options.gate.keep, how.rows, true);
     PLUMB_TRY(plumb_order_open(&how, &order));

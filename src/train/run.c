@@ -1,6 +1,7 @@
 #include "train/run.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,10 @@ typedef struct run {
     double *ln_ches;           /* [e->count] with a gate */
     plumb_step_metrics window; /* sums since the last row of metrics.jsonl */
     int64_t window_steps, step;
+    bool evaluation_due, gate_due; /* what the step that was done last still wants */
+    int64_t saved;                 /* the step of the newest checkpoint; -1: none by this call */
+    bool unproven;                 /* has no step begun from that checkpoint yet? */
+    bool diverged;                 /* were the log-probs of an evaluation not finite? */
     plumb_run_report *report;
 } run;
 
@@ -109,17 +114,26 @@ static plumb_status keep_ln_ches(void *user, size_t i, const plumb_score *score)
     return PLUMB_OK;
 }
 
-/* The reference pass: log-probs, and ln_ches where a gate wants it, as its hidden states are there anyway. */
-static plumb_status keep_reference(void *user, size_t i, const plumb_score *score)
+static void keep_ref_logps(plumb_example *x, const plumb_score *score)
 {
-    run *r = user;
-    plumb_example *x = &r->e->list[i];
     for (int s = 0; s < 2; s++) {
         x->ref_head[s] = score->head[s];
         x->ref_tail[s] = score->tail[s];
     }
     x->has_reference = true;
-    return keep_ln_ches(r, i, score);
+}
+
+static plumb_status set_reference(void *user, size_t i, const plumb_score *score)
+{
+    keep_ref_logps(&((run *)user)->e->list[i], score);
+    return PLUMB_OK;
+}
+
+/* The reference pass: log-probs, and ln_ches where a gate wants it, as its hidden states are there anyway. */
+static plumb_status keep_reference(void *user, size_t i, const plumb_score *score)
+{
+    PLUMB_TRY(set_reference(user, i, score));
+    return keep_ln_ches(user, i, score);
 }
 
 static plumb_status run_reference(run *r)
@@ -128,14 +142,14 @@ static plumb_status run_reference(run *r)
     return r->reference ? plumb_examples_score(r->reference, r->e, &visit, r->o->sink) : PLUMB_OK;
 }
 
-/* The examples that take part are those with a weight; their number does not change, so that steps and epochs stay. */
-static plumb_status list_rows(run *r)
+/* The examples that take part: all but those that a gate leaves out. Their number does not change in a run, so that
+ * steps and epochs stay; a pair that weighs 0 by its rank is in its batches all the same. */
+static void list_rows(run *r)
 {
     size_t kept = 0;
     for (size_t i = 0; i < r->e->count; i++)
-        if (r->e->list[i].weight > 0) r->rows[kept++] = i;
+        if (r->o->gate.kind != PLUMB_GATE_KEEP_LOWEST || r->e->list[i].weight > 0) r->rows[kept++] = i;
     r->report->kept = kept;
-    return PLUMB_OK;
 }
 
 /* Scores with model m (NULL: ln_ches is known already) and applies the gate. */
@@ -143,10 +157,12 @@ static plumb_status run_gate(run *r, const plumb_model *m)
 {
     size_t kept;
     plumb_examples_visit visit = {.score = keep_ln_ches, .user = r, .states = true};
-    if (r->o->gate.kind == PLUMB_GATE_NONE) return list_rows(r);
-    if (m) PLUMB_TRY(plumb_examples_score(m, r->e, &visit, r->o->sink));
-    PLUMB_TRY(plumb_gate_apply(&r->o->gate, r->ln_ches, r->e, &kept));
-    return list_rows(r);
+    if (r->o->gate.kind != PLUMB_GATE_NONE) {
+        if (m) PLUMB_TRY(plumb_examples_score(m, r->e, &visit, r->o->sink));
+        PLUMB_TRY(plumb_gate_apply(&r->o->gate, r->ln_ches, r->e, &kept));
+    }
+    list_rows(r);
+    return PLUMB_OK;
 }
 
 /* ---- the ledger ---- */
@@ -178,11 +194,27 @@ static void warn_displaced(const run *r)
     plumb_text_free(&worst);
 }
 
+/* Log-probs that are not finite come from weights that are none. */
+static plumb_status check_evaluation(run *r)
+{
+    const plumb_ledger_summary *l = &r->report->ledger;
+    if (isfinite(l->mean[0]) && isfinite(l->mean[1])) return PLUMB_OK;
+    r->diverged = true;
+    return plumb_fail(PLUMB_E_INTERNAL, "the log-probs after step %" PRId64 " are not finite", r->step);
+}
+
 static plumb_status evaluate(run *r)
 {
     plumb_text rows = {0};
-    plumb_status s = plumb_ledger_evaluate(r->ledger, plumb_trainer_policy(r->trainer), r->e, r->step,
-                                           r->o->gate.kind ? r->ln_ches : NULL, r->o->sink, &rows, &r->report->ledger);
+    plumb_status s = PLUMB_OK;
+    if (r->synced && r->step > 0) { /* of the reference as it is now */
+        plumb_examples_visit visit = {.score = set_reference, .user = r};
+        s = plumb_examples_score(r->synced->values, r->e, &visit, r->o->sink);
+    }
+    if (!s)
+        s = plumb_ledger_evaluate(r->ledger, plumb_trainer_policy(r->trainer), r->e, r->step,
+                                  r->o->gate.kind ? r->ln_ches : NULL, r->o->sink, &rows, &r->report->ledger);
+    if (!s) s = check_evaluation(r);
     if (!s) s = plumb_run_folder_ledger(r->folder, &rows);
     plumb_text_free(&rows);
     if (s) return s;
@@ -195,11 +227,7 @@ static plumb_status evaluate(run *r)
 
 static plumb_status set_batch_reference(void *user, size_t i, const plumb_score *score)
 {
-    plumb_example *x = ((plumb_example **)user)[i];
-    for (int s = 0; s < 2; s++) {
-        x->ref_head[s] = score->head[s];
-        x->ref_tail[s] = score->tail[s];
-    }
+    keep_ref_logps(((plumb_example **)user)[i], score);
     return PLUMB_OK;
 }
 
@@ -230,6 +258,18 @@ static plumb_status sync_reference(run *r)
     return plumb_masters_changed(r->synced);
 }
 
+static plumb_status check_start(const run *r)
+{
+    for (size_t i = 0; i < r->e->count; i++)
+        for (int s = 0; s < 2; s++)
+            if (!isfinite(r->e->list[i].start[s]))
+                return plumb_cure(plumb_fail(PLUMB_E_INPUT,
+                                             "row %" PRId64 ": its log-prob under the model at the start is %g",
+                                             r->e->list[i].index, r->e->list[i].start[s]),
+                                  "the checkpoint is damaged or diverged; use another one");
+    return PLUMB_OK;
+}
+
 /* A policy that is its own reference must have rewards of exactly 0: both come from the same function. */
 static plumb_status check_rewards(const run *r)
 {
@@ -246,11 +286,12 @@ static plumb_status check_rewards(const run *r)
 
 /* ---- checkpoints ---- */
 
+/* A number that is none, such as `displaced` in a run without pairs, is null. */
 static json_t *reals(const double *list, size_t count)
 {
     json_t *array = json_array();
     for (size_t i = 0; array && i < count; i++)
-        if (json_array_append_new(array, json_real(list[i]))) {
+        if (json_array_append_new(array, isfinite(list[i]) ? json_real(list[i]) : json_null())) {
             json_decref(array);
             return NULL;
         }
@@ -259,7 +300,10 @@ static json_t *reals(const double *list, size_t count)
 
 static void read_reals(const json_t *array, double *list, size_t count)
 {
-    for (size_t i = 0; i < count; i++) list[i] = json_number_value(json_array_get(array, i));
+    for (size_t i = 0; i < count; i++) {
+        const json_t *value = json_array_get(array, i);
+        list[i] = json_is_number(value) ? json_number_value(value) : NAN;
+    }
 }
 
 enum { WINDOW_REALS = 20 };
@@ -281,19 +325,29 @@ static void pack_window(plumb_step_metrics *w, double *flat, bool read)
     }
 }
 
+static plumb_status check_weights(const run *r)
+{
+    return plumb_context(plumb_trainer_check_weights(r->trainer), "step %" PRId64, r->step);
+}
+
 static plumb_status save(run *r)
 {
     double window[WINDOW_REALS];
     pack_window(&r->window, window, false);
     json_t *state = json_object();
     bool bad = !state || json_object_set_new(state, "window", reals(window, WINDOW_REALS)) ||
-               json_object_set_new(state, "window_steps", json_integer(r->window_steps));
+               json_object_set_new(state, "window_steps", json_integer(r->window_steps)) ||
+               json_object_set_new(state, "last_loss", reals(&r->report->last.loss, 1)) ||
+               json_object_set_new(state, "evaluation_due", json_boolean(r->evaluation_due)) ||
+               json_object_set_new(state, "gate_due", json_boolean(r->gate_due));
     if (r->o->gate.kind) bad |= json_object_set_new(state, "ln_ches", reals(r->ln_ches, r->e->count)) != 0;
-    plumb_status s = bad ? plumb_no_memory()
-                         : plumb_run_folder_save(r->folder, r->trainer, &r->o->trainer.optimizer, r->step, state,
-                                                 r->o->save_total_limit, r->synced);
+    plumb_status s = bad ? plumb_no_memory() : check_weights(r);
+    if (!s) s = plumb_run_folder_save(r->folder, r->trainer, &r->o->trainer.optimizer, r->step, state, r->synced);
     json_decref(state);
-    return s;
+    if (s) return s;
+    r->saved = r->step;
+    r->unproven = true;
+    return PLUMB_OK;
 }
 
 static plumb_status load(run *r, const json_t *state)
@@ -303,7 +357,11 @@ static plumb_status load(run *r, const json_t *state)
     read_reals(json_object_get(state, "window"), window, WINDOW_REALS);
     pack_window(&r->window, window, true);
     r->window_steps = json_integer_value(json_object_get(state, "window_steps"));
-    r->step = json_integer_value(json_object_get(state, "step"));
+    r->step = r->saved = r->report->steps = json_integer_value(json_object_get(state, "step"));
+    r->unproven = true;
+    read_reals(json_object_get(state, "last_loss"), &r->report->last.loss, 1);
+    r->evaluation_due = json_is_true(json_object_get(state, "evaluation_due"));
+    r->gate_due = json_is_true(json_object_get(state, "gate_due"));
     if (r->o->gate.kind) read_reals(json_object_get(state, "ln_ches"), r->ln_ches, r->e->count);
     return run_gate(r, NULL);
 }
@@ -353,39 +411,75 @@ static plumb_status one_step(run *r)
     return plumb_context(s, "step %" PRId64, r->step + 1);
 }
 
+/* The passes over all examples that are due after a step. Each may be interrupted and begun again from the checkpoint
+ * of the step. */
+static plumb_status run_passes(run *r)
+{
+    if (r->evaluation_due) PLUMB_TRY(evaluate(r));
+    r->evaluation_due = false;
+    if (r->gate_due) PLUMB_TRY(run_gate(r, plumb_trainer_policy(r->trainer)));
+    r->gate_due = false;
+    return PLUMB_OK;
+}
+
 static plumb_status after_step(run *r)
 {
-    int64_t all = plumb_order_steps(r->order);
+    int64_t all = plumb_order_steps(r->order), refresh = r->o->ches_refresh, save_steps = r->o->save_steps;
     add_window(r, &r->report->last);
     if (r->step % r->o->logging_steps == 0 || r->step == all) PLUMB_TRY(log_window(r));
     PLUMB_TRY(sync_reference(r));
-    if (ledger_due(r)) PLUMB_TRY(evaluate(r));
-    if (r->o->ches_refresh && r->step % r->o->ches_refresh == 0 && r->step < all)
-        PLUMB_TRY(run_gate(r, plumb_trainer_policy(r->trainer)));
-    if (r->o->save_steps && r->step % r->o->save_steps == 0 && r->step < all) PLUMB_TRY(save(r));
-    return PLUMB_OK;
+    r->evaluation_due = ledger_due(r);
+    r->gate_due = r->o->gate.kind != PLUMB_GATE_NONE && refresh && r->step % refresh == 0 && r->step < all;
+    PLUMB_TRY(run_passes(r));
+    return save_steps && r->step % save_steps == 0 && r->step < all ? save(r) : PLUMB_OK;
+}
+
+/* The loss of a step was finite, so the checkpoint that it began from is good and older ones may go. */
+static plumb_status prove(run *r)
+{
+    if (!r->unproven) return PLUMB_OK;
+    r->unproven = false;
+    return plumb_run_folder_prune(r->folder, r->saved, r->o->save_total_limit);
+}
+
+static plumb_status steps(run *r)
+{
+    int64_t all = plumb_order_steps(r->order);
+    if (r->step == 0 && r->o->trainer.objective) PLUMB_TRY(evaluate(r));
+    PLUMB_TRY(run_passes(r));
+    while (r->step < all) {
+        PLUMB_TRY(plumb_check_interrupt(r->o->sink));
+        PLUMB_TRY(one_step(r));
+        PLUMB_TRY(prove(r));
+        r->report->steps = ++r->step;
+        PLUMB_TRY(after_step(r));
+        plumb_progress(r->o->sink, "steps", (double)r->step, (double)all);
+    }
+    return check_weights(r);
+}
+
+/* Says which weights are good after a divergence: those of a checkpoint from which a step was made. */
+static plumb_status blame_divergence(const run *r, plumb_status s)
+{
+    static const char advice[] = "try a smaller --learning_rate or --max_grad_norm";
+    int64_t good = plumb_run_folder_newest(r->folder, r->step);
+    if (r->step == 0)
+        return plumb_cure(s, "the weights are as at the start: the objective cannot take these rows; leave them out");
+    if (good < 0) return plumb_cure(s, "no checkpoint was written before; %s", advice);
+    return plumb_cure(s, "%s/checkpoint-%" PRId64 " is the last good checkpoint; %s", r->o->folder, good, advice);
 }
 
 static plumb_status loop(run *r)
 {
-    int64_t all = plumb_order_steps(r->order);
     r->report->first_step = r->step;
-    if (r->step == 0 && r->o->trainer.objective) PLUMB_TRY(evaluate(r));
-    while (r->step < all) {
-        plumb_status s = plumb_check_interrupt(r->o->sink);
-        if (s) { /* what is done is kept */
-            plumb_status saved = r->step > 0 ? save(r) : PLUMB_OK;
-            if (!saved) return s;
-            plumb_status_free(s);
-            return saved;
-        }
-        PLUMB_TRY(one_step(r));
-        r->step++;
-        PLUMB_TRY(after_step(r));
-        r->report->steps = r->step;
-        plumb_progress(r->o->sink, "steps", (double)r->step, (double)all);
+    plumb_status s = steps(r);
+    if (plumb_status_code(s) == PLUMB_E_INTERRUPTED && r->step > 0 && r->saved < r->step) { /* what is done is kept */
+        plumb_status saved = save(r);
+        if (!saved) return s;
+        plumb_status_free(s);
+        s = saved;
     }
-    return PLUMB_OK;
+    return r->diverged || plumb_trainer_diverged(r->trainer) ? blame_divergence(r, s) : s;
 }
 
 /* ---- beginning and end ---- */
@@ -405,6 +499,7 @@ static plumb_status prepare(run *r, const json_t *state)
     if (o->trainer.objective) {
         PLUMB_TRY(plumb_ledger_new(&ledger, r->start, r->e, &r->ledger));
         PLUMB_TRY(plumb_ledger_start(r->ledger, plumb_trainer_policy(r->trainer), r->e, o->sink));
+        PLUMB_TRY(check_start(r));
         PLUMB_TRY(check_rewards(r));
     }
     PLUMB_TRY(state ? load(r, state) : run_gate(r, r->reference ? NULL : r->start));
@@ -430,7 +525,7 @@ static void free_run(run *r)
 plumb_status plumb_run(const plumb_run_options *options, const plumb_model *start, const plumb_model *reference,
                        plumb_examples *e, plumb_run_report *report)
 {
-    run r = {.o = options, .start = start, .reference = reference, .e = e, .report = report};
+    run r = {.o = options, .start = start, .reference = reference, .e = e, .saved = -1, .report = report};
     json_t *state = NULL;
     *report = (plumb_run_report){0};
     plumb_status s = plumb_run_folder_open(options->folder, options->resume, options->checkpoint, &r.folder, &state);

@@ -43,7 +43,19 @@ static plumb_status create_folder(const char *path)
                       "does the folder above it exist, and may you write there?");
 }
 
-/* The largest N of checkpoint-N, or -1. */
+/* The N of a name checkpoint-N, written as it is when a checkpoint is saved, and what follows it; -1: another name. */
+static int64_t checkpoint_number(const char *name, const char **rest)
+{
+    char again[64];
+    int64_t n;
+    if (sscanf(name, "checkpoint-%" SCNd64, &n) != 1 || n < 0) return -1;
+    int size = snprintf(again, sizeof again, "checkpoint-%" PRId64, n);
+    if (strncmp(name, again, (size_t)size) != 0) return -1;
+    *rest = name + size;
+    return n;
+}
+
+/* The largest N below `below` of checkpoint-N, and the smallest of all; -1: there is none. */
 static int64_t newest_checkpoint(const char *path, int64_t below, int64_t *smallest)
 {
     DIR *folder = opendir(path);
@@ -51,9 +63,9 @@ static int64_t newest_checkpoint(const char *path, int64_t below, int64_t *small
     if (smallest) *smallest = -1;
     if (!folder) return -1;
     for (const struct dirent *entry; (entry = readdir(folder));) {
-        int64_t n;
-        int used = 0;
-        if (sscanf(entry->d_name, "checkpoint-%" SCNd64 "%n", &n, &used) != 1 || entry->d_name[used]) continue;
+        const char *rest;
+        int64_t n = checkpoint_number(entry->d_name, &rest);
+        if (n < 0 || *rest) continue;
         if (n > newest && n < below) newest = n;
         if (smallest && (*smallest < 0 || n < *smallest)) *smallest = n;
     }
@@ -67,18 +79,52 @@ static plumb_status checkpoint_path(const char *path, int64_t step, plumb_text *
     return plumb_text_printf(t, "%s/checkpoint-%" PRId64, path, step);
 }
 
-/* The state of the checkpoint to go on with: the one that was named, or the newest. */
-static plumb_status read_state(plumb_run_folder *f, const char *checkpoint, json_t **state)
+/* The state.json of the checkpoint f->from. */
+static plumb_status load_state(const plumb_run_folder *f, json_t **state)
 {
     plumb_text file = {0};
-    int64_t step = newest_checkpoint(f->path, INT64_MAX, NULL);
-    *state = NULL;
-    if (!checkpoint && step < 0) return PLUMB_OK;
-    plumb_status s = checkpoint ? plumb_text_string(&f->from, checkpoint) : checkpoint_path(f->path, step, &f->from);
-    if (!s) s = plumb_path_join(&file, f->from.data, "state.json");
+    plumb_status s = plumb_path_join(&file, f->from.data, "state.json");
     if (!s) s = plumb_json_load(file.data, MAX_STATE, state);
     plumb_text_free(&file);
     return s;
+}
+
+static int64_t recorded(const json_t *state, const char *key)
+{
+    return state ? json_integer_value(json_object_get(state, key)) : 0;
+}
+
+/* Bytes of FOLDER/NAME; 0 where there is no such file. */
+static plumb_status size_of(const char *folder, const char *name, int64_t *size)
+{
+    plumb_text file = {0};
+    struct stat info;
+    PLUMB_TRY(plumb_path_join(&file, folder, name));
+    *size = stat(file.data, &info) == 0 ? info.st_size : 0;
+    plumb_text_free(&file);
+    return PLUMB_OK;
+}
+
+/* The state of the checkpoint to go on with: the one that was named, or the newest that the .jsonl files reach (they
+ * are cut back where a run goes on from an older one, and end before the newer ones until those are written anew). */
+static plumb_status read_state(plumb_run_folder *f, const char *checkpoint, json_t **state)
+{
+    int64_t metrics, ledger, step = INT64_MAX;
+    *state = NULL;
+    if (checkpoint) {
+        PLUMB_TRY(plumb_text_string(&f->from, checkpoint));
+        return load_state(f, state);
+    }
+    PLUMB_TRY(size_of(f->path, "metrics.jsonl", &metrics));
+    PLUMB_TRY(size_of(f->path, "ledger.jsonl", &ledger));
+    while ((step = newest_checkpoint(f->path, step, NULL)) >= 0) {
+        PLUMB_TRY(checkpoint_path(f->path, step, &f->from));
+        PLUMB_TRY(load_state(f, state));
+        if (recorded(*state, "metrics_bytes") <= metrics && recorded(*state, "ledger_bytes") <= ledger) break;
+        json_decref(*state);
+        *state = NULL;
+    }
+    return PLUMB_OK;
 }
 
 /* Opens a .jsonl file for appending, cut back to `size` bytes. */
@@ -100,23 +146,58 @@ static plumb_status open_lines(const char *path, const char *name, int64_t size,
     return s;
 }
 
-static int64_t recorded(const json_t *state, const char *key)
+static plumb_status holds(const char *path, const char *name, bool *there)
 {
-    return state ? json_integer_value(json_object_get(state, key)) : 0;
+    plumb_text file = {0};
+    PLUMB_TRY(plumb_path_join(&file, path, name));
+    *there |= plumb_path_exists(file.data);
+    plumb_text_free(&file);
+    return PLUMB_OK;
+}
+
+/* Refuses to write over another run's work, or over a model such as the one that training starts from. */
+static plumb_status check_folder(const char *path, bool resume)
+{
+    int64_t metrics, ledger;
+    bool opened = false, model = false;
+    PLUMB_TRY(size_of(path, "metrics.jsonl", &metrics));
+    PLUMB_TRY(size_of(path, "ledger.jsonl", &ledger));
+    PLUMB_TRY(holds(path, "metrics.jsonl", &opened));
+    PLUMB_TRY(holds(path, "config.json", &model));
+    PLUMB_TRY(holds(path, "adapter_config.json", &model));
+    if (model && !opened)
+        return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "%s: holds a model, which the run would write over", path),
+                          "give a new folder with -o");
+    if (resume || (!metrics && !ledger && newest_checkpoint(path, INT64_MAX, NULL) < 0)) return PLUMB_OK;
+    return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "%s: holds a run already", path),
+                      "go on with it: --resume; or give another folder with -o");
+}
+
+static void remove_tree(const char *path);
+
+/* Removes what a run that was killed while it wrote a checkpoint has left. */
+static void remove_partial_checkpoints(const char *path)
+{
+    DIR *folder = opendir(path);
+    plumb_text partial = {0};
+    if (!folder) return;
+    for (const struct dirent *entry; (entry = readdir(folder));) {
+        const char *rest;
+        if (checkpoint_number(entry->d_name, &rest) < 0 || strcmp(rest, ".partial") != 0) continue;
+        plumb_status s = join(&partial, path, entry->d_name);
+        if (!s) remove_tree(partial.data);
+        plumb_status_free(s);
+    }
+    closedir(folder);
+    plumb_text_free(&partial);
 }
 
 static plumb_status open_all(plumb_run_folder *f, const char *path, bool resume, const char *checkpoint, json_t **state)
 {
-    plumb_text file = {0};
+    PLUMB_TRY(check_folder(path, resume));
     PLUMB_TRY(create_folder(path));
-    plumb_status s = plumb_path_join(&file, path, "metrics.jsonl");
-    bool begun = !s && plumb_path_exists(file.data);
-    plumb_text_free(&file);
-    PLUMB_TRY(s);
-    if (begun && !resume)
-        return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "%s: holds a run already", path),
-                          "go on with it: --resume; or give another folder with -o");
     if (resume) PLUMB_TRY(read_state(f, checkpoint, state));
+    remove_partial_checkpoints(path);
     PLUMB_TRY(open_lines(path, "metrics.jsonl", recorded(*state, "metrics_bytes"), &f->metrics));
     return open_lines(path, "ledger.jsonl", recorded(*state, "ledger_bytes"), &f->ledger);
 }
@@ -321,13 +402,12 @@ static plumb_status write_checkpoint(plumb_run_folder *f, const snapshot *c, con
     return write_state(partial, c->state);
 }
 
-/* Removes the oldest checkpoints until `limit` are left. */
-static plumb_status prune(const plumb_run_folder *f, int64_t limit)
+plumb_status plumb_run_folder_prune(const plumb_run_folder *f, int64_t step, int64_t limit)
 {
     plumb_text path = {0};
     plumb_status s = PLUMB_OK;
     for (; limit > 0 && !s;) {
-        int64_t count = 0, oldest, at = INT64_MAX;
+        int64_t count = 0, oldest, at = step < INT64_MAX ? step + 1 : step;
         while ((at = newest_checkpoint(f->path, at, &oldest)) >= 0) count++;
         if (count <= limit) break;
         s = checkpoint_path(f->path, oldest, &path);
@@ -338,7 +418,7 @@ static plumb_status prune(const plumb_run_folder *f, int64_t limit)
 }
 
 plumb_status plumb_run_folder_save(plumb_run_folder *f, plumb_trainer *t, const plumb_optimizer *o, int64_t step,
-                                   json_t *state, int64_t limit, const plumb_masters *reference)
+                                   json_t *state, const plumb_masters *reference)
 {
     plumb_text final = {0}, partial = {0};
     snapshot c = {t, o, step, state, reference};
@@ -347,15 +427,20 @@ plumb_status plumb_run_folder_save(plumb_run_folder *f, plumb_trainer *t, const 
     if (!s) {
         remove_tree(partial.data);
         s = write_checkpoint(f, &c, partial.data);
+        if (s) remove_tree(partial.data); /* a full disk gets its room back */
     }
     if (!s) {
         remove_tree(final.data);
         if (rename(partial.data, final.data)) s = failed("rename to it", final.data);
     }
-    if (!s) s = prune(f, limit);
     plumb_text_free(&final);
     plumb_text_free(&partial);
     return s;
+}
+
+int64_t plumb_run_folder_newest(const plumb_run_folder *f, int64_t step)
+{
+    return newest_checkpoint(f->path, step, NULL);
 }
 
 plumb_status plumb_run_folder_load(const plumb_run_folder *f, const plumb_optimizer *o, plumb_trainer *t,

@@ -16,9 +16,10 @@
 
 typedef struct plumb_run_folder plumb_run_folder;
 
-/* Creates the folder (its parent must be there). One that holds a run already is PLUMB_E_OUTPUT; with `resume` it is
- * opened: *state is then the state.json of `checkpoint` (a folder), or with NULL of the newest one (a new reference),
- * or NULL when there is none, and the .jsonl files are cut back to it. */
+/* Creates the folder (its parent must be there). One that holds a run already (a line of metrics.jsonl or ledger.jsonl,
+ * or a checkpoint) is PLUMB_E_OUTPUT; with `resume` it is opened: *state is then the state.json of `checkpoint` (a
+ * folder), or with NULL of the newest one that the .jsonl files reach (a new reference), or NULL when there is none,
+ * and the .jsonl files are cut back to it. A folder that holds a model and no run is PLUMB_E_OUTPUT always. */
 plumb_status plumb_run_folder_open(const char *path, bool resume, const char *checkpoint, plumb_run_folder **out,
                                    json_t **state) PLUMB_MUST_USE;
 void plumb_run_folder_close(plumb_run_folder *f);
@@ -28,10 +29,15 @@ plumb_status plumb_run_folder_metrics(plumb_run_folder *f, const plumb_text *lin
 plumb_status plumb_run_folder_ledger(plumb_run_folder *f, const plumb_text *lines) PLUMB_MUST_USE;
 
 /* Writes checkpoint-STEP (with reference.safetensors when the reference has weights of its own, else NULL) with `state`
- * (an object to which step and file sizes are added) and removes the oldest ones beyond `limit` (0: none are removed).
- */
+ * (an object to which step and file sizes are added). */
 plumb_status plumb_run_folder_save(plumb_run_folder *f, plumb_trainer *t, const plumb_optimizer *o, int64_t step,
-                                   json_t *state, int64_t limit, const plumb_masters *reference) PLUMB_MUST_USE;
+                                   json_t *state, const plumb_masters *reference) PLUMB_MUST_USE;
+
+/* Of the checkpoints up to `step` keeps the newest `limit` (0: all). Not called before the newest has proved good. */
+plumb_status plumb_run_folder_prune(const plumb_run_folder *f, int64_t step, int64_t limit) PLUMB_MUST_USE;
+
+/* The step of the newest checkpoint before `step`; -1: there is none. */
+int64_t plumb_run_folder_newest(const plumb_run_folder *f, int64_t step);
 
 /* Reads masters, optimiser state and (when not NULL) the reference of the checkpoint that the folder was opened with.
  */

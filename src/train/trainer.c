@@ -28,6 +28,7 @@ struct plumb_trainer {
     int64_t micro_batches, displaced, with_start;
     double *logps[2]; /* of all pairs of the step */
     size_t logps_count, logps_capacity[2];
+    bool diverged;
 };
 
 /* ---- life ---- */
@@ -175,15 +176,14 @@ static plumb_pair_logps pair_logps(const micro *m, size_t i)
     return p;
 }
 
-static plumb_status not_finite(const micro *m, double loss)
+static plumb_status not_finite(plumb_trainer *t, const micro *m, double loss)
 {
     plumb_text rows = {0};
+    t->diverged = true;
     plumb_status s = PLUMB_OK;
     for (size_t i = 0; i < m->count && !s; i++)
         s = plumb_text_printf(&rows, "%s%" PRId64, i ? ", " : "", m->examples[i]->index);
-    if (!s)
-        s = plumb_cure(plumb_fail(PLUMB_E_INPUT, "the loss is %g in the batch of rows %s", loss, rows.data),
-                       "try a smaller --learning_rate or --max_grad_norm; the last checkpoint is still good");
+    if (!s) s = plumb_fail(PLUMB_E_INTERNAL, "the loss is %g in the batch of rows %s", loss, rows.data);
     plumb_text_free(&rows);
     return s;
 }
@@ -194,7 +194,7 @@ static plumb_status preference_loss(plumb_trainer *t, micro *m, int64_t batches)
     plumb_batch_loss b;
     for (size_t i = 0; i < m->count; i++) m->pairs[i] = pair_logps(m, i);
     PLUMB_TRY(plumb_objective_run(t->options.objective, m->pairs, m->count, &t->scratch, m->losses, &b));
-    if (!isfinite(b.loss)) return not_finite(m, b.loss);
+    if (!isfinite(b.loss)) return not_finite(t, m, b.loss);
     for (size_t i = 0; i < m->count; i++) {
         const plumb_pair_states *at = &m->at[i];
         int common = at->targets[0] < at->targets[1] ? at->targets[0] : at->targets[1];
@@ -221,7 +221,7 @@ static plumb_status completion_loss(plumb_trainer *t, micro *m, int64_t step_tok
         sum -= m->logps[i];
         m->g[i] = -1.0 / (double)step_tokens;
     }
-    if (!isfinite(sum)) return not_finite(m, sum);
+    if (!isfinite(sum)) return not_finite(t, m, sum);
     t->sums.loss += sum / (double)step_tokens;
     return PLUMB_OK;
 }
@@ -394,9 +394,10 @@ plumb_status plumb_trainer_update(plumb_trainer *t, int64_t step, double learnin
     t->step_ids.count = 0;
     plumb_masters_gather_gradients(w);
     PLUMB_TRY(gradient_norm(t, &norm));
-    if (!isfinite(norm))
-        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "the gradient is not finite at step %" PRId64, step),
-                          "try a smaller --learning_rate; the last checkpoint is still good");
+    if (!isfinite(norm)) {
+        t->diverged = true;
+        return plumb_fail(PLUMB_E_INTERNAL, "the gradient is not finite");
+    }
     float clip = plumb_clip_factor(norm, t->options.max_grad_norm);
 #pragma omp parallel for schedule(dynamic) num_threads(plumb_compute_threads(t->compute))
     for (size_t i = 0; i < w->count; i++)
@@ -404,5 +405,26 @@ plumb_status plumb_trainer_update(plumb_trainer *t, int64_t step, double learnin
                              clip, w->list[i].value, w->list[i].gradient, t->state[i], w->list[i].count);
     plumb_masters_zero_gradients(w);
     take_metrics(t, norm, learning_rate, metrics);
-    return plumb_masters_changed(w);
+    plumb_status s = plumb_masters_changed(w);
+    plumb_status bad = s ? plumb_trainer_check_weights(t) : PLUMB_OK; /* says it as what it is: no fault of the input */
+    if (!bad) return s;
+    plumb_status_free(s);
+    return bad;
+}
+
+bool plumb_trainer_diverged(const plumb_trainer *t)
+{
+    return t->diverged;
+}
+
+plumb_status plumb_trainer_check_weights(plumb_trainer *t)
+{
+    const plumb_masters *w = t->masters;
+    for (size_t i = 0; i < w->count; i++)
+        for (size_t k = 0; k < w->list[i].count; k++) {
+            if (isfinite(w->list[i].value[k])) continue;
+            t->diverged = true;
+            return plumb_fail(PLUMB_E_INTERNAL, "%s holds a NaN or an infinity", w->list[i].name);
+        }
+    return PLUMB_OK;
 }

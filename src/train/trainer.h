@@ -47,13 +47,19 @@ float *const *plumb_trainer_state(const plumb_trainer *t, size_t tensor);
 
 /* Adds the gradient of one micro-batch, which counts 1 / batches of the step's loss (for SFT `step_tokens` is the
  * sum of plumb_example_targets over the whole step, the divisor that transformers uses). A loss that is not finite is
- * PLUMB_E_INPUT naming the rows. */
+ * PLUMB_E_INTERNAL naming the rows, and plumb_trainer_diverged is true from then on. */
 plumb_status plumb_trainer_accumulate(plumb_trainer *t, const plumb_example *const *examples, size_t count,
                                       int64_t batches, int64_t step_tokens) PLUMB_MUST_USE;
 
 /* Clips, updates the masters with optimiser step number `step` (from 1) and clears the gradients; *metrics describes
- * the step. */
+ * the step. A gradient that is not finite is PLUMB_E_INTERNAL, before any weight has changed. */
 plumb_status plumb_trainer_update(plumb_trainer *t, int64_t step, double learning_rate,
                                   plumb_step_metrics *metrics) PLUMB_MUST_USE;
+
+/* Was a loss or a gradient not finite? */
+bool plumb_trainer_diverged(const plumb_trainer *t);
+
+/* PLUMB_E_INTERNAL naming the first tensor that holds a NaN or an infinity; then the trainer has diverged too. */
+plumb_status plumb_trainer_check_weights(plumb_trainer *t) PLUMB_MUST_USE;
 
 #endif

@@ -10,7 +10,7 @@
 #include "scratch.h"
 #include "study/score_summary.h"
 
-enum { CHES, LN_CHES, LAST_HIDDEN, EDIT, LOGPS, ALPHA, MEASURES };
+enum { CHES, LN_CHES, LAST_HIDDEN, EDIT, LOGPS, ALPHA, GRAD, MEASURES };
 enum { DEFAULTS = 1 << CHES | 1 << LN_CHES | 1 << LAST_HIDDEN | 1 << EDIT };
 
 /* ---- rows ---- */
@@ -119,7 +119,7 @@ static void lines_are_json(void **state)
 static void table_of_measures(void **state)
 {
     (void)state;
-    static const char *const names[MEASURES] = {"ches", "ln_ches", "last_hidden", "edit", "logps", "alpha"};
+    static const char *const names[MEASURES] = {"ches", "ln_ches", "last_hidden", "edit", "logps", "alpha", "grad"};
     size_t count;
     const plumb_measure *table = plumb_measures(&count);
     assert_int_equal(count, MEASURES);
@@ -136,6 +136,7 @@ static void table_of_measures(void **state)
     assert_int_equal(plumb_measures_need(DEFAULTS), PLUMB_NEED_STATES); /* the four measures need no unembedding */
     assert_int_equal(plumb_measures_need(1 << LOGPS), PLUMB_NEED_STATES | PLUMB_NEED_LOGPS);
     assert_int_equal(plumb_measures_need(1 << ALPHA), PLUMB_NEED_STATES | PLUMB_NEED_LOGPS | PLUMB_NEED_THEORY);
+    assert_int_equal(plumb_measures_need(1 << GRAD), PLUMB_NEED_GRADIENT);
 }
 
 static void sums_of_states(void **state)
@@ -414,7 +415,7 @@ static void selections_agree(void **state)
     plumb_compute *c;
     plumb_model *m = open_model(&c, 1);
     kept all = {0};
-    check_ok(score_pairs(m, (plumb_scorer_options){.measures = 63}, &all));
+    check_ok(score_pairs(m, (plumb_scorer_options){.measures = 127}, &all));
     size_t count;
     const plumb_measure *table = plumb_measures(&count);
     for (size_t i = 0; i < count; i++) {
