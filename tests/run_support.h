@@ -12,19 +12,25 @@ static inline const char *in_folder(const char *folder, const char *name)
 {
     static char paths[8][1024];
     static int turn;
-    char *path = paths[turn++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return path;
+    char path[sizeof paths[0]], *out = paths[turn++ % 8];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    memcpy(out, path, sizeof path);
+    return out;
 }
 
-/* A scratch path where nothing is. */
+/* A scratch path where nothing is; the same name gives the same string, which stays. */
 static inline const char *new_folder(const char *name)
 {
+    static char *paths[32]; /* reachable until the end */
     char command[1100];
     const char *path = scratch(name);
+    int at = 0;
+    while (paths[at] && strcmp(paths[at], path) != 0) at++;
+    assert_true(at < 32);
+    if (!paths[at]) paths[at] = strdup(path);
     snprintf(command, sizeof command, "rm -rf '%s'", path);
     if (system(command)) fail_msg("%s cannot be removed", path);
-    return path;
+    return paths[at];
 }
 
 static inline bool is_there(const char *path)

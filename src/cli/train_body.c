@@ -83,6 +83,8 @@ plumb_status plumb_train_say_reference(plumb_train_body *b, const char *folder)
 {
     uint64_t hash;
     PLUMB_TRY(plumb_model_hash(folder, b->v->hash == 1, &hash));
+    snprintf(b->reference_key, sizeof b->reference_key, "%016" PRIx64 " %s plumb-" PLUMB_VERSION, hash,
+             plumb_compute_isa(b->compute));
     plumb_cli_say(b->cli, "reference: %s (%016" PRIx64 ")%s", folder, hash,
                   b->reference == b->model ? ", the model as it is at the start" : "");
     return PLUMB_OK;
@@ -124,6 +126,7 @@ static plumb_status fill_options(plumb_train_body *b)
     const plumb_train_values *v = b->v;
     plumb_run_options *o = &b->options;
     int64_t steps, per_epoch;
+    plumb_schedule schedule;
     o->folder = v->common.output;
     o->model = v->model.items[0];
     o->resume = v->common.resume;
@@ -146,6 +149,8 @@ static plumb_status fill_options(plumb_train_body *b)
     o->tokenizer = b->encoder->tokenizer;
     o->sink = &b->cli->sink;
     PLUMB_TRY(count_steps(b, &steps, &per_epoch));
+    PLUMB_TRY(plumb_schedule_make(o->lr_scheduler_type, o->learning_rate, o->warmup_steps, o->warmup_ratio, steps,
+                                  &schedule)); /* what is wrong with it shows before any pass over the data */
     o->logging_steps = plumb_train_every(v->logging_steps, steps);
     o->save_total_limit = v->save_total_limit;
     o->save_steps = v->save_strategy == PLUMB_SAVE_STEPS   ? plumb_train_every(v->save_steps, steps)
@@ -231,8 +236,11 @@ static plumb_status put_model(json_t *record, const char *role, const char *path
     PLUMB_TRY(plumb_model_hash(path, full, &hash));
     char text[17];
     snprintf(text, sizeof text, "%016" PRIx64, hash);
-    return json_object_set_new(record, role, json_pack("{s:s, s:s}", "path", path, "hash", text)) ? plumb_no_memory()
-                                                                                                  : PLUMB_OK;
+    json_t *one = json_object();
+    plumb_status s = one ? plumb_meta_model(one, path, text) : plumb_no_memory();
+    if (!s && json_object_set(record, role, json_object_get(one, "model"))) s = plumb_no_memory();
+    json_decref(one);
+    return s;
 }
 
 static plumb_status record_path(const plumb_train_body *b, plumb_text *path)
@@ -257,24 +265,63 @@ static plumb_status write_record_begun(void *user)
     return write_record(user);
 }
 
-/* A run is gone on with only when its options are the same. */
-static plumb_status compare_record(const plumb_train_body *b)
+static plumb_status differs(const char *path, const char *what)
+{
+    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: the run was begun %s", path, what),
+                      "go on with the same options, model and data, or begin a new run in another folder");
+}
+
+/* Do both records say the same hash of the model, the reference or the data? Folders may have moved meanwhile. */
+static bool same_hash(const json_t *a, const json_t *b)
+{
+    const json_t *x = json_is_array(a) ? json_array_get(a, 0) : a, *y = json_is_array(b) ? json_array_get(b, 0) : b;
+    return (!x && !y) || (x && y && json_equal(json_object_get(x, "hash"), json_object_get(y, "hash")));
+}
+
+static plumb_status compare_options(const json_t *now, const json_t *then, const char *path)
+{
+    const char *key;
+    json_t *value;
+    char what[128];
+    json_object_foreach((json_t *)now, key, value)
+    {
+        if (json_equal(value, json_object_get(then, key))) continue;
+        snprintf(what, sizeof what, "with another --%s", key);
+        return differs(path, what);
+    }
+    return PLUMB_OK;
+}
+
+static plumb_status compare_with(const json_t *now, const json_t *old, const char *path)
+{
+    static const char *const programs[] = {"plumb", "command"};
+    static const char *const inputs[][2] = {
+        {"model", "from another model"}, {"reference", "with another reference"}, {"data", "on other data"}};
+    char what[128];
+    for (int i = 0; i < 2; i++) {
+        const json_t *a = json_object_get(now, programs[i]), *b = json_object_get(old, programs[i]);
+        if (json_equal(a, b)) continue;
+        snprintf(what, sizeof what, "with %s %s, and this is %s", programs[i],
+                 json_is_string(b) ? json_string_value(b) : "?", json_string_value(a));
+        return differs(path, what);
+    }
+    PLUMB_TRY(compare_options(json_object_get(now, "options"), json_object_get(old, "options"), path));
+    for (int i = 0; i < 3; i++)
+        if (!same_hash(json_object_get(now, inputs[i][0]), json_object_get(old, inputs[i][0])))
+            return differs(path, inputs[i][1]);
+    return PLUMB_OK;
+}
+
+/* A run is gone on with only when all that decides its result is the same. */
+static plumb_status compare_record(plumb_train_body *b)
 {
     plumb_text path = {0};
     json_t *old = NULL;
     plumb_status s = record_path(b, &path);
     bool there = !s && plumb_path_exists(path.data);
     if (there) s = plumb_json_load(path.data, 64 << 20, &old);
-    if (there && !s) {
-        const char *key;
-        json_t *value;
-        json_object_foreach(json_object_get(b->record, "options"), key,
-                            value) if (!s && !json_equal(value, json_object_get(json_object_get(old, "options"), key)))
-            s = plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: the run was begun with another --%s", path.data, key),
-                           "go on with the same options, or begin a new run in another folder");
-        if (!s && !json_equal(json_object_get(b->record, "model"), json_object_get(old, "model")))
-            s = plumb_fail(PLUMB_E_INPUT, "%s: the run was begun from another model", path.data);
-    }
+    if (there && !s) s = compare_with(b->record, old, path.data);
+    b->complete = there && !s && json_is_true(json_object_get(old, "completed"));
     json_decref(old);
     plumb_text_free(&path);
     return s;
@@ -285,7 +332,11 @@ static plumb_status begin_record(plumb_train_body *b)
     bool full = b->v->hash == 1;
     PLUMB_TRY(plumb_meta_new(b->cli->usage, b->cli->options, &b->record));
     PLUMB_TRY(put_model(b->record, "model", b->options.model, full));
+    if (b->reference && b->reference != b->model)
+        PLUMB_TRY(put_model(b->record, "reference", b->reference->folder, full));
     PLUMB_TRY(plumb_meta_input(b->record, "data", b->v->data.items[0], (int64_t)b->examples.count, b->examples.hash));
+    json_t *isa = json_string(plumb_compute_isa(b->compute));
+    if (json_object_set_new(json_object_get(b->record, "options"), "isa", isa)) return plumb_no_memory();
     return b->options.resume ? compare_record(b) : PLUMB_OK;
 }
 
@@ -307,6 +358,9 @@ static void say_report(plumb_train_body *b, const plumb_run_report *r)
 plumb_status plumb_train_go(plumb_train_body *b)
 {
     plumb_run_report report;
+    char key[128];
+    snprintf(key, sizeof key, "%s %zu examples %016" PRIx64, b->reference_key, b->examples.count, b->examples.hash);
+    if (b->reference) b->options.reference_key = key;
     PLUMB_TRY(fill_options(b));
     PLUMB_TRY(say_plan(b));
     if (b->v->common.dry_run) {
@@ -314,6 +368,10 @@ plumb_status plumb_train_go(plumb_train_body *b)
         return PLUMB_OK;
     }
     PLUMB_TRY(begin_record(b));
+    if (b->complete && !b->options.checkpoint) {
+        plumb_cli_say(b->cli, "the run in %s is complete; there is nothing to go on with", b->options.folder);
+        return PLUMB_OK;
+    }
     b->options.begun = write_record_begun;
     b->options.begun_user = b;
     plumb_status s = plumb_run(&b->options, b->model, b->reference, &b->examples, &report);

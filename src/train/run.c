@@ -8,6 +8,7 @@
 
 #include "io/json.h"
 #include "model/backward.h"
+#include "train/reference_cache.h"
 
 enum { DIGITS = 9, LOGP_DIGITS = 17 };
 
@@ -138,8 +139,15 @@ static plumb_status keep_reference(void *user, size_t i, const plumb_score *scor
 
 static plumb_status run_reference(run *r)
 {
-    plumb_examples_visit visit = {.score = keep_reference, .user = r, .states = r->o->gate.kind != PLUMB_GATE_NONE};
-    return r->reference ? plumb_examples_score(r->reference, r->e, &visit, r->o->sink) : PLUMB_OK;
+    const plumb_run_options *o = r->o;
+    bool found = false;
+    plumb_examples_visit visit = {.score = keep_reference, .user = r, .states = o->gate.kind != PLUMB_GATE_NONE};
+    if (!r->reference) return PLUMB_OK;
+    if (o->reference_key && o->resume)
+        PLUMB_TRY(plumb_reference_cache_read(o->folder, o->reference_key, r->e, r->ln_ches, &found));
+    if (found) return PLUMB_OK;
+    PLUMB_TRY(plumb_examples_score(r->reference, r->e, &visit, o->sink));
+    return o->reference_key ? plumb_reference_cache_write(o->folder, o->reference_key, r->e, r->ln_ches) : PLUMB_OK;
 }
 
 /* The examples that take part: all but those that a gate leaves out. Their number does not change in a run, so that

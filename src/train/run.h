@@ -29,6 +29,7 @@ typedef struct plumb_run_options {
     bool sync_ref_model;  /* TR-DPO (arXiv 2404.09656): the reference follows the policy */
     int64_t ref_model_sync_steps;
     double ref_model_mixup_alpha;
+    const char *reference_key; /* what the reference's log-probs depend on (train/reference_cache.h); NULL: no cache */
     const plumb_tokenizer *tokenizer; /* for the ledger's texts; may be NULL */
     const plumb_sink *sink;
     plumb_status (*begun)(void *user); /* called once the folder is there; may be NULL */

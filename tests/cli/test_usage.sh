@@ -270,7 +270,7 @@ expect_code 143
 
 # ---- on a terminal ----
 
-if command -v script >/dev/null; then
+if command -v script >/dev/null && script -qec true /dev/null >/dev/null 2>&1; then
     begin "colours on a terminal"
     TERM=xterm script -qec "'$PLUMB' zebra" /dev/null </dev/null >stdout 2>stderr
     expect_out "$(printf '\033[1;31merror:\033[0m zebra')"
@@ -281,7 +281,7 @@ if command -v script >/dev/null; then
     TERM=dumb script -qec "'$PLUMB' zebra" /dev/null </dev/null >stdout 2>stderr
     expect_out "plumb: error: zebra"
 else
-    echo "$test_name: no script(1) here; a terminal is not tried"
+    echo "$test_name: no script(1) or no pseudo-terminal here; a terminal is not tried"
 fi
 
 finish

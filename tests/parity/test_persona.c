@@ -1,6 +1,6 @@
-/* The paper's single-example experiment (Razin et al. 2024, section 4.1; make/official.py ran its own code): one prompt,
- * one token on each side, 101 updates of RMSprop. The ledger must show, after each of them, by how much both tokens'
- * log-probs changed and which ten tokens gained most probability. */
+/* The paper's single-example experiment (Razin et al. 2024, section 4.1; make/official.py ran its own code): one
+ * prompt, one token on each side, 101 updates of RMSprop. The ledger must show, after each of them, by how much both
+ * tokens' log-probs changed and which ten tokens gained most probability. */
 #include "run_support.h"
 
 #include <math.h>
@@ -35,8 +35,7 @@ static const char *write_row(const plumb_encoder *encoder, const json_t *expecte
     const char *text = text_of(expected, "prompt"), *sides[2] = {"preferred", "dispreferred"};
     check_ok(plumb_tokenizer_encode(encoder->tokenizer, text, strlen(text), !encoder->chat, &prompt));
     check_ok(plumb_text_string(&row, "{\"prompt_ids\":["));
-    for (size_t i = 0; i < prompt.count; i++)
-        check_ok(plumb_text_printf(&row, "%s%d", i ? "," : "", prompt.data[i]));
+    for (size_t i = 0; i < prompt.count; i++) check_ok(plumb_text_printf(&row, "%s%d", i ? "," : "", prompt.data[i]));
     for (int s = 0; s < 2; s++) {
         const char *token = text_of(expected, sides[s]);
         int32_t id = plumb_tokenizer_id(encoder->tokenizer, token, strlen(token));
@@ -93,7 +92,8 @@ static void check_change(const char *run, size_t step, const char *side, double 
                  got, want);
 }
 
-/* The ten tokens in their order; their gains as exact as log-probs must be. */
+/* The ten tokens in their order; their gains within 2 %, as the first updates of RMSprop take but the sign of every
+ * gradient, and that of rounding where it is 0. */
 static void check_gained(const char *run, size_t step, const json_t *row, const json_t *metrics)
 {
     const json_t *gained = json_object_get(row, "gained");
@@ -111,9 +111,9 @@ static void check_gained(const char *run, size_t step, const json_t *row, const 
         if (got != want)
             fail_msg("%s: after %zu updates token %d of those that gained most is %d, the paper's code has %d", run,
                      step, (int)k, (int)got, (int)want);
-        double after = real_of(token, "p_after"), gain = after - real_of(token, "p_before"),
+        double gain = real_of(token, "p_after") - real_of(token, "p_before"),
                expected = json_number_value(json_array_get(gains, k));
-        if (!(fabs(gain - expected) <= 1e-3 * after + 1e-6))
+        if (!(fabs(gain - expected) <= 2e-2 * fabs(expected) + 1e-6))
             fail_msg("%s: after %zu updates token %d gained %.9g, the paper's code has %.9g", run, step, (int)got, gain,
                      expected);
     }
@@ -130,8 +130,7 @@ static void check_ledger(const char *run, const char *folder, const json_t *metr
     for (size_t step = 1; step <= COMPARED; step++) {
         const json_t *row = json_array_get(rows, step);
         assert_true(real_of(row, "step") == (double)step);
-        check_change(run, step, "the preferred token",
-                     real_of(row, "logps/chosen") - real_of(start, "logps/chosen"),
+        check_change(run, step, "the preferred token", real_of(row, "logps/chosen") - real_of(start, "logps/chosen"),
                      step_value(metrics, "per_example_per_step_preferred_token_logprob_change", step));
         check_change(run, step, "the dispreferred token",
                      real_of(row, "logps/rejected") - real_of(start, "logps/rejected"),

@@ -1,6 +1,6 @@
 /* Training runs against TRL's own trainers (make/training.py): metrics of eight steps and the log-probs of every pair
  * after. */
-#include "support.h"
+#include "run_support.h"
 
 #include <math.h>
 
@@ -196,7 +196,8 @@ static void check_run(const char *run, const char *isa)
     plumb_examples whole = read_pairs(names[0], shared ? 128 : 512, 2); /* the reference scored the pairs uncut */
     after a = {run, rows};
     assert_int_equal(whole.count, PAIRS);
-    check_ok(plumb_examples_score(plumb_trainer_policy(t), &whole, &(plumb_examples_visit){.score = check_after, .user = &a}, NULL));
+    check_ok(plumb_examples_score(plumb_trainer_policy(t), &whole,
+                                  &(plumb_examples_visit){.score = check_after, .user = &a}, NULL));
     plumb_examples_free(&whole);
     plumb_trainer_free(t);
     plumb_order_close(order);
@@ -243,12 +244,131 @@ static void runs_match_trl(void **state)
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) check_run(runs[i], *state);
 }
 
+/* ---- the same through plumb_run: its loop, order, folder and result ---- */
+
+static const char *const columns[] = {
+    "loss",           "entropy",          "mean_token_accuracy", "logits/chosen",   "logits/rejected",
+    "rewards/chosen", "rewards/rejected", "rewards/accuracies",  "rewards/margins", "logps/chosen",
+    "logps/rejected"};
+
+/* The mean of TRL's rows from step `first` to `last`; of grad_norm and learning_rate the last, as transformers logs. */
+static json_t *mean_row(const json_t *metrics, size_t first, size_t last)
+{
+    json_t *mean = json_object();
+    const json_t *end = json_array_get(metrics, last - 1);
+    for (size_t c = 0; c < sizeof columns / sizeof *columns; c++) {
+        double sum = 0;
+        for (size_t i = first; i <= last; i++) sum += real_of(json_array_get(metrics, i - 1), columns[c]);
+        json_object_set_new(mean, columns[c], json_real(sum / (double)(last - first + 1)));
+    }
+    json_object_set(mean, "grad_norm", json_object_get(end, "grad_norm"));
+    json_object_set(mean, "learning_rate", json_object_get(end, "learning_rate"));
+    return mean;
+}
+
+/* A row of metrics.jsonl for each window of `window` steps, the last one perhaps shorter. */
+static void check_lines(const char *run, const char *folder, const json_t *metrics, size_t window, double epoch_steps)
+{
+    json_t *got = load_jsonl(folder, "metrics.jsonl");
+    size_t steps = json_array_size(metrics), lines = (steps + window - 1) / window;
+    assert_int_equal(json_array_size(got), lines);
+    for (size_t i = 0; i < lines; i++) {
+        const json_t *row = json_array_get(got, i);
+        size_t last = (i + 1) * window < steps ? (i + 1) * window : steps;
+        json_t *want = mean_row(metrics, i * window + 1, last);
+        assert_true(real_of(row, "step") == (double)last);
+        assert_true(fabs(real_of(row, "epoch") - (double)last / epoch_steps) < 1e-8);
+        for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
+            close_to(run, (int64_t)last, columns[c], real_of(row, columns[c]), want);
+        close_to(run, (int64_t)last, "grad_norm", real_of(row, "grad_norm"), want);
+        close_to(run, (int64_t)last, "learning_rate", real_of(row, "learning_rate"), want);
+        json_decref(want);
+    }
+    json_decref(got);
+}
+
+/* The log-probs of every pair under the checkpoint that the run has left. */
+static void check_result(const char *run, const char *folder, plumb_compute *c, const json_t *rows)
+{
+    plumb_model *result;
+    plumb_examples whole = read_pairs(folder, 512, 2);
+    after a = {run, rows};
+    assert_int_equal(whole.count, PAIRS);
+    check_ok(plumb_model_open(folder, c, &result));
+    check_ok(plumb_examples_score(result, &whole, &(plumb_examples_visit){.score = check_after, .user = &a}, NULL));
+    plumb_examples_free(&whole);
+    plumb_model_close(result);
+}
+
+static plumb_run_options read_options(const json_t *config, const char *folder, const char *policy,
+                                      const plumb_objective *objective)
+{
+    plumb_run_options o = run_defaults(folder, policy, objective);
+    o.trainer.optimizer = read_optimizer(config);
+    o.trainer.weight_decay = option(config, "weight_decay", 0);
+    o.trainer.max_grad_norm = option(config, "max_grad_norm", 1);
+    o.order = (plumb_order_options){.batch = (int64_t)option(config, "per_device_train_batch_size", 4),
+                                    .accumulation = (int64_t)option(config, "gradient_accumulation_steps", 1),
+                                    .max_steps = (int64_t)option(config, "max_steps", 8),
+                                    .sequential = true};
+    o.lr_scheduler_type = word(config, "lr_scheduler_type", "linear");
+    o.learning_rate = option(config, "learning_rate", 1e-6);
+    o.warmup_steps = option(config, "warmup_steps", 0);
+    o.sync_ref_model = json_is_true(json_object_get(config, "sync_ref_model"));
+    o.ref_model_sync_steps = (int64_t)option(config, "ref_model_sync_steps", 512);
+    o.ref_model_mixup_alpha = option(config, "ref_model_mixup_alpha", 0.6);
+    return o;
+}
+
+static void check_whole_run(const char *run, plumb_compute *c, size_t window)
+{
+    char expected[600], path[700];
+    snprintf(expected, sizeof expected, "%s/expected/train/%s", PLUMB_TEST_DATA, run);
+    snprintf(path, sizeof path, "%s/config.json", expected);
+    json_t *config = json_load_file(path, 0, NULL), *metrics = load_jsonl(expected, "metrics.jsonl"),
+           *rows = load_jsonl(expected, "after.jsonl");
+    assert_non_null(config);
+    const char *folder = new_folder("run"), *reference = oracle_path("models", word(config, "reference", "")),
+               *policy = oracle_path("models", word(config, "policy", ""));
+    plumb_model *start, *ref;
+    plumb_run_report report;
+    plumb_objective objective = read_objective(config);
+    plumb_examples e = read_pairs(reference, (int)option(config, "max_length", 128), 2);
+    check_ok(plumb_model_open(policy, c, &start));
+    check_ok(plumb_model_open(reference, c, &ref));
+    plumb_run_options o = read_options(config, folder, policy, &objective);
+    o.logging_steps = (int64_t)window;
+    check_ok(plumb_run(&o, start, ref, &e, &report));
+    assert_int_equal(report.steps, json_array_size(metrics));
+    check_lines(run, folder, metrics, window, PAIRS / (double)(o.order.batch * o.order.accumulation));
+    check_result(run, folder, c, rows);
+    plumb_examples_free(&e);
+    plumb_model_close(start);
+    plumb_model_close(ref);
+    json_decref(config);
+    json_decref(metrics);
+    json_decref(rows);
+}
+
+static void whole_runs_match_trl(void **state)
+{
+    plumb_compute *c = open_isa(*state, 1);
+    if (!c) return;
+    check_whole_run("dpo-trdpo", c, 1);
+    check_whole_run("dpo-sigmoid", c, 3);
+    check_whole_run("dpo-accumulate-cosine", c, 1);
+    plumb_compute_close(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         {"runs ref", runs_match_trl, NULL, NULL, (void *)"ref"},
         {"runs avx2", runs_match_trl, NULL, NULL, (void *)"avx2"},
         {"runs avx512", runs_match_trl, NULL, NULL, (void *)"avx512"},
+        {"whole runs ref", whole_runs_match_trl, NULL, NULL, (void *)"ref"},
+        {"whole runs avx2", whole_runs_match_trl, NULL, NULL, (void *)"avx2"},
+        {"whole runs avx512", whole_runs_match_trl, NULL, NULL, (void *)"avx512"},
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, remove_scratch);
 }

@@ -1,0 +1,21 @@
+/* The reference's log-probabilities on disk, so that a run that goes on does not compute them again: reference.jsonl of
+ * the run folder. The first line is {"key": ...}, then one line an example with numbers of 17 digits, which come back
+ * to the bit.
+ *
+ * The key names everything the numbers depend on beside the examples themselves: the reference's hash, the instruction
+ * set, the version of plumb, and the number of examples and their rows' hash. */
+#ifndef PLUMB_TRAIN_REFERENCE_CACHE_H
+#define PLUMB_TRAIN_REFERENCE_CACHE_H
+
+#include "train/examples.h"
+
+/* Fills ref_head, ref_tail of all examples and ln_ches [e->count] from FOLDER/reference.jsonl. *found is false, and
+ * nothing changed that matters, when there is no file, it has another key, or it is damaged. */
+plumb_status plumb_reference_cache_read(const char *folder, const char *key, plumb_examples *e, double *ln_ches,
+                                        bool *found) PLUMB_MUST_USE;
+
+/* Writes it, complete or not at all. */
+plumb_status plumb_reference_cache_write(const char *folder, const char *key, const plumb_examples *e,
+                                         const double *ln_ches) PLUMB_MUST_USE;
+
+#endif
