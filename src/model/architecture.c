@@ -4,98 +4,25 @@
 
 #define L "model.layers.%d."
 
-/* Llama's names; most families use them. */
-static const plumb_tensor_names llama_names = {
-    .embed = "model.embed_tokens",
-    .final_norm = "model.norm",
-    .unembed = "lm_head",
-    .input_norm = L "input_layernorm",
-    .pre_mlp_norm = L "post_attention_layernorm",
-    .q = L "self_attn.q_proj",
-    .k = L "self_attn.k_proj",
-    .v = L "self_attn.v_proj",
-    .o = L "self_attn.o_proj",
-    .gate = L "mlp.gate_proj",
-    .up = L "mlp.up_proj",
-    .down = L "mlp.down_proj",
-};
+/* Names that most families have in common; the rows add their norms. */
+#define COMMON .embed = "model.embed_tokens", .final_norm = "model.norm", .unembed = "lm_head"
+#define APART                                                                                                          \
+    COMMON, .q = L "self_attn.q_proj", .k = L "self_attn.k_proj", .v = L "self_attn.v_proj",                           \
+            .o = L "self_attn.o_proj", .gate = L "mlp.gate_proj", .up = L "mlp.up_proj", .down = L "mlp.down_proj"
+#define BEFORE .input_norm = L "input_layernorm", .pre_mlp_norm = L "post_attention_layernorm"
+#define AFTER  .post_attention_norm = L "post_attention_layernorm", .post_mlp_norm = L "post_feedforward_layernorm"
+#define AROUND .input_norm = L "input_layernorm", .pre_mlp_norm = L "pre_feedforward_layernorm", AFTER
+#define QK     .q_norm = L "self_attn.q_norm", .k_norm = L "self_attn.k_norm"
 
-static const plumb_tensor_names qwen3_names = {
-    .embed = "model.embed_tokens",
-    .final_norm = "model.norm",
-    .unembed = "lm_head",
-    .input_norm = L "input_layernorm",
-    .pre_mlp_norm = L "post_attention_layernorm",
-    .q = L "self_attn.q_proj",
-    .k = L "self_attn.k_proj",
-    .v = L "self_attn.v_proj",
-    .o = L "self_attn.o_proj",
-    .q_norm = L "self_attn.q_norm",
-    .k_norm = L "self_attn.k_norm",
-    .gate = L "mlp.gate_proj",
-    .up = L "mlp.up_proj",
-    .down = L "mlp.down_proj",
-};
-
-static const plumb_tensor_names olmo2_names = {
-    .embed = "model.embed_tokens",
-    .final_norm = "model.norm",
-    .unembed = "lm_head",
-    .post_attention_norm = L "post_attention_layernorm",
-    .post_mlp_norm = L "post_feedforward_layernorm",
-    .q = L "self_attn.q_proj",
-    .k = L "self_attn.k_proj",
-    .v = L "self_attn.v_proj",
-    .o = L "self_attn.o_proj",
-    .q_norm = L "self_attn.q_norm",
-    .k_norm = L "self_attn.k_norm",
-    .gate = L "mlp.gate_proj",
-    .up = L "mlp.up_proj",
-    .down = L "mlp.down_proj",
-};
-
-static const plumb_tensor_names gemma2_names = {
-    .embed = "model.embed_tokens",
-    .final_norm = "model.norm",
-    .unembed = "lm_head",
-    .input_norm = L "input_layernorm",
-    .post_attention_norm = L "post_attention_layernorm",
-    .pre_mlp_norm = L "pre_feedforward_layernorm",
-    .post_mlp_norm = L "post_feedforward_layernorm",
-    .q = L "self_attn.q_proj",
-    .k = L "self_attn.k_proj",
-    .v = L "self_attn.v_proj",
-    .o = L "self_attn.o_proj",
-    .gate = L "mlp.gate_proj",
-    .up = L "mlp.up_proj",
-    .down = L "mlp.down_proj",
-};
-
-static const plumb_tensor_names gemma3_names = {
-    .embed = "model.embed_tokens",
-    .final_norm = "model.norm",
-    .unembed = "lm_head",
-    .input_norm = L "input_layernorm",
-    .post_attention_norm = L "post_attention_layernorm",
-    .pre_mlp_norm = L "pre_feedforward_layernorm",
-    .post_mlp_norm = L "post_feedforward_layernorm",
-    .q = L "self_attn.q_proj",
-    .k = L "self_attn.k_proj",
-    .v = L "self_attn.v_proj",
-    .o = L "self_attn.o_proj",
-    .q_norm = L "self_attn.q_norm",
-    .k_norm = L "self_attn.k_norm",
-    .gate = L "mlp.gate_proj",
-    .up = L "mlp.up_proj",
-    .down = L "mlp.down_proj",
-};
+static const plumb_tensor_names llama_names = {APART, BEFORE};
+static const plumb_tensor_names qwen3_names = {APART, BEFORE, QK};
+static const plumb_tensor_names olmo2_names = {APART, AFTER, QK};
+static const plumb_tensor_names gemma2_names = {APART, AROUND};
+static const plumb_tensor_names gemma3_names = {APART, AROUND, QK};
 
 static const plumb_tensor_names phi3_names = {
-    .embed = "model.embed_tokens",
-    .final_norm = "model.norm",
-    .unembed = "lm_head",
-    .input_norm = L "input_layernorm",
-    .pre_mlp_norm = L "post_attention_layernorm",
+    COMMON,
+    BEFORE,
     .q = L "self_attn.qkv_proj",
     .o = L "self_attn.o_proj",
     .gate = L "mlp.gate_up_proj",
