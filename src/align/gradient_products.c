@@ -105,6 +105,11 @@ void plumb_gradient_products_free(plumb_gradient_products *g)
     free(g);
 }
 
+void plumb_gradient_products_watch(plumb_gradient_products *g, const plumb_sink *sink)
+{
+    for (int s = 0; s < 2; s++) plumb_training_watch(g->training[s], sink);
+}
+
 /* The gradient of ln pi(y|x) of one side, alone in its batch. */
 static plumb_status run_side(plumb_gradient_products *g, int side, const int32_t *ids, int total, int prompt)
 {
@@ -160,4 +165,11 @@ plumb_status plumb_gradient_products_run(plumb_gradient_products *g, const int32
         *plus_minus += dot(g->list[i].side[0], g->list[i].side[1], g->list[i].count);
     }
     return PLUMB_OK;
+}
+
+int64_t plumb_gradient_products_bytes(const plumb_config *c, int rows)
+{
+    int64_t gradient = plumb_config_parameters(c) * (int64_t)sizeof(float), d = c->hidden_size;
+    int64_t activations = plumb_training_bytes(c, rows, rows, true) + plumb_rotations_bytes(c, rows);
+    return 2 * (gradient + activations) + 4 * rows * d * (int64_t)sizeof(float);
 }

@@ -1,6 +1,7 @@
 #include "align/measures.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "io/json.h"
@@ -89,6 +90,27 @@ void plumb_sum_states(const float *h, int ldh, int n, int d, double *sum)
         for (int j = 0; j < d; j++) sum[j] += h[(size_t)i * (size_t)ldh + (size_t)j];
 }
 
+/* Does the row hold `parts` too? */
+static bool has_parts(uint32_t selected)
+{
+    for (int i = 0; i < COUNT; i++)
+        if (selected >> i & 1 && (table[i].fields[0].get == get_ches || table[i].fields[0].get == get_ln_ches))
+            return true;
+    return false;
+}
+
+const char *plumb_score_not_finite(const plumb_score *score, uint32_t selected)
+{
+    for (int i = 0; i < COUNT; i++) {
+        if (!(selected >> i & 1)) continue;
+        for (int k = 0; k < PLUMB_MEASURE_FIELDS && table[i].fields[k].name; k++)
+            if (!isfinite(table[i].fields[k].get(score))) return table[i].fields[k].name;
+    }
+    for (size_t k = 0; has_parts(selected) && k < sizeof parts / sizeof *parts; k++)
+        if (!isfinite(parts[k].get(score))) return parts[k].name;
+    return NULL;
+}
+
 static plumb_status append_field(const plumb_field *field, const plumb_score *score, plumb_text *out)
 {
     PLUMB_TRY(plumb_text_printf(out, ",\"%s\":", field->name));
@@ -99,14 +121,12 @@ plumb_status plumb_score_line(const plumb_score *score, uint32_t selected, plumb
 {
     PLUMB_TRY(plumb_text_printf(out, "{\"index\":%" PRId64 ",\"row\":\"%016" PRIx64 "\"", score->index, score->row));
     if (score->skip) return plumb_text_printf(out, ",\"skipped\":\"%s\"}\n", plumb_skip_name(score->skip));
-    bool has_states = false;
     for (int i = 0; i < COUNT; i++) {
         if (!(selected >> i & 1)) continue;
         for (int k = 0; k < PLUMB_MEASURE_FIELDS && table[i].fields[k].name; k++)
             PLUMB_TRY(append_field(&table[i].fields[k], score, out));
-        has_states |= table[i].fields[0].get == get_ches || table[i].fields[0].get == get_ln_ches;
     }
-    for (size_t k = 0; has_states && k < sizeof parts / sizeof *parts; k++)
+    for (size_t k = 0; has_parts(selected) && k < sizeof parts / sizeof *parts; k++)
         PLUMB_TRY(append_field(&parts[k], score, out));
     return plumb_text_printf(out,
                              ",\"prompt_tokens\":%d,\"chosen_tokens\":%d,\"rejected_tokens\":%d,\"shared_tokens\":%d,"

@@ -58,6 +58,10 @@ int plumb_measure_find(const char *name);
 /* Sums the states of a response: sum [d] = sum over n rows of h [n][d], fp64, in row order. */
 void plumb_sum_states(const float *h, int ldh, int n, int d, double *sum);
 
+/* The name of the first field of the selected measures (as the score's line has them) whose value is not finite, or
+ * NULL when all are. */
+const char *plumb_score_not_finite(const plumb_score *score, uint32_t selected);
+
 /* Appends the JSON line of a score, with the fields of the measures in `selected` (a bit for each table row). A value
  * that is not finite is written as null. */
 plumb_status plumb_score_line(const plumb_score *score, uint32_t selected, plumb_text *out) PLUMB_MUST_USE;

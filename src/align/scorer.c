@@ -1,11 +1,13 @@
 #include "align/scorer.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "align/edit_distance.h"
 #include "align/gradient_products.h"
 #include "align/targets.h"
+#include "model/layer.h"
 
 /* Skipped rows wait behind a batch that is not full; this bounds them. */
 enum { MOST_WAITING = 4096 };
@@ -31,7 +33,9 @@ struct plumb_scorer {
     double *logps, *lse; /* [targets] */
     size_t logps_capacity, lse_capacity;
     double flops;
-    int needs, largest_rows, largest_wanted;
+    int needs, largest_rows, largest_wanted, largest_targets;
+    int longest;          /* tokens of a side */
+    int64_t theory_bytes; /* of the pair that takes most */
 };
 
 int plumb_measures_need(uint32_t measures)
@@ -62,6 +66,8 @@ plumb_status plumb_scorer_new(const plumb_model *model, const plumb_scorer_optio
     }
     if (!status && s->needs & PLUMB_NEED_GRADIENT && !options->plan)
         status = plumb_gradient_products_new(model, &s->gradients);
+    if (!status && s->forward) plumb_forward_watch(s->forward, options->sink);
+    if (!status && s->gradients) plumb_gradient_products_watch(s->gradients, options->sink);
     if (status) {
         plumb_scorer_free(s);
         return status;
@@ -129,6 +135,8 @@ plumb_status plumb_scorer_add(plumb_scorer *s, int64_t index, uint64_t row, cons
     waiting *w = &s->rows[s->count++];
     *w = (waiting){.score = {.index = index, .row = row, .skip = pair->skip}};
     if (!pair->skip) PLUMB_TRY(score_tokens(s, w, pair));
+    for (int side = 0; side < 2 && !pair->skip; side++)
+        if (totals[side] > s->longest) s->longest = totals[side];
     if (s->needs & PLUMB_NEED_GRADIENT && !pair->skip) /* a forward and a backward pass of each side */
         s->flops += 6.0 * (double)plumb_config_parameters(&s->model->config) * (totals[0] + totals[1]);
     if (s->gradients && !pair->skip)
@@ -137,6 +145,14 @@ plumb_status plumb_scorer_add(plumb_scorer *s, int64_t index, uint64_t row, cons
     if (!packed) return s->batch.ids.count ? PLUMB_OK : plumb_scorer_flush(s);
     PLUMB_TRY(plumb_batch_add_pair(&s->batch, ids, totals, 2, pair->prompt, pair->shared, last_state, &w->at));
     return s->needs & PLUMB_NEED_LOGPS ? plumb_targets_add(&s->targets, ids, 2, pair->prompt, &w->at) : PLUMB_OK;
+}
+
+/* What a measure that is not finite means: the weights are (plumb_model_check), so they were too large for fp32. */
+static plumb_status overflow(plumb_status s, int64_t index)
+{
+    return plumb_cure(plumb_context(s, "row %" PRId64, index),
+                      "the model's weights are finite but overflow in fp32: the checkpoint is damaged or diverged; use "
+                      "another one");
 }
 
 static double dot(const double *a, const double *b, int n)
@@ -208,7 +224,7 @@ static plumb_status score_logps(plumb_scorer *s, waiting *w)
         plumb_theory_terms(s->model->compute, &u, s->gathered + at * d, w->at.targets[0], w->at.targets[1], shared,
                            s->targets.tokens.data + at, s->lse + at, &s->scratch, &w->score.theory);
     plumb_arena_reset(&s->scratch);
-    return status;
+    return plumb_status_code(status) == PLUMB_E_INPUT ? overflow(status, w->score.index) : status;
 }
 
 /* What a batch costs at the least, and how large it is. */
@@ -221,6 +237,34 @@ static void count_batch(plumb_scorer *s)
     if (s->needs & PLUMB_NEED_THEORY) s->flops += 2 * per_target * (double)s->targets.tokens.count;
     if (rows > s->largest_rows) s->largest_rows = rows;
     if (wanted > s->largest_wanted) s->largest_wanted = wanted;
+    if ((int)s->targets.tokens.count > s->largest_targets) s->largest_targets = (int)s->targets.tokens.count;
+    for (size_t i = 0; i < s->count && s->needs & PLUMB_NEED_THEORY; i++) {
+        const int *n = s->rows[i].at.targets;
+        int64_t bytes = s->rows[i].score.skip ? 0 : plumb_theory_bytes(n[0], n[1], s->model->config.hidden_size);
+        if (bytes > s->theory_bytes) s->theory_bytes = bytes;
+    }
+}
+
+int64_t plumb_scorer_bytes(const plumb_scorer *s)
+{
+    if (!s->needs || !s->longest) return 0;
+    const plumb_config *c = &s->model->config;
+    int64_t d = c->hidden_size, target = d * (int64_t)sizeof(float) + 2 * (int64_t)(sizeof(double) + sizeof(int32_t));
+    int rows = s->largest_rows > s->longest ? s->largest_rows : s->longest;
+    int64_t bytes = plumb_linear_bytes(s->model->compute, rows);
+    int64_t scratch = plumb_attend_bytes(s->model->compute, c->head_dim), unembedding = 0;
+    if (s->largest_rows)
+        bytes += plumb_forward_bytes(c, s->largest_rows, s->largest_wanted) + plumb_rotations_bytes(c, s->longest);
+    if (s->needs & PLUMB_NEED_LOGPS) {
+        bytes += target * s->largest_targets + s->theory_bytes;
+        unembedding = plumb_unembed_bytes(s->largest_targets);
+    }
+    if (s->needs & PLUMB_NEED_GRADIENT) {
+        int64_t side = plumb_unembed_bytes(s->longest);
+        bytes += plumb_gradient_products_bytes(c, s->longest);
+        if (side > unembedding) unembedding = side;
+    }
+    return bytes + (scratch > unembedding ? scratch : unembedding);
 }
 
 /* The response token at which the two sides first differ. */
@@ -237,27 +281,39 @@ static plumb_status show_differing(plumb_scorer *s, const waiting *w, const floa
     return s->options.differing(s->options.user, &w->score, hidden + row * (size_t)s->model->config.hidden_size);
 }
 
+static plumb_status check_score(const plumb_scorer *s, const plumb_score *score)
+{
+    const char *name = score->skip ? NULL : plumb_score_not_finite(score, s->options.measures);
+    return name ? overflow(plumb_fail(PLUMB_E_INPUT, "\"%s\" is not finite", name), score->index) : PLUMB_OK;
+}
+
 static plumb_status run_batch(plumb_scorer *s)
 {
     const float *hidden;
     count_batch(s);
     if (s->options.plan) return PLUMB_OK;
     PLUMB_TRY(plumb_forward_run(s->forward, &s->batch, &hidden));
-    if (s->needs & PLUMB_NEED_LOGPS) PLUMB_TRY(run_unembedding(s, hidden));
+    if (s->needs & PLUMB_NEED_LOGPS) {
+        PLUMB_TRY(run_unembedding(s, hidden));
+        PLUMB_TRY(plumb_model_check(s->model)); /* before what came of them is looked at */
+    }
     for (size_t i = 0; i < s->count; i++) {
         if (s->rows[i].score.skip) continue;
+        PLUMB_TRY(plumb_check_interrupt(s->options.sink));
         PLUMB_TRY(score_states(s, &s->rows[i], hidden));
         if (s->needs & PLUMB_NEED_LOGPS) PLUMB_TRY(score_logps(s, &s->rows[i]));
         if (s->options.differing) PLUMB_TRY(show_differing(s, &s->rows[i], hidden));
     }
-    return s->needs & PLUMB_NEED_LOGPS ? plumb_model_check(s->model) : PLUMB_OK;
+    return s->needs & PLUMB_NEED_THEORY ? plumb_model_check(s->model) : PLUMB_OK;
 }
 
 plumb_status plumb_scorer_flush(plumb_scorer *s)
 {
     if (s->batch.ids.count) PLUMB_TRY(run_batch(s));
-    for (size_t i = 0; i < s->count && !s->options.plan; i++)
+    for (size_t i = 0; i < s->count && !s->options.plan; i++) {
+        PLUMB_TRY(check_score(s, &s->rows[i].score));
         PLUMB_TRY(s->options.emit(s->options.user, &s->rows[i].score));
+    }
     s->count = 0;
     plumb_targets_clear(&s->targets);
     plumb_batch_clear(&s->batch);

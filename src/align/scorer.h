@@ -1,6 +1,6 @@
 /* The scorer: pairs in, scores out, in the same order. Packs pairs into batches of bounded size and runs the model once
  * per batch; memory does not grow with the number of pairs. A score depends on its pair and the model alone, not on the
- * batch.
+ * batch. A pair whose measures are not finite (weights that overflow) is PLUMB_E_INPUT that names its row.
  *
  *     plumb_scorer *s;
  *     plumb_scorer_new(model, &options, &s);
@@ -16,13 +16,14 @@
 typedef struct plumb_scorer_options {
     uint32_t measures;   /* a bit for each row of plumb_measures */
     plumb_compat compat; /* official: all states up to the last token count */
-    bool plan;           /* run nothing: only count (plumb_scorer_flops, plumb_scorer_largest); emit may be NULL */
+    bool plan;           /* run nothing: only count (plumb_scorer_flops, _largest, _bytes); emit may be NULL */
     int batch_rows;      /* packed rows of a batch (0: the default, 2048); one pair may be larger */
     plumb_status (*emit)(void *user, const plumb_score *score); /* called in order; a failure stops the scorer */
     /* Called before emit, when not NULL, for each scored pair with the final state [hidden_size] that predicts the
      * first token at which the responses differ (the last common one where one response begins the other). */
     plumb_status (*differing)(void *user, const plumb_score *score, const float *state);
     void *user;
+    const plumb_sink *sink; /* asked before each layer and each pair whether to stop; NULL: never. Borrowed */
 } plumb_scorer_options;
 
 enum { PLUMB_BATCH_ROWS = 2048 };
@@ -45,6 +46,11 @@ double plumb_scorer_flops(const plumb_scorer *s);
 
 /* Packed rows and wanted states of the largest batch so far. */
 void plumb_scorer_largest(const plumb_scorer *s, int *rows, int *wanted);
+
+/* Bytes beside the mapped checkpoint that the rows so far take at the most, by what the measures need: activations and
+ * scratch, log-probabilities by vocabulary tile, the matrices of the theory, gradients of all weights. Known after a
+ * plan too. */
+int64_t plumb_scorer_bytes(const plumb_scorer *s);
 
 /* All needs of a selection. */
 int plumb_measures_need(uint32_t measures);

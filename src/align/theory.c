@@ -1,11 +1,23 @@
 #include "align/theory.h"
 
+#include <math.h>
+#include <stdbool.h>
+
 /* Vocabulary entries at a time: bounds the scratch, and is fixed so that results depend on nothing else. */
 enum { TILE = 1024 };
 
 static plumb_linear rows_as_weight(const float *rows, int n, int k, const char *name)
 {
     return (plumb_linear){.weight = rows, .dtype = PLUMB_F32, .n = n, .k = k, .name = name};
+}
+
+/* The products below take states and coefficients in the place of weights, where a value that is not finite would be
+ * told as a fault of the checkpoint. */
+static plumb_status check_finite(const float *x, size_t count, const char *what)
+{
+    bool finite = true;
+    for (size_t i = 0; i < count; i++) finite &= (bool)isfinite(x[i]);
+    return finite ? PLUMB_OK : plumb_fail(PLUMB_E_INPUT, "%s are not finite", what);
 }
 
 /* Everything that one walk over the vocabulary adds up. */
@@ -22,6 +34,7 @@ static plumb_status add_tile(plumb_compute *c, const plumb_unembed *u, const flo
     int d = u->w->k;
     PLUMB_TRY(plumb_unembed_tile(c, u, h, d, n + m, first, first + width, s->g, width));
     plumb_logit_gradient(c, u->cap, s->g, width, n + m, first, width, targets, lse);
+    PLUMB_TRY(check_finite(s->g, ((size_t)n + (size_t)m) * (size_t)width, "the coefficients of the next tokens"));
     plumb_linear chosen = rows_as_weight(s->g, n, width, "coefficients of the chosen response");
     plumb_linear rejected = rows_as_weight(s->g + (size_t)n * width, m, width, "coefficients of the rejected response");
     PLUMB_TRY(plumb_linear_run(c, &rejected, s->g, width, n, s->minus_gram, m, PLUMB_ADD));
@@ -46,6 +59,7 @@ plumb_status plumb_theory_terms(plumb_compute *c, const plumb_unembed *u, const 
     size_t rows = (size_t)n + (size_t)m;
     sums s;
     float *minus_states, *plus_states;
+    PLUMB_TRY(check_finite(h, rows * (size_t)d, "the states"));
     PLUMB_TRY(plumb_arena_new(scratch, &s.g, rows * TILE, sizeof(float)));
     PLUMB_TRY(plumb_arena_new(scratch, &s.minus_gram, (size_t)n * (size_t)m, sizeof(float)));
     PLUMB_TRY(plumb_arena_new(scratch, &s.plus_gram, (size_t)n * (size_t)n, sizeof(float)));
@@ -65,4 +79,10 @@ plumb_status plumb_theory_terms(plumb_compute *c, const plumb_unembed *u, const 
                        dot(s.state_gradient, s.state_gradient + (size_t)n * d, (size_t)shared * (size_t)d);
     out->rate = out->hidden_path - out->alpha_ches;
     return PLUMB_OK;
+}
+
+int64_t plumb_theory_bytes(int n, int m, int d)
+{
+    int64_t rows = (int64_t)n + m;
+    return (rows * (TILE + (int64_t)d) + 2 * rows * n) * (int64_t)sizeof(float);
 }

@@ -21,9 +21,12 @@ typedef struct plumb_theory {
 
 /* h [n + m][d] holds the states that predict the n tokens of y+ and, behind them, the m tokens of y-; targets and lse,
  * of n + m elements, are as for plumb_unembed_logps. The first `shared` states of both sides are the same. Scratch from
- * the arena. */
+ * the arena. PLUMB_E_INPUT when a state or a coefficient is not finite. */
 plumb_status plumb_theory_terms(plumb_compute *c, const plumb_unembed *u, const float *h, int n, int m, int shared,
                                 const int32_t *targets, const double *lse, plumb_arena *scratch,
                                 plumb_theory *out) PLUMB_MUST_USE;
+
+/* Bytes of scratch that it takes for responses of n and m tokens and states of d elements. */
+int64_t plumb_theory_bytes(int n, int m, int d);
 
 #endif

@@ -119,6 +119,7 @@ const char *plumb_nearest(const char *typed, const char *const *words, size_t co
         }
         if (*typed && begins_with(words[i], typed) && (!longer || strlen(words[i]) < strlen(longer))) longer = words[i];
     }
+    if (longer && strlen(typed) >= 4 && least > 0) return longer; /* gemma3: gemma3_text rather than gemma2 */
     if (near && least <= (strlen(typed) + 2) / 3) return near;
     return longer;
 }

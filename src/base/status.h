@@ -1,13 +1,16 @@
+/* clang-format off */
 /* Status: what went wrong, where, and what to do about it.
  *
  * Every function that can fail returns a plumb_status: NULL for success, otherwise an error that the receiver owns and
  * passes on or frees. Each level adds what it knows:
  *
  *     plumb_status s = read_row(f, &row);
- *     if (s) return plumb_context(s, "%s:%zu", path, line);       ->  train.jsonl:17: "chosen" is a number; expected
- * ...
+ *     if (s) return plumb_context(s, "%s:%zu", path, line);
+ *
+ * gives: train.jsonl:17: "chosen" is a number; expected a string or a list of messages
  *
  * The message of an error reads "where: what"; a cure, where one is known, stands on a line of its own. */
+/* clang-format on */
 #ifndef PLUMB_BASE_STATUS_H
 #define PLUMB_BASE_STATUS_H
 

@@ -26,7 +26,7 @@ enum {
     PLUMB_EXIT_FINDINGS = 1, /* done, with findings or a failed gate */
     PLUMB_EXIT_INPUT = 2,    /* usage, input, or an output that cannot be created */
     PLUMB_EXIT_FAILED = 3,   /* could not finish: disk full, memory, internal */
-    PLUMB_EXIT_SIGNAL = 128, /* + the signal: 130 Ctrl-C, 143 SIGTERM */
+    PLUMB_EXIT_SIGNAL = 128, /* + the signal: 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM */
 };
 
 /* Values of the options that many commands share; a command embeds it as `common` and lists the rows it honours. */
@@ -116,14 +116,27 @@ int plumb_cli_run(const plumb_usage *usage, int argc, char **argv, void *values,
 /* Lines for people on stderr, below a progress bar if one is shown; nothing with --quiet. */
 void plumb_cli_say(plumb_cli *cli, const char *format, ...) PLUMB_PRINTF(2, 3);
 
+/* What a run did, or with --dry-run would do: then it is the result, a line of stdout and said with --quiet too. */
+void plumb_cli_tell(plumb_cli *cli, const char *format, ...) PLUMB_PRINTF(2, 3);
+
 /* Prints "plumb: error: message" and the cure on a second line; frees s; gives the exit code. */
 int plumb_cli_error(plumb_status s);
+
+/* A partial file was left: how to go on with it is told at the end. Takes the string over. */
+void plumb_cli_left_partial(plumb_cli *cli, char *partial);
+
+/* Has the command an option of that name? */
+bool plumb_cli_has_option(const plumb_cli *cli, const char *name);
 
 /* All of `text` to stdout and flushed: a full disk is an error, not a silent loss. */
 plumb_status plumb_cli_print(const char *text, size_t size) PLUMB_MUST_USE;
 
 /* --threads, or the number of processors this process may use. */
 int plumb_cli_threads(const plumb_common *common);
+
+/* --max_length without the option: TRL's 1024, or the model's positions, the smaller (more would be a silent loss of
+ * quality). */
+int plumb_cli_default_length(int positions);
 
 /* Rows of --range and --limit together as [begin, end); end < 0: to the end of the file. */
 void plumb_cli_rows(const plumb_common *common, int64_t *begin, int64_t *end);
@@ -146,8 +159,17 @@ plumb_status plumb_cli_open_output(plumb_cli *cli, const json_t *meta, plumb_out
 plumb_status plumb_cli_close_output(plumb_cli *cli, const json_t *meta, plumb_output *output, bool keep_on_input_error,
                                     plumb_status s) PLUMB_MUST_USE;
 
-/* Refuses an output that is one of the inputs: the name "-" is never the same. */
+/* Refuses an output of which one of the four names (cli/output_names.h) is the input: the same file, whatever its name;
+ * the input "-" is the file that stdin reads. */
 plumb_status plumb_cli_distinct(const char *output, const char *input) PLUMB_MUST_USE;
+
+/* Refuses an output that would replace a file in the model's folder, other than an earlier result of plumb. */
+plumb_status plumb_cli_spares_model(const char *output, const char *model) PLUMB_MUST_USE;
+
+/* All that can be said against the output before the work: both of these, and with --dry-run whether it could be
+ * created. model may be NULL, and so may single inputs. */
+plumb_status plumb_cli_check_output(const plumb_cli *cli, const char *model, const char *const *inputs,
+                                    size_t count) PLUMB_MUST_USE;
 
 /* The commands; main.c lists them with their usages. */
 extern const plumb_usage plumb_usage_score;

@@ -2,22 +2,28 @@
 
 #include <errno.h>
 #include <math.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/progress.h"
 #include "cli/config_file.h"
 #include "cli/file_fault.h"
-#include "cli/meta.h"
 
-enum { NARROWEST_HELP = 80, WIDEST_HELP = 100, BAR_EVERY_MS = 100, LINE_EVERY_MS = 30000, MOST_COLUMNS = 240 };
+enum {
+    NARROWEST_HELP = 80,
+    WIDEST_HELP = 100,
+    BAR_EVERY_MS = 100,
+    LINE_EVERY_MS = 30000,
+    MOST_COLUMNS = 240,
+    DEFAULT_LENGTH = 1024
+};
 
 /* What stands on stderr, and what is to be said there at the end. */
 struct plumb_display {
@@ -43,8 +49,8 @@ static void on_signal(int number)
  * restarted: somebody who waits for a pipe and presses Ctrl-C does not wait for the next row. */
 static void catch_signals(void)
 {
-    static const int signals[] = {SIGINT, SIGTERM};
-    for (int i = 0; i < 2; i++) {
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    for (int i = 0; i < 3; i++) {
         struct sigaction action = {.sa_handler = on_signal}, before;
         sigemptyset(&action.sa_mask);
         if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
@@ -134,15 +140,30 @@ static void sink_note(void *user, const char *text)
     plumb_cli_say(user, "plumb: note: %s", text);
 }
 
+static PLUMB_PRINTF(2, 0) void print_line(FILE *to, const char *format, va_list args)
+{
+    vfprintf(to, format, args);
+    fputc('\n', to);
+}
+
 void plumb_cli_say(plumb_cli *cli, const char *format, ...)
 {
     if (cli->display->quiet) return;
     clear_bar(cli->display);
     va_list args;
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    print_line(stderr, format, args);
     va_end(args);
-    fputc('\n', stderr);
+}
+
+void plumb_cli_tell(plumb_cli *cli, const char *format, ...)
+{
+    if (cli->display->quiet && !cli->common->dry_run) return;
+    clear_bar(cli->display);
+    va_list args;
+    va_start(args, format);
+    print_line(cli->common->dry_run ? stdout : stderr, format, args); /* a full disk shows at the end */
+    va_end(args);
 }
 
 /* ---- errors ---- */
@@ -169,9 +190,10 @@ int plumb_cli_error(plumb_status s)
 {
     bool colour = wants_colour();
     const char *red = colour ? "\033[1;31m" : "", *plain = colour ? "\033[0m" : "", *cure = plumb_status_cure(s);
+    const char *stopper = caught_signal == SIGTERM ? "SIGTERM" : caught_signal == SIGHUP ? "SIGHUP" : "Ctrl-C";
     int code = exit_code(plumb_status_code(s));
     if (plumb_status_code(s) == PLUMB_E_INTERRUPTED)
-        fprintf(stderr, "plumb: %sstopped by %s%s\n", red, caught_signal == SIGTERM ? "SIGTERM" : "Ctrl-C", plain);
+        fprintf(stderr, "plumb: %sstopped by %s%s\n", red, stopper, plain);
     else
         fprintf(stderr, "plumb: %serror:%s %s\n", red, plain, plumb_status_message(s));
     if (cure) fprintf(stderr, "  %s\n", cure);
@@ -181,8 +203,14 @@ int plumb_cli_error(plumb_status s)
 
 plumb_status plumb_cli_print(const char *text, size_t size)
 {
-    if (fwrite(text, 1, size, stdout) == size && fflush(stdout) == 0) return PLUMB_OK;
+    if (fwrite(text, 1, size, stdout) == size && fflush(stdout) == 0 && !ferror(stdout)) return PLUMB_OK;
     return plumb_fail(PLUMB_E_IO, "<stdout>: writing failed: %s", strerror(errno));
+}
+
+void plumb_cli_left_partial(plumb_cli *cli, char *partial)
+{
+    free(cli->display->partial);
+    cli->display->partial = partial;
 }
 
 /* A word as the shell reads it. */
@@ -218,12 +246,52 @@ int plumb_cli_threads(const plumb_common *common)
     return online > 0 ? (int)online : 1;
 }
 
+int plumb_cli_default_length(int positions)
+{
+    return positions < DEFAULT_LENGTH ? positions : DEFAULT_LENGTH;
+}
+
 void plumb_cli_rows(const plumb_common *common, int64_t *begin, int64_t *end)
 {
     *begin = common->range.begin;
     *end = common->range.end;
     bool cut = common->limit > 0 && common->limit < INT64_MAX - *begin;
     if (cut && (*end < 0 || *end - *begin > common->limit)) *end = *begin + common->limit;
+}
+
+/* ---- threads ---- */
+
+static void *wait_at(void *gate)
+{
+    pthread_mutex_lock(gate);
+    pthread_mutex_unlock(gate);
+    return NULL;
+}
+
+/* Can so many threads be at once? OpenMP would end the program without a word of ours when they cannot. */
+static plumb_status try_threads(int count)
+{
+    pthread_t *threads = NULL;
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    int made = 0, error = 0;
+    if (count < 2) return PLUMB_OK;
+    PLUMB_TRY(plumb_new(&threads, (size_t)count - 1, sizeof *threads));
+    pthread_mutex_lock(&gate);
+    while (made < count - 1 && !(error = pthread_create(&threads[made], NULL, wait_at, &gate))) made++;
+    pthread_mutex_unlock(&gate);
+    for (int i = 0; i < made; i++) pthread_join(threads[i], NULL);
+    free(threads);
+    if (!error) return PLUMB_OK;
+    return plumb_cure(
+        plumb_fail(PLUMB_E_MEMORY, "%d threads cannot be had here, %d can: %s", count, made + 1, strerror(error)),
+        "give fewer --threads, or raise the limits: ulimit -v, ulimit -u");
+}
+
+bool plumb_cli_has_option(const plumb_cli *cli, const char *name)
+{
+    for (size_t i = 0; i < cli->usage->option_count; i++)
+        if (strcmp(cli->usage->options[i].name, name) == 0) return true;
+    return false;
 }
 
 /* ---- running a command ---- */
@@ -250,7 +318,9 @@ static plumb_status run(plumb_cli *cli, void *values, plumb_cli_body body)
     catch_signals();
     plumb_catch_file_faults();
     plumb_status s = plumb_options_notes(cli->options, &cli->sink);
+    if (!s && plumb_cli_has_option(cli, "threads")) s = try_threads(plumb_cli_threads(cli->common));
     if (!s) s = body(cli, values);
+    if (!s && cli->common->dry_run) s = plumb_cli_print("", 0);
     clear_bar(cli->display);
     return s;
 }
@@ -268,124 +338,4 @@ int plumb_cli_run(const plumb_usage *usage, int argc, char **argv, void *values,
     free(display.partial);
     plumb_options_free(cli.options);
     return code;
-}
-
-/* ---- outputs ---- */
-
-static bool can_resume(const plumb_cli *cli)
-{
-    for (size_t i = 0; i < cli->usage->option_count; i++)
-        if (strcmp(cli->usage->options[i].name, "resume") == 0) return true;
-    return false;
-}
-
-static bool is_empty(const char *path)
-{
-    struct stat about;
-    return stat(path, &about) == 0 && about.st_size == 0;
-}
-
-static plumb_status refuse_gzip(const char *path)
-{
-    size_t n = path ? strlen(path) : 0;
-    if (n < 3 || strcmp(path + n - 3, ".gz") != 0) return PLUMB_OK;
-    return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "%s: output is not compressed", path),
-                      "leave out -o and write: plumb ... | gzip > %s", path);
-}
-
-/* The record of a partial output: compared when it is continued, else written. */
-static plumb_status begin_record(plumb_cli *cli, const json_t *meta, const char *partial, bool *resumed)
-{
-    *resumed = cli->common->resume && !is_empty(partial);
-    if (*resumed) return plumb_meta_compare(meta, partial);
-    if (cli->common->resume)
-        plumb_note(&cli->sink, "there is no %s to go on with; starting from the beginning", partial);
-    return plumb_meta_write(meta, partial);
-}
-
-/* Says that an earlier run's work goes; the name is close enough for that (a link may lead elsewhere). */
-static void mention_overwriting(plumb_cli *cli, const char *path)
-{
-    plumb_text partial = {0};
-    plumb_status s = plumb_text_printf(&partial, "%s.partial", path);
-    if (!s && plumb_path_exists(partial.data) && !is_empty(partial.data))
-        plumb_note(&cli->sink, "%s, left by an interrupted run, is written anew; --resume would have gone on with it",
-                   partial.data);
-    plumb_status_free(s);
-    plumb_text_free(&partial);
-}
-
-plumb_status plumb_cli_open_output(plumb_cli *cli, const json_t *meta, plumb_output **out, bool *resumed)
-{
-    const char *path = cli->common->output;
-    plumb_output *o = NULL;
-    *resumed = false;
-    PLUMB_TRY(refuse_gzip(path));
-    if (path && !cli->common->resume && can_resume(cli)) mention_overwriting(cli, path);
-    PLUMB_TRY(plumb_output_open(path, cli->common->resume, &o));
-    plumb_status s = PLUMB_OK;
-    if (plumb_output_is_file(o))
-        s = begin_record(cli, meta, plumb_output_partial(o), resumed);
-    else if (cli->common->resume)
-        s = plumb_cure(plumb_fail(PLUMB_E_INPUT, "--resume: there is no partial file to go on with"),
-                       "it needs -o FILE, the same as in the interrupted run");
-    if (s) {
-        plumb_output_close(o, *resumed);
-        return s;
-    }
-    *out = o;
-    return PLUMB_OK;
-}
-
-/* The partial file stays, or goes together with its record. */
-static plumb_status leave_partial(plumb_cli *cli, plumb_output *output, bool keep, plumb_status s)
-{
-    char *partial = strdup(plumb_output_partial(output));
-    bool is_file = plumb_output_is_file(output);
-    plumb_output_close(output, keep);
-    if (!is_file) {
-        free(partial);
-        return plumb_status_code(s) == PLUMB_E_INTERRUPTED && can_resume(cli)
-                   ? plumb_cure(s, "with -o FILE an interrupted run can be continued")
-                   : s;
-    }
-    if (!keep && partial) plumb_meta_remove(partial);
-    if (keep) {
-        cli->display->partial = partial;
-        return s;
-    }
-    free(partial);
-    return s;
-}
-
-plumb_status plumb_cli_close_output(plumb_cli *cli, const json_t *meta, plumb_output *output, bool keep_on_input_error,
-                                    plumb_status s)
-{
-    if (s) {
-        bool keep = can_resume(cli) && (plumb_status_code(s) != PLUMB_E_INPUT || keep_on_input_error);
-        return leave_partial(cli, output, keep, s);
-    }
-    bool is_file = plumb_output_is_file(output);
-    char *partial = strdup(plumb_output_partial(output));
-    if (!partial) {
-        plumb_output_close(output, true);
-        return plumb_no_memory();
-    }
-    s = plumb_output_commit(output);
-    if (!s && is_file) {
-        plumb_meta_remove(partial);
-        partial[strlen(partial) - strlen(".partial")] = 0;
-        s = plumb_meta_write(meta, partial);
-    }
-    free(partial);
-    return s;
-}
-
-plumb_status plumb_cli_distinct(const char *output, const char *input)
-{
-    struct stat a, b;
-    if (!output || strcmp(output, "-") == 0 || strcmp(input, "-") == 0) return PLUMB_OK;
-    if (stat(output, &a) || stat(input, &b) || !S_ISREG(a.st_mode)) return PLUMB_OK;
-    if (a.st_dev != b.st_dev || a.st_ino != b.st_ino) return PLUMB_OK;
-    return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "%s: is also an input", output), "give the output another name");
 }

@@ -151,10 +151,10 @@ static void say_range(plumb_cli *cli, const filter_values *v, const char *what, 
                       const plumb_score_at *lowest, const plumb_score_at *highest)
 {
     if (!count)
-        plumb_cli_say(cli, "%s 0", what);
+        plumb_cli_tell(cli, "%s 0", what);
     else
-        plumb_cli_say(cli, "%s %" PRId64 ": %s from %.9g (row %" PRId64 ") to %.9g (row %" PRId64 ")", what, count,
-                      v->by, lowest->score, lowest->row, highest->score, highest->row);
+        plumb_cli_tell(cli, "%s %" PRId64 ": %s from %.9g (row %" PRId64 ") to %.9g (row %" PRId64 ")", what, count,
+                       v->by, lowest->score, lowest->row, highest->score, highest->row);
 }
 
 /* One edge of what was kept. */
@@ -162,24 +162,24 @@ static void say_edge(plumb_cli *cli, const plumb_score_at *dropped, const plumb_
 {
     if (dropped->row < 0 || kept->row < 0) return;
     const char *tie = dropped->score == kept->score ? "; of equal scores the row that comes first ranks lower" : "";
-    plumb_cli_say(cli, "cut between %.9g (row %" PRId64 ", kept) and %.9g (row %" PRId64 ", dropped)%s", kept->score,
-                  kept->row, dropped->score, dropped->row, tie);
+    plumb_cli_tell(cli, "cut between %.9g (row %" PRId64 ", kept) and %.9g (row %" PRId64 ", dropped)%s", kept->score,
+                   kept->row, dropped->score, dropped->row, tie);
 }
 
 static void say_report(plumb_cli *cli, const filter_values *v, const plumb_filter_choice *choice,
                        const plumb_filter_report *r)
 {
-    plumb_cli_say(cli, "%s: %" PRId64 " rows read, %" PRId64 " scored, %" PRId64 " skipped%s",
-                  strcmp(v->data.items[0], "-") == 0 ? "<stdin>" : v->data.items[0], r->rows, r->scored, r->skipped,
-                  !r->skipped       ? ""
-                  : v->drop_skipped ? " (dropped)"
-                                    : " (kept)");
+    plumb_cli_tell(cli, "%s: %" PRId64 " rows read, %" PRId64 " scored, %" PRId64 " skipped%s",
+                   strcmp(v->data.items[0], "-") == 0 ? "<stdin>" : v->data.items[0], r->rows, r->scored, r->skipped,
+                   !r->skipped       ? ""
+                   : v->drop_skipped ? " (dropped)"
+                                     : " (kept)");
     bool is_count = (choice->rule == PLUMB_KEEP_LOWEST || choice->rule == PLUMB_DROP_TOP) && !choice->amount.is_percent;
     if (is_count && choice->amount.digits > (uint64_t)r->scored)
         plumb_note(&cli->sink, "%" PRIu64 " rows were asked for, more than are scored", choice->amount.digits);
     say_range(cli, v, "kept", r->kept, &r->kept_lowest, &r->kept_highest);
     say_range(cli, v, "dropped", r->dropped, &r->dropped_lowest, &r->dropped_highest);
-    if (choice->rule == PLUMB_BELOW) plumb_cli_say(cli, "cut at %.9g", choice->bound);
+    if (choice->rule == PLUMB_BELOW) plumb_cli_tell(cli, "cut at %.9g", choice->bound);
     say_edge(cli, &r->under, &r->kept_lowest);
     say_edge(cli, &r->over, &r->kept_highest);
     if (v->common.dry_run) plumb_cli_say(cli, "dry run: nothing was written");
@@ -188,14 +188,14 @@ static void say_report(plumb_cli *cli, const filter_values *v, const plumb_filte
 /* ---- the work ---- */
 
 /* stdin can be read once, and an output must not be one of the inputs. */
-static plumb_status check_inputs(const filter_values *v)
+static plumb_status check_inputs(const plumb_cli *cli, const filter_values *v)
 {
     int from_stdin = strcmp(v->data.items[0], "-") == 0;
-    PLUMB_TRY(plumb_cli_distinct(v->common.output, v->data.items[0]));
+    PLUMB_TRY(plumb_cli_check_output(cli, NULL, v->data.items, 1));
     for (size_t i = 0; i < v->scores.count; i++) {
         from_stdin += strcmp(v->scores.items[i], "-") == 0;
-        PLUMB_TRY(plumb_cli_distinct(v->common.output, v->scores.items[i]));
     }
+    PLUMB_TRY(plumb_cli_check_output(cli, NULL, v->scores.items, v->scores.count));
     if (from_stdin < 2) return PLUMB_OK;
     return plumb_cure(plumb_fail(PLUMB_E_INPUT, "- is given %d times, but stdin can be read only once", from_stdin),
                       "save one of the inputs to a file first");
@@ -272,7 +272,7 @@ static plumb_status filter(plumb_cli *cli, void *values)
     plumb_status s = PLUMB_OK;
     plumb_cli_rows(&v->common, &begin, &end);
     PLUMB_GO(read_choice(cli->options, v, &job.choice));
-    PLUMB_GO(check_inputs(v));
+    PLUMB_GO(check_inputs(cli, v));
     PLUMB_GO(plumb_scores_new(v->by, begin, end, &scores));
     PLUMB_GO(start_meta(cli, v, &meta));
     PLUMB_GO(read_scores(cli, v, meta, scores));

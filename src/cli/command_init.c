@@ -1,20 +1,17 @@
 /* plumb init: a checkpoint with random weights. */
-#include <dirent.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 #include "base/progress.h"
 #include "base/random.h"
 #include "cli/cli.h"
 #include "cli/meta.h"
+#include "cli/new_folder.h"
 #include "io/json.h"
 #include "model/checkpoint_writer.h"
 #include "model/model.h"
@@ -161,7 +158,7 @@ typedef struct run {
     uint64_t shard_bytes, total_bytes, made_bytes;
     int shards;
 
-    plumb_text out, partial; /* the final folder, the folder that is written */
+    plumb_new_folder folder;
 } run;
 
 static void free_run(run *r)
@@ -171,8 +168,7 @@ static void free_run(run *r)
     plumb_text_free(&r->tokenizer_config);
     plumb_text_free(&r->special_tokens_map);
     plumb_text_free(&r->template_text);
-    plumb_text_free(&r->out);
-    plumb_text_free(&r->partial);
+    plumb_new_folder_free(&r->folder);
     free(r->specs);
     plumb_arena_free(&r->arena);
 }
@@ -580,63 +576,13 @@ static plumb_status write_text(run *r, const char *name, const plumb_text *text)
 {
     plumb_text path = {0};
     if (!text->size) return PLUMB_OK;
-    plumb_status s = plumb_path_join(&path, r->partial.data, name);
+    plumb_status s = plumb_path_join(&path, r->folder.partial.data, name);
     if (!s) s = plumb_write_file(path.data, text->data, text->size);
     plumb_text_free(&path);
     return s;
 }
 
 /* ---- the folder ---- */
-
-static bool is_empty_folder(const char *path)
-{
-    DIR *folder = opendir(path);
-    if (!folder) return false;
-    bool empty = true;
-    for (const struct dirent *e; empty && (e = readdir(folder));)
-        empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
-    closedir(folder);
-    return empty;
-}
-
-static plumb_status name_folders(run *r)
-{
-    const char *out = r->v->out.items[0];
-    size_t n = strlen(out);
-    struct stat about;
-    while (n > 1 && out[n - 1] == '/') n--;
-    PLUMB_TRY(plumb_text_append(&r->out, out, n));
-    const char *slash = n ? strrchr(r->out.data, '/') : NULL, *name = slash ? slash + 1 : r->out.data;
-    if (!n || !*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-        return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "\"%s\": a folder cannot be made under this name", out),
-                          "write the new folder's own name: plumb init ARCH NAME");
-    PLUMB_TRY(plumb_text_printf(&r->partial, "%s.partial", r->out.data));
-    if (lstat(r->out.data, &about) == 0 && !(S_ISDIR(about.st_mode) && is_empty_folder(r->out.data)))
-        return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "%s: exists already%s", r->out.data,
-                                     S_ISDIR(about.st_mode) ? " and is not empty" : " and is not a folder"),
-                          "give a folder that does not exist, or remove this one");
-    if (lstat(r->partial.data, &about) == 0)
-        return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "%s: exists, left by a run that was killed or is still at work",
-                                     r->partial.data),
-                          "remove it: rm -r %s", r->partial.data);
-    return PLUMB_OK;
-}
-
-/* Removes what was written so far. The folder is this run's own and holds plain files only. */
-static void drop_partial(const run *r)
-{
-    plumb_text path = {0};
-    DIR *folder = opendir(r->partial.data);
-    for (const struct dirent *e; folder && (e = readdir(folder));) {
-        plumb_text_clear(&path);
-        plumb_status s = plumb_path_join(&path, r->partial.data, e->d_name);
-        if (!s) unlink(path.data);
-        plumb_status_free(s);
-    }
-    if (folder) closedir(folder);
-    rmdir(r->partial.data);
-    plumb_text_free(&path);
-}
 
 static plumb_status write_record(run *r)
 {
@@ -660,35 +606,13 @@ static plumb_status write_files(run *r)
     PLUMB_TRY(write_text(r, "special_tokens_map.json", &r->special_tokens_map));
     PLUMB_TRY(write_text(r, "chat_template.jinja", &r->template_text));
     PLUMB_TRY(write_record(r));
-    return plumb_checkpoint_write(r->partial.data, r->specs, r->spec_count, r->shard_bytes, give_weights, r);
-}
-
-/* Better told before the first byte than after the last one that fits. */
-static plumb_status check_space(const run *r)
-{
-    char needed[32], left[32];
-    struct statvfs about;
-    if (statvfs(r->partial.data, &about)) return PLUMB_OK;
-    uint64_t space = (uint64_t)about.f_bavail * about.f_frsize;
-    if (space >= r->total_bytes) return PLUMB_OK;
-    plumb_format_bytes((double)r->total_bytes, needed, sizeof needed);
-    plumb_format_bytes((double)space, left, sizeof left);
-    return plumb_cure(
-        plumb_fail(PLUMB_E_OUTPUT, "%s: the weights take %s, and %s are free there", r->out.data, needed, left),
-        "choose another disk, smaller sizes, or --dtype bfloat16");
+    return plumb_checkpoint_write(r->folder.partial.data, r->specs, r->spec_count, r->shard_bytes, give_weights, r);
 }
 
 static plumb_status write_folder(run *r)
 {
-    if (mkdir(r->partial.data, 0777))
-        return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "%s: cannot be created: %s", r->partial.data, strerror(errno)),
-                          "does the folder above it exist, and may you write there?");
-    plumb_status s = check_space(r);
-    if (!s) s = write_files(r);
-    if (!s && rename(r->partial.data, r->out.data))
-        s = plumb_fail(PLUMB_E_IO, "%s: cannot be renamed to %s: %s", r->partial.data, r->out.data, strerror(errno));
-    if (s) drop_partial(r);
-    return s;
+    PLUMB_TRY(plumb_new_folder_create(&r->folder, r->total_bytes));
+    return plumb_new_folder_finish(&r->folder, write_files(r));
 }
 
 static void say_what(run *r)
@@ -696,8 +620,8 @@ static void say_what(run *r)
     char parameters[32], bytes[32];
     plumb_format_count((double)plumb_config_parameters(&r->config), parameters, sizeof parameters);
     plumb_format_bytes((double)r->total_bytes, bytes, sizeof bytes);
-    plumb_cli_say(r->cli, "%s: %s, %s parameters, %s in %d file%s, seed %" PRId64, r->out.data, r->arch->class_name,
-                  parameters, bytes, r->shards, r->shards == 1 ? "" : "s", r->v->common.seed);
+    plumb_cli_tell(r->cli, "%s: %s, %s parameters, %s in %d file%s, seed %" PRId64, r->folder.out.data,
+                   r->arch->class_name, parameters, bytes, r->shards, r->shards == 1 ? "" : "s", r->v->common.seed);
     if (r->v->common.dry_run) plumb_cli_say(r->cli, "dry run: nothing was written");
 }
 
@@ -706,7 +630,7 @@ static plumb_status init(plumb_cli *cli, void *values)
     run r = {.cli = cli, .v = values};
     plumb_status s = find_architecture(&r);
     if (!s) s = parse_shard_size(r.v->shard_size, &r.shard_bytes);
-    if (!s) s = name_folders(&r);
+    if (!s) s = plumb_new_folder_name(r.v->out.items[0], &r.folder);
     if (!s) s = open_tokenizer(&r);
     if (!s) s = make_config(&r);
     if (!s) s = plan_tensors(&r);

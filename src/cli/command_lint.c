@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "base/progress.h"
 #include "cli/cli.h"
@@ -169,13 +168,14 @@ static void free_run(run *r)
 
 /* ---- what is asked for ---- */
 
-static plumb_status check_output(const lint_values *v)
+static plumb_status check_output(const plumb_cli *cli, const lint_values *v)
 {
+    const char *inputs[] = {v->data.items[0], v->chat_template};
     bool to_file = v->common.output && strcmp(v->common.output, "-") != 0;
     if (v->fix && !to_file)
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--fix needs a file for the data that stay"),
                           "name it: --fix -o FILE; the data themselves are never changed");
-    return plumb_cli_distinct(v->common.output, v->data.items[0]);
+    return plumb_cli_check_output(cli, v->model.items[0], inputs, 2);
 }
 
 static plumb_status select_rules(const lint_values *v, uint32_t *out)
@@ -191,14 +191,10 @@ static plumb_status select_rules(const lint_values *v, uint32_t *out)
     return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--ignore leaves no rule of those selected"), "ignore fewer rules");
 }
 
-enum { DEFAULT_MAX_LENGTH = 1024, MAX_TEXT_FILE = 256 << 20 };
-
-/* TRL's default is 1024. */
 static int max_length(const run *r)
 {
-    int positions = r->config.max_positions;
     if (plumb_options_given(r->cli->options, "max_length")) return (int)r->v->max_length;
-    return positions < DEFAULT_MAX_LENGTH ? positions : DEFAULT_MAX_LENGTH;
+    return plumb_cli_default_length(r->config.max_positions);
 }
 
 static plumb_status open_text_side(run *r)
@@ -253,34 +249,12 @@ static plumb_status write_statistics(run *r)
 
 /* ---- the record and what is told ---- */
 
-/* XXH3-64 over the files that decide which tokens a row becomes. The weights are not read, so this is not the hash of
- * the model. */
-static plumb_status hash_text_side(const run *r, char hash[17])
-{
-    static const char *const files[] = {"config.json", "tokenizer.json", "tokenizer_config.json",
-                                        "special_tokens_map.json", "chat_template.jinja"};
-    plumb_text bytes = {0}, path = {0};
-    plumb_status s = PLUMB_OK;
-    for (size_t i = 0; i < sizeof files / sizeof *files && !s; i++) {
-        plumb_text_clear(&path);
-        s = plumb_text_printf(&bytes, "%s\n", files[i]);
-        if (!s) s = plumb_path_join(&path, r->v->model.items[0], files[i]);
-        if (!s && plumb_path_exists(path.data)) s = plumb_read_file(path.data, MAX_TEXT_FILE, &bytes);
-    }
-    if (!s && r->v->chat_template) s = plumb_read_file(r->v->chat_template, MAX_TEXT_FILE, &bytes);
-    if (!s) snprintf(hash, 17, "%016" PRIx64, (uint64_t)XXH3_64bits(bytes.data, bytes.size));
-    plumb_text_free(&bytes);
-    plumb_text_free(&path);
-    return s;
-}
-
 static plumb_status start_meta(run *r)
 {
     char hash[17] = "";
     PLUMB_TRY(plumb_meta_new(r->cli->usage, r->cli->options, &r->meta));
-    PLUMB_TRY(hash_text_side(r, hash));
-    json_t *tokenizer = json_pack("{s:s, s:s}", "path", r->v->model.items[0], "hash", hash);
-    if (json_object_set_new(r->meta, "tokenizer", tokenizer)) return plumb_no_memory();
+    PLUMB_TRY(plumb_meta_text_hash(r->v->model.items[0], r->v->chat_template, hash));
+    PLUMB_TRY(plumb_meta_file(r->meta, "tokenizer", r->v->model.items[0], hash));
     return plumb_meta_input(r->meta, "data", r->v->data.items[0], -1, 0);
 }
 
@@ -349,6 +323,7 @@ static plumb_status run_into(run *r, plumb_lint_job *job)
     bool resumed = false;
     PLUMB_TRY(plumb_cli_open_output(r->cli, r->meta, &r->output, &resumed));
     plumb_status s = r->v->fix ? plumb_output_open("-", false, &out) : PLUMB_OK;
+    if (out) plumb_output_watch(out, &r->cli->sink);
     r->findings = out ? out : r->output;
     if (r->v->fix) job->fixed = r->output;
     if (!s) s = plumb_lint_run(job, &r->cli->sink, &r->report);
@@ -370,7 +345,7 @@ static plumb_status lint(plumb_cli *cli, void *values)
     plumb_lint_job job = {.data = data, .fix = v->fix, .emit = write_finding, .user = &r};
     plumb_status s = PLUMB_OK;
     plumb_cli_rows(&v->common, &job.begin, &job.end);
-    PLUMB_GO(check_output(v));
+    PLUMB_GO(check_output(cli, v));
     PLUMB_GO(select_rules(v, &job.options.rules));
     PLUMB_GO(open_text_side(&r));
     job.options.keys = (plumb_preference_keys){v->prompt_key, v->chosen_key, v->rejected_key,

@@ -238,9 +238,9 @@ static void say_what(const run *r)
     char bytes[32];
     int files = plumb_checkpoint_files(r->specs, r->count, 0);
     plumb_format_bytes((double)r->bytes, bytes, sizeof bytes);
-    plumb_cli_say(r->cli, "%s: %zu of %zu tensors merged (r %d, scale %g), %s in %d file%s, %s", r->folder.out.data,
-                  r->adapter->count, r->count, r->adapter->r, (double)r->adapter->scale, bytes, files,
-                  files == 1 ? "" : "s", plumb_dtype_name(r->dtype));
+    plumb_cli_tell(r->cli, "%s: %zu of %zu tensors merged (r %d, scale %g), %s in %d file%s, %s", r->folder.out.data,
+                   r->adapter->count, r->count, r->adapter->r, (double)r->adapter->scale, bytes, files,
+                   files == 1 ? "" : "s", plumb_dtype_name(r->dtype));
     if (r->v->common.dry_run) plumb_cli_say(r->cli, "dry run: nothing was written");
 }
 

@@ -138,6 +138,8 @@ const plumb_usage plumb_usage_score = {
                "  plumb filter pairs.jsonl scores.jsonl --keep-lowest 5% -o kept.jsonl",
 };
 
+enum { MOST_LISTED = 20 };
+
 /* All that a run holds; freed in one place. */
 typedef struct run {
     plumb_cli *cli;
@@ -154,7 +156,11 @@ typedef struct run {
     json_t *meta;
     plumb_text line;
     int max_length;
-    double written;
+    bool resumed;
+    double written, flushed, flushed_at; /* rows, rows, seconds */
+    plumb_sink reader_sink;
+    plumb_text passed_over[MOST_LISTED]; /* what was wrong with the first bad rows */
+    int64_t bad_rows;
 } run;
 
 static void free_run(run *r)
@@ -166,6 +172,7 @@ static void free_run(run *r)
     plumb_model_close(r->model);
     plumb_compute_close(r->compute);
     plumb_text_free(&r->line);
+    for (int i = 0; i < MOST_LISTED; i++) plumb_text_free(&r->passed_over[i]);
     json_decref(r->meta);
 }
 
@@ -176,9 +183,6 @@ static uint32_t selected(const plumb_list *names)
     return bits;
 }
 
-enum { DEFAULT_MAX_LENGTH = 1024 };
-
-/* TRL's default is 1024; more positions than the model has would be a silent loss of quality. */
 static int choose_max_length(run *r)
 {
     const score_values *v = r->v;
@@ -189,7 +193,7 @@ static int choose_max_length(run *r)
         return (int)v->max_length;
     }
     if (v->compat == PLUMB_COMPAT_OFFICIAL) return 0;
-    return r->config.max_positions < DEFAULT_MAX_LENGTH ? r->config.max_positions : DEFAULT_MAX_LENGTH;
+    return plumb_cli_default_length(r->config.max_positions);
 }
 
 static plumb_status open_model(run *r)
@@ -204,15 +208,32 @@ static plumb_status open_model(run *r)
     return PLUMB_OK;
 }
 
+/* The reader's notes are about rows that it passes over: they are listed at the end, not between the progress. */
+static void keep_note(void *user, const char *text)
+{
+    run *r = user;
+    if (r->bad_rows++ >= MOST_LISTED) return;
+    plumb_status_free(plumb_text_string(&r->passed_over[r->bad_rows - 1], text));
+}
+
+static void list_passed_over(run *r)
+{
+    for (int64_t i = 0; i < r->bad_rows && i < MOST_LISTED; i++)
+        if (r->passed_over[i].data) plumb_cli_say(r->cli, "%s", r->passed_over[i].data);
+    if (r->bad_rows > MOST_LISTED)
+        plumb_cli_say(r->cli, "and %" PRId64 " more were passed over", r->bad_rows - MOST_LISTED);
+}
+
 static plumb_status open_reader(run *r)
 {
     const score_values *v = r->v;
+    r->reader_sink = (plumb_sink){.user = r, .note = keep_note};
     plumb_pair_source source = {
         .path = v->data.items[0],
         .keys = {v->prompt_key, v->chosen_key, v->rejected_key, (plumb_implicit_prompt)v->implicit_prompt},
         .pairing = {r->encoder, (plumb_compat)v->compat, r->max_length, r->config.vocab_size},
         .skip_bad_rows = v->common.on_error == PLUMB_ON_ERROR_SKIP,
-        .sink = &r->cli->sink,
+        .sink = &r->reader_sink,
     };
     plumb_cli_rows(&v->common, &source.begin, &source.end);
     return plumb_pair_reader_open(&source, &r->reader);
@@ -230,10 +251,33 @@ static plumb_status write_score(void *user, const plumb_score *score)
     return PLUMB_OK;
 }
 
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Rows leave plumb when their batch is done, but not more often than people notice. */
+static plumb_status flush_rows(run *r)
+{
+    enum { A_SECOND_HAS = 10 };
+    if (!r->output || r->written <= r->flushed) return PLUMB_OK;
+    double time = now();
+    if (A_SECOND_HAS * (time - r->flushed_at) < 1) return PLUMB_OK;
+    r->flushed = r->written;
+    r->flushed_at = time;
+    return plumb_output_flush(r->output);
+}
+
 static plumb_status new_scorer(run *r, bool plan)
 {
-    plumb_scorer_options how = {
-        .measures = r->measures, .compat = (plumb_compat)r->v->compat, .plan = plan, .emit = write_score, .user = r};
+    plumb_scorer_options how = {.measures = r->measures,
+                                .compat = (plumb_compat)r->v->compat,
+                                .plan = plan,
+                                .emit = write_score,
+                                .user = r,
+                                .sink = &r->cli->sink};
     return plumb_scorer_new(r->model, &how, &r->scorer);
 }
 
@@ -284,7 +328,7 @@ static plumb_status pass_written(run *r)
 static plumb_status start_meta(run *r)
 {
     uint64_t hash;
-    char text[17];
+    char text[17] = "";
     PLUMB_TRY(plumb_meta_new(r->cli->usage, r->cli->options, &r->meta));
     /* "auto" says little: a run that goes on with other instructions would mix results. */
     json_t *isa = json_string(plumb_compute_isa(r->compute));
@@ -292,6 +336,8 @@ static plumb_status start_meta(run *r)
     PLUMB_TRY(plumb_model_hash(r->v->model.items[0], r->v->hash == 1, &hash));
     snprintf(text, sizeof text, "%016" PRIx64, hash);
     PLUMB_TRY(plumb_meta_model(r->meta, r->v->model.items[0], text));
+    PLUMB_TRY(plumb_meta_text_hash(r->v->model.items[0], r->v->chat_template, text));
+    PLUMB_TRY(plumb_meta_file(r->meta, "tokenizer", r->v->model.items[0], text));
     return plumb_meta_input(r->meta, "data", r->v->data.items[0], -1, 0);
 }
 
@@ -304,7 +350,8 @@ static plumb_status finish_meta(run *r)
     PLUMB_TRY(plumb_meta_count(r->meta, "scored", skipped[PLUMB_SKIP_NONE]));
     for (int i = 1; i < PLUMB_SKIPS; i++)
         if (skipped[i]) PLUMB_TRY(plumb_meta_count(r->meta, plumb_skip_name((plumb_skip)i), skipped[i]));
-    PLUMB_TRY(plumb_meta_count(r->meta, "flops", (int64_t)plumb_scorer_flops(r->scorer)));
+    if (!r->resumed) /* what an interrupted run spent is not known */
+        PLUMB_TRY(plumb_meta_count(r->meta, "flops", (int64_t)plumb_scorer_flops(r->scorer)));
     return plumb_meta_count(r->meta, "truncated", truncated);
 }
 
@@ -327,7 +374,8 @@ static void say_summary(run *r)
     int64_t skipped[PLUMB_SKIPS], truncated, unclean, repeated;
     int64_t rows = plumb_score_summary_counts(r->summary, skipped, &truncated, &unclean);
     plumb_text text = {0};
-    plumb_status s = plumb_text_printf(&text, "%" PRId64 " rows, %" PRId64 " scored", rows, skipped[PLUMB_SKIP_NONE]);
+    plumb_status s = plumb_text_printf(&text, "%" PRId64 " row%s, %" PRId64 " scored", rows, rows == 1 ? "" : "s",
+                                       skipped[PLUMB_SKIP_NONE]);
     for (int i = 1; i < PLUMB_SKIPS && !s; i++)
         if (skipped[i])
             s = plumb_text_printf(&text, ", %" PRId64 " skipped (%s)", skipped[i], plumb_skip_name((plumb_skip)i));
@@ -338,8 +386,14 @@ static void say_summary(run *r)
     plumb_status_free(s);
     plumb_text_free(&text);
     plumb_pair_reader_rows(r->reader, NULL, &repeated);
-    if (repeated) plumb_cli_say(r->cli, "%" PRId64 " rows repeat their string prompt in the conversations", repeated);
-    if (!skipped[PLUMB_SKIP_NONE]) return;
+    if (repeated)
+        plumb_cli_say(r->cli, "%" PRId64 " row%s string prompt in the conversations%s", repeated,
+                      repeated == 1 ? " repeats its" : "s repeat their",
+                      r->resumed ? " (of those scored since the run went on)" : "");
+    if (!skipped[PLUMB_SKIP_NONE]) {
+        plumb_cli_say(r->cli, "plumb: warning: nothing was scored");
+        return;
+    }
     plumb_cli_say(r->cli, "%-16s %11s %11s %11s %11s %11s %11s %11s   highest rows", "", "min", "5 %", "25 %", "median",
                   "75 %", "95 %", "max");
     size_t count;
@@ -368,24 +422,25 @@ static plumb_status score_rows(run *r)
             shown = true;
         }
         PLUMB_TRY(plumb_scorer_add(r->scorer, row->index, row->hash, pair));
+        PLUMB_TRY(flush_rows(r));
     }
     if (plumb_pair_reader_rows(r->reader, NULL, NULL) == 0)
-        return plumb_fail(PLUMB_E_INPUT, "%s: holds no rows%s", r->v->data.items[0],
-                          plumb_options_given(r->cli->options, "range") ? " in this range" : "");
+        return plumb_fail(PLUMB_E_INPUT, "%s: there are no rows %s", r->v->data.items[0],
+                          plumb_options_given(r->cli->options, "range") ? "in this range" : "in it");
     return plumb_scorer_flush(r->scorer);
 }
 
 static plumb_status score_into(run *r)
 {
-    bool resumed = false;
     PLUMB_TRY(start_meta(r));
-    PLUMB_TRY(plumb_cli_open_output(r->cli, r->meta, &r->output, &resumed));
-    plumb_status s = resumed ? pass_written(r) : PLUMB_OK;
+    PLUMB_TRY(plumb_cli_open_output(r->cli, r->meta, &r->output, &r->resumed));
+    plumb_status s = r->resumed ? pass_written(r) : PLUMB_OK;
     if (!s) s = new_scorer(r, false);
     if (!s) s = score_rows(r);
     if (!s) s = finish_meta(r);
     /* An earlier run's rows stay in any case; an empty file is nothing to go on with. */
-    s = plumb_cli_close_output(r->cli, r->meta, r->output, resumed || r->written > 0, s);
+    s = plumb_cli_close_output(r->cli, r->meta, r->output, r->resumed || r->written > 0, s);
+    list_passed_over(r);
     if (!s) say_summary(r);
     return s;
 }
@@ -395,17 +450,15 @@ static plumb_status measure_speed(run *r, double *flops)
 {
     enum { ROWS = 512, WIDTH = 1024, TURNS = 3 };
     float *x = NULL, *y = NULL, *w = NULL;
-    struct timespec start, end;
     double best = 0;
     plumb_status s = plumb_new(&x, ROWS * WIDTH, sizeof *x);
     if (!s) s = plumb_new(&y, ROWS * WIDTH, sizeof *y);
     if (!s) s = plumb_new(&w, WIDTH * WIDTH, sizeof *w);
     plumb_linear linear = {.weight = w, .dtype = PLUMB_F32, .n = WIDTH, .k = WIDTH, .name = "speed"};
     for (int i = 0; i < TURNS && !s; i++) {
-        clock_gettime(CLOCK_MONOTONIC, &start);
+        double start = now();
         s = plumb_linear_run(r->compute, &linear, x, WIDTH, ROWS, y, WIDTH, PLUMB_STORE);
-        clock_gettime(CLOCK_MONOTONIC, &end);
-        double seconds = (double)(end.tv_sec - start.tv_sec) + 1e-9 * (double)(end.tv_nsec - start.tv_nsec);
+        double seconds = now() - start;
         double speed = 2.0 * ROWS * WIDTH * WIDTH / (seconds > 0 ? seconds : 1e-9);
         if (speed > best) best = speed;
     }
@@ -420,22 +473,23 @@ static plumb_status say_plan(run *r)
 {
     char time[64], bytes[64], parameters[64], cut[64] = "not cut";
     double speed;
-    int rows, wanted;
+    int rows, wanted, threads = plumb_compute_threads(r->compute);
     PLUMB_TRY(measure_speed(r, &speed));
     plumb_scorer_largest(r->scorer, &rows, &wanted);
     plumb_format_duration(plumb_scorer_flops(r->scorer) / (0.8 * speed), time, sizeof time);
-    plumb_format_bytes((double)plumb_forward_bytes(&r->config, rows, wanted), bytes, sizeof bytes);
+    plumb_format_bytes((double)plumb_scorer_bytes(r->scorer), bytes, sizeof bytes);
     plumb_format_count((double)plumb_config_parameters(&r->config), parameters, sizeof parameters);
-    plumb_cli_say(r->cli, "model: %s, %s, %s parameters", r->v->model.items[0], r->config.architecture->class_name,
-                  parameters);
     if (r->max_length) snprintf(cut, sizeof cut, "max_length %d", r->max_length);
-    plumb_cli_say(r->cli, "data: %s, %" PRId64 " rows, %s", r->v->data.items[0],
-                  plumb_pair_reader_rows(r->reader, NULL, NULL), cut);
-    plumb_cli_say(r->cli, "work: %.3g TFLOP at the least, %d threads of %s, about %s",
-                  plumb_scorer_flops(r->scorer) / 1e12, plumb_compute_threads(r->compute),
-                  plumb_compute_isa(r->compute), time);
-    plumb_cli_say(r->cli, "memory: the mapped checkpoint and about %s for the largest batch (%d packed tokens)", bytes,
-                  rows);
+    int64_t given = plumb_pair_reader_rows(r->reader, NULL, NULL);
+    plumb_cli_tell(r->cli, "model: %s, %s, %s parameters", r->v->model.items[0], r->config.architecture->class_name,
+                   parameters);
+    plumb_cli_tell(r->cli, "data: %s, %" PRId64 " row%s, %s", r->v->data.items[0], given, given == 1 ? "" : "s", cut);
+    plumb_cli_tell(r->cli, "work: %.3g TFLOP at the least, %d thread%s of %s, about %s",
+                   plumb_scorer_flops(r->scorer) / 1e12, threads, threads == 1 ? "" : "s",
+                   plumb_compute_isa(r->compute), time);
+    plumb_cli_tell(r->cli, "memory: the mapped checkpoint and about %s for the largest batch (%d packed tokens)", bytes,
+                   rows);
+    list_passed_over(r);
     plumb_cli_say(r->cli, "dry run: nothing was written");
     return PLUMB_OK;
 }
@@ -451,7 +505,8 @@ static plumb_status score(plumb_cli *cli, void *values)
 {
     const score_values *v = values;
     run r = {.cli = cli, .v = v, .measures = selected(&v->measures)};
-    plumb_status s = plumb_cli_distinct(v->common.output, v->data.items[0]);
+    const char *inputs[] = {v->data.items[0], v->chat_template};
+    plumb_status s = plumb_cli_check_output(cli, v->model.items[0], inputs, 2);
     if (!s) s = open_model(&r);
     if (!s) s = open_reader(&r);
     if (!s) s = plumb_score_summary_new(r.measures, &r.summary);

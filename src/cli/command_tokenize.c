@@ -419,8 +419,8 @@ static plumb_status tokenize_rows(run *r)
         if (!r->is_live) show_progress(r);
     }
     if (r->given) return PLUMB_OK;
-    return plumb_fail(PLUMB_E_INPUT, "%s: holds no rows%s", strcmp(r->path, "-") == 0 ? "<stdin>" : r->path,
-                      plumb_options_given(r->cli->options, "range") ? " in this range" : "");
+    return plumb_fail(PLUMB_E_INPUT, "%s: there are no rows %s", strcmp(r->path, "-") == 0 ? "<stdin>" : r->path,
+                      plumb_options_given(r->cli->options, "range") ? "in this range" : "in it");
 }
 
 static plumb_status start_meta(run *r)
@@ -450,8 +450,8 @@ static plumb_status tokenize_into(run *r)
     char rows[32], tokens[32];
     plumb_format_count((double)r->given, rows, sizeof rows);
     plumb_format_count((double)r->tokens, tokens, sizeof tokens);
-    plumb_cli_say(r->cli, "%s rows, %s tokens", rows, tokens);
-    if (r->skipped) plumb_cli_say(r->cli, "%" PRId64 " bad rows passed over", r->skipped);
+    plumb_cli_say(r->cli, "%s row%s, %s token%s", rows, r->given == 1 ? "" : "s", tokens, r->tokens == 1 ? "" : "s");
+    if (r->skipped) plumb_cli_say(r->cli, "%" PRId64 " bad row%s passed over", r->skipped, r->skipped == 1 ? "" : "s");
     return PLUMB_OK;
 }
 
@@ -461,7 +461,8 @@ static plumb_status tokenize(plumb_cli *cli, void *values)
     run r = {.cli = cli, .v = v, .path = v->file.count ? v->file.items[0] : "-"};
     plumb_cli_rows(&v->common, &r.begin, &r.end);
     r.is_live = strcmp(r.path, "-") == 0;
-    plumb_status s = plumb_cli_distinct(v->common.output, r.path);
+    const char *inputs[] = {r.path, v->tokenizer, v->chat_template};
+    plumb_status s = plumb_cli_check_output(cli, v->tokenizer, inputs, 3);
     if (!s) s = open_tokenizer(&r);
     if (!s) s = v->jsonl ? plumb_rows_open(r.path, r.begin, r.end, &r.rows) : open_lines(r.path, r.end, &r.text);
     if (!s) s = tokenize_into(&r);

@@ -34,12 +34,22 @@ static const struct command *find_command(const char *name)
     return NULL;
 }
 
+static plumb_status unknown_option(const char *name)
+{
+    static const char *const names[] = {"--help", "--version"};
+    const char *near = plumb_nearest(name, names, 2);
+    plumb_status s = plumb_fail(PLUMB_E_INPUT, "%s: unknown option", name);
+    return near ? plumb_cure(s, "did you mean plumb %s?", near)
+                : plumb_cure(s, "a command comes first; plumb help lists the commands");
+}
+
 static plumb_status unknown_command(const char *name)
 {
     const char *names[COMMANDS + 1] = {"help"};
+    if (*name == '-') return unknown_option(name);
     for (int i = 0; i < COMMANDS; i++) names[i + 1] = commands[i].usage->name;
     const char *near = plumb_nearest(name, names, COMMANDS + 1);
-    plumb_status s = plumb_fail(PLUMB_E_INPUT, "%s: unknown %s", name, *name == '-' ? "option" : "command");
+    plumb_status s = plumb_fail(PLUMB_E_INPUT, "%s: unknown command", name);
     return near ? plumb_cure(s, "did you mean plumb %s?", near) : plumb_cure(s, "plumb help lists the commands");
 }
 
@@ -54,7 +64,7 @@ static plumb_status overview(plumb_text *t)
     return plumb_text_string(t,
                              "\nplumb COMMAND --help tells all about a command; plumb --version prints the version.\n"
                              "Exit codes: 0 done; 1 done, with findings; 2 wrong usage or input; 3 could not finish;\n"
-                             "130 and 143 after Ctrl-C and SIGTERM.\n");
+                             "129, 130 and 143 after SIGHUP, Ctrl-C and SIGTERM.\n");
 }
 
 static int print_overview(FILE *to, int code)

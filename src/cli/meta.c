@@ -4,12 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "io/json.h"
 #include "io/output.h"
 
-enum { LARGEST_RECORD = 1 << 24 };
+enum { LARGEST_RECORD = 1 << 24, LARGEST_TEXT_FILE = 256 << 20 };
 
 plumb_status plumb_meta_new(const plumb_usage *usage, const plumb_options *options, json_t **out)
 {
@@ -35,12 +37,36 @@ static plumb_status path_json(const char *path, json_t **out)
     return s;
 }
 
+plumb_status plumb_meta_file(json_t *meta, const char *name, const char *path, const char *hash)
+{
+    json_t *quoted = NULL;
+    PLUMB_TRY(path_json(path, &quoted));
+    json_t *file = json_pack("{s:o, s:s}", "path", quoted, "hash", hash);
+    return json_object_set_new(meta, name, file) ? plumb_no_memory() : PLUMB_OK;
+}
+
 plumb_status plumb_meta_model(json_t *meta, const char *path, const char *hash)
 {
-    json_t *name = NULL;
-    PLUMB_TRY(path_json(path, &name));
-    json_t *model = json_pack("{s:o, s:s}", "path", name, "hash", hash);
-    return json_object_set_new(meta, "model", model) ? plumb_no_memory() : PLUMB_OK;
+    return plumb_meta_file(meta, "model", path, hash);
+}
+
+plumb_status plumb_meta_text_hash(const char *folder, const char *chat_template, char hash[17])
+{
+    static const char *const files[] = {"config.json", "tokenizer.json", "tokenizer_config.json",
+                                        "special_tokens_map.json", "chat_template.jinja"};
+    plumb_text bytes = {0}, path = {0};
+    plumb_status s = PLUMB_OK;
+    for (size_t i = 0; i < sizeof files / sizeof *files && !s; i++) {
+        plumb_text_clear(&path);
+        s = plumb_text_printf(&bytes, "%s\n", files[i]);
+        if (!s) s = plumb_path_join(&path, folder, files[i]);
+        if (!s && plumb_path_exists(path.data)) s = plumb_read_file(path.data, LARGEST_TEXT_FILE, &bytes);
+    }
+    if (!s && chat_template) s = plumb_read_file(chat_template, LARGEST_TEXT_FILE, &bytes);
+    if (!s) snprintf(hash, 17, "%016" PRIx64, (uint64_t)XXH3_64bits(bytes.data, bytes.size));
+    plumb_text_free(&bytes);
+    plumb_text_free(&path);
+    return s;
 }
 
 /* The entry of the list `role` with that path, made if there is none. */
@@ -154,6 +180,14 @@ static plumb_status compare_inputs(const json_t *then, const json_t *now, const 
     return PLUMB_OK;
 }
 
+static plumb_status compare_hash(const json_t *then, const json_t *now, const char *name, const char *what,
+                                 const char *path)
+{
+    const json_t *a = json_object_get(json_object_get(then, name), "hash");
+    const json_t *b = json_object_get(json_object_get(now, name), "hash");
+    return (a || b) && !json_equal(a, b) ? differs(path, what, a, b) : PLUMB_OK;
+}
+
 static plumb_status compare(const json_t *then, const json_t *now, const char *path)
 {
     static const char *const names[] = {"plumb", "command"};
@@ -164,14 +198,25 @@ static plumb_status compare(const json_t *then, const json_t *now, const char *p
         if (!json_equal(a, b)) return differs(path, i ? "the command" : "plumb", a, b);
     }
     PLUMB_TRY(compare_options(json_object_get(then, "options"), json_object_get(now, "options"), path));
-    const json_t *a = json_object_get(json_object_get(then, "model"), "hash");
-    const json_t *b = json_object_get(json_object_get(now, "model"), "hash");
-    if ((a || b) && !json_equal(a, b)) return differs(path, "a model of hash", a, b);
+    PLUMB_TRY(compare_hash(then, now, "model", "a model of hash", path));
+    PLUMB_TRY(compare_hash(then, now, "tokenizer", "a tokenizer and chat template of hash", path));
     json_object_foreach((json_t *)now, key, value)
     {
         if (json_is_array(value)) PLUMB_TRY(compare_inputs(json_object_get(then, key), value, key, path));
     }
     return PLUMB_OK;
+}
+
+bool plumb_meta_is_record(const char *record)
+{
+    struct stat about;
+    json_t *value = NULL;
+    if (stat(record, &about) || !S_ISREG(about.st_mode)) return false;
+    plumb_status s = plumb_json_load(record, LARGEST_RECORD, &value);
+    bool is_record = !s && json_is_string(json_object_get(value, "plumb"));
+    plumb_status_free(s);
+    json_decref(value);
+    return is_record;
 }
 
 plumb_status plumb_meta_compare(const json_t *meta, const char *path)

@@ -7,12 +7,14 @@
  *      "counts": {"kept": 950, ...}}
  *
  * While the output is FILE.partial the record is FILE.partial.meta.json, without what is known only at the end. A run
- * is continued only when plumb's version, the command, its options (not "run"), the model's path aside, and the paths
- * of its inputs are the same. The record is a jansson object that the command holds and frees with json_decref. */
+ * is continued only when plumb's version, the command, its options (not "run"), the hashes of the model, its
+ * tokenizer and the chat template, and the paths of its inputs are the same. The record is a jansson object that the
+ * command holds and frees with json_decref. */
 #ifndef PLUMB_CLI_META_H
 #define PLUMB_CLI_META_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/options.h"
@@ -27,10 +29,20 @@ plumb_status plumb_meta_input(json_t *meta, const char *role, const char *path, 
                               uint64_t hash) PLUMB_MUST_USE;
 plumb_status plumb_meta_count(json_t *meta, const char *name, int64_t count) PLUMB_MUST_USE;
 
+/* XXH3-64 over the files of a model's folder that decide which tokens a row becomes, and over chat_template (NULL:
+ * none), as 16 hex digits. The weights are not read, so this is not the hash of the model. */
+plumb_status plumb_meta_text_hash(const char *folder, const char *chat_template, char hash[17]) PLUMB_MUST_USE;
+
+/* Puts {"path": ..., "hash": ...} under that name; the hash is compared when a run goes on. */
+plumb_status plumb_meta_file(json_t *meta, const char *name, const char *path, const char *hash) PLUMB_MUST_USE;
+
 /* Writes FILE.meta.json beside FILE (the path of an output, or of a partial output). */
 plumb_status plumb_meta_write(const json_t *meta, const char *path) PLUMB_MUST_USE;
 /* Removes it; a missing one is fine. */
 void plumb_meta_remove(const char *path);
+
+/* Is this file (the whole name, with .meta.json) a record that plumb wrote? */
+bool plumb_meta_is_record(const char *record);
 
 /* Compares FILE.meta.json with this run; the first difference is PLUMB_E_INPUT: "FILE.partial: was made with --by ches,
  * now it is ln_ches". A missing or damaged record is an error too. */

@@ -114,6 +114,7 @@ static plumb_status count_steps(const plumb_train_body *b, int64_t *steps, int64
     how.rows = (int64_t)plumb_examples_rows(&b->examples);
     if (b->options.gate.kind == PLUMB_GATE_KEEP_LOWEST)
         how.rows = plumb_amount_count(&b->options.gate.keep, how.rows, true);
+    if (!how.rows) return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--ches_gate leaves no pair"), "keep more");
     PLUMB_TRY(plumb_order_open(&how, &order));
     *steps = plumb_order_steps(order);
     *per_epoch = plumb_order_steps_per_epoch(order);
@@ -130,7 +131,6 @@ static plumb_status fill_options(plumb_train_body *b)
     o->folder = v->common.output;
     o->model = v->model.items[0];
     o->resume = v->common.resume;
-    o->checkpoint = v->resume_from_checkpoint;
     o->dtype = result_dtype(b);
     PLUMB_TRY(plumb_train_optimizer(v, &o->trainer.optimizer));
     o->trainer.weight_decay = v->weight_decay;
@@ -368,7 +368,7 @@ plumb_status plumb_train_go(plumb_train_body *b)
         return PLUMB_OK;
     }
     PLUMB_TRY(begin_record(b));
-    if (b->complete && !b->options.checkpoint) {
+    if (b->complete) {
         plumb_cli_say(b->cli, "the run in %s is complete; there is nothing to go on with", b->options.folder);
         return PLUMB_OK;
     }

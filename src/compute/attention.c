@@ -52,6 +52,11 @@ static size_t scratch_floats(int head_dim)
     return d * LANES + KEYS * LANES + d * LANES + d * KEYS;
 }
 
+int64_t plumb_attend_bytes(const plumb_compute *c, int head_dim)
+{
+    return (int64_t)(scratch_floats(head_dim) * sizeof(float)) * c->threads;
+}
+
 static void carve(block *b, float *scratch, int head_dim)
 {
     size_t d = ((size_t)head_dim + 15) / 16 * 16;

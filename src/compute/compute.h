@@ -17,7 +17,12 @@
  * Bit identity. Each output depends on its own row of inputs, the weights and its segment alone, never on how many rows
  * there are, where they lie in a buffer, or the number of threads: a linear's output is one chain of fused (ref:
  * rounded) multiply-adds over ascending k whose accumulator starts from the bias, the old y or zero; row reductions run
- * in fixed lanes. Results of different instruction sets differ within the tolerances. */
+ * in fixed lanes. Results of different instruction sets differ within the tolerances.
+ *
+ * Two limits. It holds for finite values: attention multiplies a key that a query does not see by 0, so an infinity in
+ * v makes NaN of the queries in the same block, and which those are depends on the batch. And it holds for one build on
+ * one machine: ref's exponentials, the fp64 logarithms of the unembedding and the rotary tables come from libm, so that
+ * results from machines with another libm may differ in the last digit. */
 #ifndef PLUMB_COMPUTE_COMPUTE_H
 #define PLUMB_COMPUTE_COMPUTE_H
 
@@ -191,5 +196,13 @@ plumb_status plumb_unembed_tile(plumb_compute *c, const plumb_unembed *u, const 
  * Razin et al. 2024, the coefficients of Theorem 3 (e_y - pi). lse as from plumb_unembed_logps. */
 void plumb_logit_gradient(plumb_compute *c, float cap, float *z, int ldz, int rows, int first, int n,
                           const int32_t *targets, const double *lse);
+
+/* --- memory, for plans -------------------------------------------------------------------------------------------- */
+
+/* Bytes that a context holds on to at the most once it has run linears of `rows` rows, attention with heads of
+ * `head_dim` elements, or plumb_unembed_logps for `rows` rows. The last two share their memory. */
+int64_t plumb_linear_bytes(const plumb_compute *c, int rows);
+int64_t plumb_attend_bytes(const plumb_compute *c, int head_dim);
+int64_t plumb_unembed_bytes(int rows);
 
 #endif

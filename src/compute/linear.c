@@ -285,6 +285,12 @@ static plumb_status run(plumb_compute *c, job *j)
     return PLUMB_OK;
 }
 
+int64_t plumb_linear_bytes(const plumb_compute *c, int rows)
+{
+    int64_t chunk = rows < CHUNK ? rows : CHUNK, nr = c->kernels.nr, strip = ceil_div(STRIP, (int)nr) * nr;
+    return (chunk + c->kernels.mr + c->threads * strip) * BLOCK * (int64_t)sizeof(float);
+}
+
 plumb_status plumb_linear_run(plumb_compute *c, const plumb_linear *w, const float *x, int ldx, int rows, float *y,
                               int ldy, plumb_store store)
 {

@@ -146,12 +146,22 @@ static plumb_status run_block(plumb_compute *c, const plumb_unembed *u, const fl
     return PLUMB_OK;
 }
 
+/* Floats of scratch for each row of a block. */
+static size_t row_floats(void)
+{
+    return TILE + (sizeof(running) + sizeof(spread)) / sizeof(float);
+}
+
+int64_t plumb_unembed_bytes(int rows)
+{
+    return (int64_t)((size_t)(rows < ROWS ? rows : ROWS) * row_floats() * sizeof(float));
+}
+
 static plumb_status run_all(plumb_compute *c, const plumb_unembed *u, const float *h, int ldh, int rows,
                             const int32_t *targets, results out)
 {
-    const size_t state_floats = (sizeof(running) + sizeof(spread)) / sizeof(float);
     size_t block = (size_t)(rows < ROWS ? rows : ROWS);
-    PLUMB_TRY(plumb_compute_scratch(&c->scratch, &c->scratch_capacity, block * (TILE + state_floats)));
+    PLUMB_TRY(plumb_compute_scratch(&c->scratch, &c->scratch_capacity, block * row_floats()));
     float *z = c->scratch;
     running *state = (running *)(void *)(z + block * TILE);
     spread *spreads = (spread *)(void *)(state + block);

@@ -19,20 +19,50 @@ static const struct {
     {json_error_null_byte_in_key, "a key holds a zero character"},
 };
 
-static const char *explain(const json_error_t *error)
+/* Did jansson stumble over this word? Its message ends in: near 'NaN'; of -Infinity it names the sign alone. */
+static bool stumbled_over(const json_error_t *error, const char *word, const char *bytes, size_t n)
 {
+    const char *near = strstr(error->text, "near '");
+    size_t size = strlen(word), at = error->position > 0 ? (size_t)error->position : 0;
+    if (!near) return false;
+    near += strlen("near '");
+    if (near[0] == '-' && near[1] == '\'') return at + size <= n && memcmp(bytes + at, word, size) == 0;
+    return strncmp(near + (*near == '-'), word, size) == 0;
+}
+
+static const char *explain(const json_error_t *error, const char *bytes, size_t n)
+{
+    if (stumbled_over(error, "NaN", bytes, n)) return "'NaN' is no JSON";
+    if (stumbled_over(error, "Infinity", bytes, n)) return "'Infinity' is no JSON";
+    if (strncmp(error->text, "real number overflow", 20) == 0) return "number overflow: the largest is 1.8e308";
     for (size_t i = 0; i < sizeof phrases / sizeof *phrases; i++)
         if (json_error_code(error) == phrases[i].code) return phrases[i].text;
     if (strncmp(error->text, "invalid Unicode", 15) == 0) return "half of a surrogate pair (\\ud800 to \\udfff alone)";
     return error->text;
 }
 
-static plumb_status parse_error(const json_error_t *error, bool one_line)
+/* The way out of what often goes wrong; NULL when there is none to tell. */
+static const char *cure_for(const json_error_t *error, const char *bytes, size_t n)
+{
+    size_t blank = 0;
+    while (blank < n && strchr(" \t\r\n", bytes[blank]) && bytes[blank]) blank++;
+    if (n - blank > 1 && bytes[blank] == '{' && bytes[blank + 1] == '\'')
+        return "single quotes: a Python dict was printed; write it with json.dumps";
+    if (memchr(bytes, 0, n)) return "it holds zero bytes: the file is damaged, or not UTF-8 text (iconv converts it)";
+    if (stumbled_over(error, "NaN", bytes, n) || stumbled_over(error, "Infinity", bytes, n))
+        return "write null, or leave the field out (json.dumps(..., allow_nan=False) finds the place)";
+    return NULL;
+}
+
+static plumb_status parse_error(const json_error_t *error, const char *bytes, size_t n)
 {
     if (!error->text[0] || json_error_code(error) == json_error_out_of_memory) return plumb_no_memory();
-    if (one_line) return plumb_fail(PLUMB_E_INPUT, "not valid JSON at column %d: %s", error->column, explain(error));
-    return plumb_fail(PLUMB_E_INPUT, "not valid JSON at line %d, column %d: %s", error->line, error->column,
-                      explain(error));
+    plumb_status s = memchr(bytes, '\n', n) ? plumb_fail(PLUMB_E_INPUT, "not valid JSON at line %d, column %d: %s",
+                                                         error->line, error->column, explain(error, bytes, n))
+                                            : plumb_fail(PLUMB_E_INPUT, "not valid JSON at column %d: %s",
+                                                         error->column, explain(error, bytes, n));
+    const char *cure = cure_for(error, bytes, n);
+    return cure ? plumb_cure(s, "%s", cure) : s;
 }
 
 static bool is_blank(const char *bytes, size_t n)
@@ -52,7 +82,7 @@ static plumb_status parse(const char *bytes, size_t n, size_t flags, json_t **ou
     if (is_blank(bytes, n)) return plumb_fail(PLUMB_E_INPUT, "not valid JSON: the text is empty");
     json_error_t error = {0};
     *out = json_loadb(bytes, n, JSON_DECODE_ANY | JSON_ALLOW_NUL | flags, &error);
-    return *out ? PLUMB_OK : parse_error(&error, !memchr(bytes, '\n', n));
+    return *out ? PLUMB_OK : parse_error(&error, bytes, n);
 }
 
 static plumb_status name_text(plumb_status s, const char *what)

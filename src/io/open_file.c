@@ -8,6 +8,7 @@
 
 static plumb_status open_error(const char *path, int error)
 {
+    if (error == EINTR) return plumb_fail(PLUMB_E_INTERRUPTED, "interrupted"); /* a pipe into which nobody writes */
     plumb_status s =
         plumb_fail(error == EIO ? PLUMB_E_IO : PLUMB_E_INPUT, "%s: cannot be read: %s", path, strerror(error));
     switch (error) {

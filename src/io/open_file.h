@@ -7,7 +7,8 @@
 #include "base/status.h"
 
 /* Opens path for reading. *size is the size of a regular file, -1 for a pipe or device. A missing file, a folder, or
- * one that may not be read is PLUMB_E_INPUT "path: ..." with a cure. The caller closes *fd. */
+ * one that may not be read is PLUMB_E_INPUT "path: ..." with a cure; a signal while a pipe has no writer
+ * yet is PLUMB_E_INTERRUPTED. The caller closes *fd. */
 plumb_status plumb_open_file(const char *path, int *fd, int64_t *size) PLUMB_MUST_USE;
 
 #endif

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,13 +13,15 @@
 
 #include "io/open_file.h"
 
-enum { BUFFER = 1 << 18, PIECE = 1 << 14, TRIES = 16 };
+enum { BUFFER = 1 << 18, PIECE = 1 << 14, TRIES = 16, MOST_LINKS = 40, LOOK_UP_MS = 200, GRACE_MS = 500 };
 
 struct plumb_output {
     int fd;
     bool is_file;
-    int error;     /* errno of the first write that failed: nothing is written after it */
-    char *name;    /* for messages */
+    const plumb_sink *sink; /* whom to ask whether to stop while a reader lets us wait; NULL: nobody */
+    bool careful;           /* a pipe or terminal, with a sink: no write may wait for ever */
+    int error;              /* errno of the first write that failed: nothing is written after it */
+    char *name;             /* for messages */
     char *path;    /* where the finished file goes: the name with symbolic links resolved; NULL when not a file */
     char *partial; /* path + ".partial"; "" when not a file */
     char *buffer;
@@ -54,6 +57,7 @@ static plumb_status system_error(plumb_code code, const char *name, const char *
 
 static plumb_status create_error(const char *name, int error)
 {
+    if (error == EINTR) return plumb_fail(PLUMB_E_INTERRUPTED, "interrupted"); /* opening a pipe that nobody reads */
     plumb_status s = system_error(PLUMB_E_OUTPUT, name, "cannot be created", error);
     const char *slash = strrchr(name, '/');
     if (error != ENOENT || !slash) return s;
@@ -126,11 +130,49 @@ static plumb_status cut_incomplete_line(plumb_output *o)
     return PLUMB_OK;
 }
 
+/* The name with its last part's symbolic links followed, also to a file that is not there yet. */
+static plumb_status follow_links(const char *name, plumb_text *path)
+{
+    char link[PATH_MAX];
+    PLUMB_TRY(plumb_text_string(path, name));
+    for (int i = 0; i < MOST_LINKS; i++) {
+        ssize_t n = readlink(path->data, link, sizeof link - 1);
+        if (n < 0) return PLUMB_OK;
+        link[n] = 0;
+        const char *slash = link[0] == '/' ? NULL : strrchr(path->data, '/');
+        plumb_text next = {0};
+        plumb_status s = slash ? plumb_text_append(&next, path->data, (size_t)(slash - path->data) + 1) : PLUMB_OK;
+        if (!s) s = plumb_text_append(&next, link, (size_t)n);
+        plumb_text_free(path);
+        *path = next;
+        if (s) return s;
+    }
+    return create_error(name, ELOOP);
+}
+
+/* Where the finished file goes: the file behind a symbolic link is replaced, not the link. */
+static plumb_status find_target(const char *name, bool exists, plumb_text *path)
+{
+    char *target = exists ? realpath(name, NULL) : NULL;
+    plumb_status s = target ? plumb_text_string(path, target) : follow_links(name, path);
+    free(target);
+    return s;
+}
+
+plumb_status plumb_output_target(const char *name, plumb_text *path)
+{
+    struct stat about;
+    if (standing_for(name) >= 0) return PLUMB_OK;
+    bool exists = stat(name, &about) == 0;
+    return exists && !S_ISREG(about.st_mode) ? PLUMB_OK : find_target(name, exists, path);
+}
+
 static plumb_status open_regular(plumb_output *o, const struct stat *old, bool resume)
 {
-    char *target = old ? realpath(o->name, NULL) : NULL; /* the file behind a symbolic link is replaced, not the link */
-    plumb_status s = copy_string(&o->path, target ? target : o->name, "");
-    free(target);
+    plumb_text target = {0};
+    plumb_status s = find_target(o->name, old != NULL, &target);
+    if (!s) s = copy_string(&o->path, target.data, "");
+    plumb_text_free(&target);
     if (s) return s;
     PLUMB_TRY(copy_string(&o->partial, o->path, ".partial"));
     o->is_file = true;
@@ -141,21 +183,61 @@ static plumb_status open_regular(plumb_output *o, const struct stat *old, bool r
     return PLUMB_OK;
 }
 
+/* What can be said against a name before anything is opened. */
+static plumb_status check_name(const char *name, bool exists, const struct stat *old)
+{
+    size_t n = strlen(name);
+    if (!n)
+        return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "the output has an empty name"),
+                          "give the name of a file, or - for stdout");
+    if ((exists && S_ISDIR(old->st_mode)) || name[n - 1] == '/')
+        return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "%s: is a folder; expected a file name", name),
+                          "give the name of a file in it");
+    if (exists && S_ISREG(old->st_mode) && access(name, W_OK))
+        return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "%s: is write-protected: %s", name, strerror(errno)),
+                          "choose another output, or: chmod u+w %s", name);
+    return PLUMB_OK;
+}
+
+/* Can a file be made in the folder of this path? */
+static plumb_status check_folder(const char *path)
+{
+    char *folder = NULL;
+    const char *slash = strrchr(path, '/');
+    struct stat about;
+    PLUMB_TRY(copy_string(&folder, slash ? path : ".", ""));
+    if (slash) folder[slash == path ? 1 : slash - path] = 0;
+    int error = stat(folder, &about)          ? errno
+                : !S_ISDIR(about.st_mode)     ? ENOTDIR
+                : access(folder, W_OK | X_OK) ? errno
+                                              : 0;
+    free(folder);
+    return error ? create_error(path, error) : PLUMB_OK;
+}
+
+plumb_status plumb_output_check(const char *name)
+{
+    struct stat old;
+    if (standing_for(name) >= 0) return PLUMB_OK;
+    bool exists = stat(name, &old) == 0;
+    PLUMB_TRY(check_name(name, exists, &old));
+    if (exists && !S_ISREG(old.st_mode)) return PLUMB_OK;
+    plumb_text path = {0};
+    plumb_status s = find_target(name, exists, &path);
+    if (!s) s = check_folder(path.data);
+    plumb_text_free(&path);
+    return s;
+}
+
 static plumb_status open_target(plumb_output *o, bool resume)
 {
     struct stat old;
     bool exists = stat(o->name, &old) == 0;
-    size_t n = strlen(o->name);
-    if ((exists && S_ISDIR(old.st_mode)) || !n || o->name[n - 1] == '/')
-        return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "%s: is a folder; expected a file name", n ? o->name : "\"\""),
-                          "give the name of a file in it");
+    PLUMB_TRY(check_name(o->name, exists, &old));
     if (exists && !S_ISREG(old.st_mode)) {
         o->fd = open(o->name, O_WRONLY | O_CLOEXEC | O_NOCTTY);
         return o->fd < 0 ? create_error(o->name, errno) : PLUMB_OK;
     }
-    if (exists && access(o->name, W_OK))
-        return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "%s: is write-protected: %s", o->name, strerror(errno)),
-                          "choose another output, or: chmod u+w %s", o->name);
     return open_regular(o, exists ? &old : NULL, resume);
 }
 
@@ -203,17 +285,45 @@ const char *plumb_output_partial(const plumb_output *o)
     return o->is_file ? o->partial : "";
 }
 
-/* All bytes, or the errno of the failure. A reader may have left a pipe in non-blocking mode: wait for it. */
-static int write_all(int fd, const char *bytes, size_t count)
+void plumb_output_watch(plumb_output *o, const plumb_sink *sink)
+{
+    struct stat about;
+    o->sink = sink;
+    o->careful = sink && !(fstat(o->fd, &about) == 0 && S_ISREG(about.st_mode));
+}
+
+static bool must_stop(const plumb_output *o)
+{
+    return o->sink && o->sink->interrupted && o->sink->interrupted(o->sink->user);
+}
+
+/* Waits until the reader of a pipe takes something: 0, or EINTR when the user asked to stop and the reader takes
+ * nothing for a while. The look up is by time too: a signal may come just before the wait. */
+static int wait_for_reader(const plumb_output *o)
+{
+    struct pollfd wait = {.fd = o->fd, .events = POLLOUT};
+    for (;;) {
+        bool stop = must_stop(o);
+        int n = poll(&wait, 1, stop ? GRACE_MS : o->sink ? LOOK_UP_MS : -1);
+        if (n > 0) return 0;
+        if (n < 0 && errno != EINTR) return errno;
+        if (n == 0 && stop) return EINTR;
+    }
+}
+
+/* All bytes, or the errno of the failure. A pipe gets pieces that a write never waits with. */
+static int write_all(const plumb_output *o, const char *bytes, size_t count)
 {
     while (count) {
-        ssize_t n = write(fd, bytes, count);
+        int error = o->careful ? wait_for_reader(o) : 0;
+        if (error) return error;
+        ssize_t n = write(o->fd, bytes, o->careful && count > PIPE_BUF ? PIPE_BUF : count);
         if (n >= 0) {
             bytes += n;
             count -= (size_t)n;
-        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            struct pollfd wait = {.fd = fd, .events = POLLOUT};
-            if (poll(&wait, 1, -1) < 0 && errno != EINTR) return errno;
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) { /* a reader may have made a pipe non-blocking */
+            error = wait_for_reader(o);
+            if (error) return error;
         } else if (errno != EINTR) {
             return errno;
         }
@@ -223,12 +333,13 @@ static int write_all(int fd, const char *bytes, size_t count)
 
 static plumb_status write_error(const plumb_output *o, int error)
 {
+    if (error == EINTR) return plumb_fail(PLUMB_E_INTERRUPTED, "interrupted");
     return system_error(PLUMB_E_IO, o->is_file ? o->partial : o->name, "writing failed", error);
 }
 
 plumb_status plumb_output_flush(plumb_output *o)
 {
-    if (!o->error) o->error = write_all(o->fd, o->buffer, o->used);
+    if (!o->error) o->error = write_all(o, o->buffer, o->used);
     o->used = 0;
     return o->error ? write_error(o, o->error) : PLUMB_OK;
 }
@@ -238,7 +349,7 @@ plumb_status plumb_output_write(plumb_output *o, const void *bytes, size_t count
     if (count > BUFFER - o->used) PLUMB_TRY(plumb_output_flush(o));
     if (o->error) return write_error(o, o->error);
     if (count >= BUFFER) {
-        o->error = write_all(o->fd, bytes, count);
+        o->error = write_all(o, bytes, count);
         return o->error ? write_error(o, o->error) : PLUMB_OK;
     }
     if (count) memcpy(o->buffer + o->used, bytes, count);

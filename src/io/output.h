@@ -3,7 +3,8 @@
  * A regular file is written as FILE.partial, fsynced and renamed to FILE on commit. "-" or NULL is stdout; an existing
  * target that is not a regular file (a pipe, /dev/null) and a name for an open file (/dev/stdout, /dev/fd/3) are
  * written directly, wherever the shell has sent them. A symbolic link stays; the file behind it is replaced, with its
- * permissions. An existing FILE stays as it is until the commit. Not thread-safe. */
+ * permissions; one that leads nowhere yet gets a file there. An existing FILE stays as it is until the commit. Not
+ * thread-safe. */
 #ifndef PLUMB_IO_OUTPUT_H
 #define PLUMB_IO_OUTPUT_H
 
@@ -11,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/memory.h"
+#include "base/sink.h"
 #include "base/status.h"
 
 typedef struct plumb_output plumb_output;
@@ -19,6 +21,17 @@ typedef struct plumb_output plumb_output;
  * incomplete last line is cut off). The partial file is locked (flock): a second writer fails. Failure to create is
  * PLUMB_E_OUTPUT with the path and cure. */
 plumb_status plumb_output_open(const char *path, bool resume, plumb_output **out) PLUMB_MUST_USE;
+
+/* The errors that opening would give for this name, as far as they show without creating anything. */
+plumb_status plumb_output_check(const char *name) PLUMB_MUST_USE;
+
+/* Appends where the finished file of that name would go, symbolic links followed; nothing for stdout, pipes and
+ * devices, which have no partial file. */
+plumb_status plumb_output_target(const char *name, plumb_text *path) PLUMB_MUST_USE;
+
+/* From now on a write that waits for the reader of a pipe ends with PLUMB_E_INTERRUPTED once the sink says that the
+ * user asked to stop and the reader takes nothing for half a second. The sink is borrowed. */
+void plumb_output_watch(plumb_output *o, const plumb_sink *sink);
 
 /* Is it a regular file, so that a .partial and a .meta.json exist beside it? */
 bool plumb_output_is_file(const plumb_output *o);

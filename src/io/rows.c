@@ -53,6 +53,65 @@ static const struct {
     {"\xFE\xFF", "UTF-16 text", "convert it: iconv -f UTF-16 -t UTF-8 FILE"},
 };
 
+static plumb_status refuse(const plumb_rows *r, const char *what, const char *cure)
+{
+    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: is %s; expected JSONL, one JSON object a line", r->name, what),
+                      "%s", cure);
+}
+
+static size_t skip(const char *bytes, size_t at, size_t n, const char *what)
+{
+    while (at < n && bytes[at] && strchr(what, bytes[at])) at++;
+    return at;
+}
+
+/* Is the line a list of two names or more, as on top of a CSV or TSV file? Quotes may stand around them. */
+static bool is_header(const char *line, size_t n, char separator)
+{
+    size_t at = 0, names = 0;
+    for (;; at++) {
+        bool quoted = at < n && line[at] == '"';
+        size_t begin = at += quoted;
+        if (at < n && (line[at] == '_' || ((line[at] | 0x20) >= 'a' && (line[at] | 0x20) <= 'z')))
+            at = skip(line, at, n, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-");
+        if (at == begin || (quoted && (at == n || line[at++] != '"'))) return false;
+        names++;
+        if (at == n) return names > 1;
+        if (line[at] != separator) return false;
+    }
+}
+
+/* Text of another form, by its first line. */
+static plumb_status refuse_text(const plumb_rows *r)
+{
+    const char *bytes = r->buffer;
+    size_t n = r->last, begin = n >= 3 && memcmp(bytes, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+    if (n >= 4 && !bytes[0] != !bytes[1] && !bytes[0] == !bytes[2] && !bytes[1] == !bytes[3])
+        return refuse(r, "UTF-16 text",
+                      bytes[0] ? "convert it: iconv -f UTF-16LE -t UTF-8 FILE"
+                               : "convert it: iconv -f UTF-16BE -t UTF-8 FILE");
+    begin = skip(bytes, begin, n, " \t\r\n");
+    size_t next = begin < n ? skip(bytes, begin + 1, n, " \t\r") : n;
+    bool ends = next < n && bytes[next] == '\n';
+    if (next < n && bytes[begin] == '[' && (ends || bytes[next] == '{'))
+        return refuse(r, "a JSON array", "make one row a line of it: jq -c '.[]' FILE > FILE.jsonl");
+    if (bytes[begin] == '{' && ends)
+        return refuse(r, "JSON over several lines", "make one row a line of it: jq -c . FILE > FILE.jsonl");
+    const char *newline = begin < n ? memchr(bytes + begin, '\n', n - begin) : NULL;
+    if (!newline) return PLUMB_OK;
+    size_t size = (size_t)(newline - bytes) - begin;
+    if (size && newline[-1] == '\r') size--;
+    if (is_header(bytes + begin, size, ','))
+        return refuse(r, "a CSV file",
+                      "convert it: python -c \"import pandas; pandas.read_csv('FILE').to_json('FILE.jsonl', "
+                      "orient='records', lines=True)\"");
+    if (is_header(bytes + begin, size, '\t'))
+        return refuse(r, "a TSV file",
+                      "convert it: python -c \"import pandas; pandas.read_csv('FILE', sep='\\t').to_json('FILE.jsonl', "
+                      "orient='records', lines=True)\"");
+    return PLUMB_OK;
+}
+
 static plumb_status refuse_foreign(const plumb_rows *r)
 {
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
@@ -62,7 +121,7 @@ static plumb_status refuse_foreign(const plumb_rows *r)
                 plumb_fail(PLUMB_E_INPUT, "%s: is %s; expected JSONL, plain or .gz", r->name, foreign[i].name), "%s",
                 foreign[i].cure);
     }
-    return PLUMB_OK;
+    return r->last ? refuse_text(r) : PLUMB_OK;
 }
 
 /* The place of the line that is being read. */

@@ -22,7 +22,7 @@ typedef struct plumb_rows plumb_rows;
 /* Opens path for reading; "-" is stdin. The first row to be returned is `begin`, the last `end` - 1 (end < 0: all);
  * rows before `begin` are counted and passed over without hashing. Memory is one buffer, as large as the longest row
  * (at most 256 MiB, a longer row is an error with file:line). The first bytes are read here: other formats that are
- * offered by mistake (Parquet, zstd, zip, UTF-16, ...) are an error with the way to convert them. */
+ * offered by mistake (Parquet, zstd, UTF-16, CSV, a JSON array, ...) are an error with the way to convert them. */
 plumb_status plumb_rows_open(const char *path, int64_t begin, int64_t end, plumb_rows **out) PLUMB_MUST_USE;
 
 /* The next row into *row; *found is false at the end. Errors (damaged or truncated gzip, read errors, a row too long)

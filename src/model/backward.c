@@ -12,6 +12,7 @@ enum { MLP_BYTES = 48 << 20 };
 struct plumb_training {
     const plumb_model *m, *g; /* values and gradients */
     plumb_compute *compute;
+    const plumb_sink *sink; /* borrowed; NULL: none */
     bool keep;
     int rows, mlp_rows, rank;
     plumb_rotations rotations;
@@ -211,6 +212,11 @@ void plumb_training_free(plumb_training *t)
     free(t);
 }
 
+void plumb_training_watch(plumb_training *t, const plumb_sink *sink)
+{
+    t->sink = sink;
+}
+
 /* ---- forwards ---- */
 
 plumb_status plumb_training_forward(plumb_training *t, const plumb_batch *b, const float **hidden)
@@ -221,7 +227,10 @@ plumb_status plumb_training_forward(plumb_training *t, const plumb_batch *b, con
     PLUMB_TRY(reserve_rows(t, rows));
     PLUMB_TRY(plumb_rotations_reserve(t->m, positions, &t->rotations));
     plumb_embed(t->compute, &t->m->embed, b->ids.data, rows, (float)c->embed_scale, (float *)t->layers[0].x_in, d);
-    for (int i = 0; i < c->layers; i++) PLUMB_TRY(plumb_layer_forward(t->m, &t->rotations, i, b, &t->layers[i]));
+    for (int i = 0; i < c->layers; i++) {
+        PLUMB_TRY(plumb_check_interrupt(t->sink));
+        PLUMB_TRY(plumb_layer_forward(t->m, &t->rotations, i, b, &t->layers[i]));
+    }
     plumb_norm_run(t->compute, &t->m->final_norm, t->final, d, (int)b->wanted.count, 1, t->hidden, d);
     *hidden = t->hidden;
     return plumb_compute_check(t->compute);
@@ -448,7 +457,10 @@ plumb_status plumb_training_backward(plumb_training *t, const plumb_batch *b, fl
     int d = c->hidden_size, wanted = (int)b->wanted.count;
     plumb_norm_gradient(t->compute, n, t->final, d, dhidden, d, wanted, 1, t->dx, d, PLUMB_STORE, writable(g->weight),
                         writable(g->bias));
-    for (int i = c->layers - 1; i >= 0; i--) PLUMB_TRY(layer_back(t, i, b));
+    for (int i = c->layers - 1; i >= 0; i--) {
+        PLUMB_TRY(plumb_check_interrupt(t->sink));
+        PLUMB_TRY(layer_back(t, i, b));
+    }
     if (dembed) memcpy(dembed, t->dx, b->ids.count * (size_t)d * sizeof(float));
     return PLUMB_OK;
 }

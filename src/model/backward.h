@@ -14,6 +14,7 @@
 #ifndef PLUMB_MODEL_BACKWARD_H
 #define PLUMB_MODEL_BACKWARD_H
 
+#include "base/sink.h"
 #include "model/layer.h"
 
 typedef struct plumb_training plumb_training;
@@ -21,6 +22,10 @@ typedef struct plumb_training plumb_training;
 plumb_status plumb_training_new(const plumb_model *values, const plumb_model *gradients, bool keep,
                                 plumb_training **out) PLUMB_MUST_USE;
 void plumb_training_free(plumb_training *t);
+
+/* The sink is asked before each layer, forwards and backwards, whether to stop (PLUMB_E_INTERRUPTED); NULL: never.
+ * Borrowed. A backward pass that was stopped leaves part of the gradients added. */
+void plumb_training_watch(plumb_training *t, const plumb_sink *sink);
 
 /* Final hidden states of the wanted rows, valid until the next forward. */
 plumb_status plumb_training_forward(plumb_training *t, const plumb_batch *batch, const float **hidden) PLUMB_MUST_USE;

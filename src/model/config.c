@@ -1,8 +1,11 @@
 #include "model/config.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 #include "io/json.h"
@@ -302,13 +305,24 @@ static plumb_status read_attention(const json_t *j, plumb_config *c)
 
 static plumb_status read_dtype(const json_t *j, plumb_config *c)
 {
-    const char *name = NULL;
+    static const struct {
+        const char *name;
+        plumb_dtype dtype;
+    } known[] = {{"float32", PLUMB_F32}, {"float16", PLUMB_F16}, {"bfloat16", PLUMB_BF16}, {"auto", PLUMB_F32}};
+    const char *name = NULL, *key = "torch_dtype";
     PLUMB_TRY(plumb_json_string(j, "torch_dtype", &name));
+    const char *old = name;
     PLUMB_TRY(plumb_json_string(j, "dtype", &name));
-    c->dtype = !name || strcmp(name, "float32") == 0 ? PLUMB_F32
-               : strcmp(name, "float16") == 0        ? PLUMB_F16
-                                                     : PLUMB_BF16;
-    return PLUMB_OK;
+    if (name != old) key = "dtype";
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (name && strcmp(name, known[i].name) != 0) continue;
+        c->dtype = known[i].dtype; /* without a name the first */
+        return PLUMB_OK;
+    }
+    return plumb_cure(
+        plumb_fail(PLUMB_E_INPUT, "\"%s\" is \"%s\", which is not supported", key, name),
+        "supported: float32, float16, bfloat16; use a checkpoint that is not quantised, or convert it with "
+        "transformers");
 }
 
 static int64_t first_id(const json_t *value)
@@ -328,6 +342,13 @@ static plumb_status refuse_unsupported(const json_t *j)
                                      json_is_string(method) ? json_string_value(method) : "quantization_config"),
                           "use the original checkpoint in bf16, fp16 or fp32");
     }
+    const char *type = json_string_value(json_object_get(j, "model_type"));
+    if (type && strncmp(type, "paligemma", 9) == 0)
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT,
+                                     "\"model_type\" is \"%s\": its prompt sees itself in both directions "
+                                     "(prefix attention), which is not supported",
+                                     type),
+                          "use a causal language model, such as the Gemma that it was made from");
     if (json_is_true(json_object_get(j, "use_bidirectional_attention")))
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "\"use_bidirectional_attention\" is true, which is not supported"),
                           "an embedding model has no next-token distribution; use a causal language model");
@@ -418,9 +439,43 @@ plumb_status plumb_config_parse(const char *text, size_t n, const char *what, pl
     return plumb_context(s, "%s", what);
 }
 
+/* OWNER/NAME, as the Hub calls its models, and no path of this machine. */
+static bool is_hub_name(const char *name)
+{
+    char owner[128];
+    struct stat about;
+    const char *slash = strchr(name, '/');
+    size_t n = slash ? (size_t)(slash - name) : 0;
+    if (!n || n >= sizeof owner || !slash[1] || strchr(slash + 1, '/') || *name == '.' || *name == '~') return false;
+    memcpy(owner, name, n);
+    owner[n] = 0;
+    return stat(owner, &about) != 0;
+}
+
+/* What is wrong with the folder itself, before any file in it is asked for. */
+static plumb_status check_folder(const char *folder)
+{
+    struct stat about;
+    if (is_hub_name(folder)) {
+        const char *slash = strchr(folder, '/');
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s/config.json: not found", folder),
+                          "MODEL is a folder; a model of the Hub must be downloaded first: huggingface-cli download %s "
+                          "--local-dir %s",
+                          folder, slash + 1);
+    }
+    if (stat(folder, &about) == 0 && !S_ISDIR(about.st_mode))
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: is a file, and MODEL is a folder", folder),
+                          "are MODEL and DATA swapped? MODEL holds config.json, tokenizer.json and *.safetensors");
+    if (stat(folder, &about) == 0 && access(folder, R_OK | X_OK) == 0) return PLUMB_OK;
+    if (errno != EACCES) return PLUMB_OK;
+    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: cannot be read: %s", folder, strerror(errno)),
+                      "ask its owner for permission, or: chmod u+rx %s", folder);
+}
+
 plumb_status plumb_config_load(const char *folder, plumb_config *out)
 {
     plumb_text path = {0}, text = {0};
+    PLUMB_TRY(check_folder(folder));
     plumb_status s = plumb_path_join(&path, folder, "config.json");
     if (!s && !plumb_path_exists(path.data))
         s = plumb_cure(

@@ -12,17 +12,18 @@ enum { MLP_BYTES = 96 << 20 };
 struct plumb_forward {
     const plumb_model *model;
     plumb_compute *compute;
+    const plumb_sink *sink; /* borrowed; NULL: none */
     plumb_observe *observe;
     void *observe_user;
     plumb_rotations rotations;
-    int rows, mlp_rows, rank;    /* capacities */
-    float *x, *x_wanted;         /* [rows][d] residual stream; the same of the wanted rows, in the last layer */
-    float *normed, *normed_wanted;
-    float *branch;               /* [rows][d] output of attention or MLP where a norm follows */
-    float *q, *k, *v, *attended; /* [rows][heads or kv_heads * head_dim] */
-    float *fused;                /* [rows][3 heads head_dim], INTERLEAVED only */
-    float *gate, *up;            /* [mlp_rows][ff] */
-    float *low_rank;             /* [rows][r], with an adapter only */
+    int rows, wanted, mlp_rows, rank; /* capacities */
+    float *x, *x_wanted; /* [rows][d] residual stream; [wanted][d] that of the wanted rows, in the last layer */
+    float *normed, *normed_wanted; /* [rows][d]; [wanted][d], the input of q in the last layer */
+    float *branch;                 /* [rows][d] output of attention or MLP where a norm follows */
+    float *q, *k, *v, *attended;   /* [rows][heads or kv_heads * head_dim] */
+    float *fused;                  /* [rows][3 heads head_dim], INTERLEAVED only */
+    float *gate, *up;              /* [mlp_rows][ff] */
+    float *low_rank;               /* [rows][r], with an adapter only */
 };
 
 plumb_status plumb_forward_new(const plumb_model *model, plumb_forward **out)
@@ -35,13 +36,13 @@ plumb_status plumb_forward_new(const plumb_model *model, plumb_forward **out)
 
 static void release_rows(plumb_forward *f)
 {
-    float **all[] = {&f->x, &f->x_wanted, &f->normed,   &f->normed_wanted, &f->branch, &f->q,
-                     &f->k, &f->v,        &f->attended, &f->fused,         &f->gate,   &f->up, &f->low_rank};
+    float **all[] = {&f->x, &f->x_wanted, &f->normed, &f->normed_wanted, &f->branch, &f->q,       &f->k,
+                     &f->v, &f->attended, &f->fused,  &f->gate,          &f->up,     &f->low_rank};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         plumb_compute_release(f->compute, *all[i]);
         *all[i] = NULL;
     }
-    f->rows = 0;
+    f->rows = f->wanted = 0;
 }
 
 void plumb_forward_free(plumb_forward *f)
@@ -50,6 +51,11 @@ void plumb_forward_free(plumb_forward *f)
     release_rows(f);
     plumb_rotations_free(f->model, &f->rotations);
     free(f);
+}
+
+void plumb_forward_watch(plumb_forward *f, const plumb_sink *sink)
+{
+    f->sink = sink;
 }
 
 void plumb_forward_observe(plumb_forward *f, plumb_observe *observe, void *user)
@@ -73,21 +79,22 @@ static int mlp_rows(const plumb_config *c, int rows)
 
 int64_t plumb_forward_bytes(const plumb_config *c, int rows, int wanted)
 {
-    (void)wanted; /* wanted rows may be all rows */
-    int64_t q = (int64_t)c->heads * c->head_dim, kv = (int64_t)c->kv_heads * c->head_dim;
-    int64_t row = (int64_t)c->hidden_size * (4 + has_branch(c)) + 2 * q + 2 * kv;
+    int64_t d = c->hidden_size, q = (int64_t)c->heads * c->head_dim, kv = (int64_t)c->kv_heads * c->head_dim;
+    int64_t row = d * (2 + has_branch(c)) + 2 * q + 2 * kv;
     if (c->architecture->qkv == PLUMB_QKV_INTERLEAVED) row += 3 * q;
-    return (row * rows + 2 * (int64_t)c->intermediate_size * mlp_rows(c, rows)) * (int64_t)sizeof(float);
+    return (row * rows + 2 * d * wanted + 2 * (int64_t)c->intermediate_size * mlp_rows(c, rows)) *
+           (int64_t)sizeof(float);
 }
 
-static plumb_status reserve_rows(plumb_forward *f, int rows)
+static plumb_status reserve_rows(plumb_forward *f, int rows, int wanted)
 {
     int rank = plumb_model_rank(f->model);
-    if (rows <= f->rows && rank <= f->rank) return PLUMB_OK;
+    if (rows <= f->rows && wanted <= f->wanted && rank <= f->rank) return PLUMB_OK;
     if (rows < f->rows) rows = f->rows;
+    if (wanted < f->wanted) wanted = f->wanted;
     const plumb_config *c = &f->model->config;
-    size_t n = (size_t)rows, d = (size_t)c->hidden_size, q = (size_t)c->heads * (size_t)c->head_dim,
-           kv = (size_t)c->kv_heads * (size_t)c->head_dim;
+    size_t n = (size_t)rows, on = (size_t)wanted, d = (size_t)c->hidden_size,
+           q = (size_t)c->heads * (size_t)c->head_dim, kv = (size_t)c->kv_heads * (size_t)c->head_dim;
     release_rows(f);
     f->mlp_rows = mlp_rows(c, rows);
     size_t wide = (size_t)f->mlp_rows * (size_t)c->intermediate_size;
@@ -96,9 +103,9 @@ static plumb_status reserve_rows(plumb_forward *f, int rows)
         float **buffer;
         size_t count;
     } plan[] = {{&f->x, n * d},
-                {&f->x_wanted, n * d},
+                {&f->x_wanted, on * d},
                 {&f->normed, n * d},
-                {&f->normed_wanted, n * d},
+                {&f->normed_wanted, on * d},
                 {&f->q, n * q},
                 {&f->k, n * kv},
                 {&f->v, n * kv},
@@ -111,6 +118,7 @@ static plumb_status reserve_rows(plumb_forward *f, int rows)
     for (size_t i = 0; i < sizeof plan / sizeof *plan; i++)
         if (plan[i].count) PLUMB_TRY(plumb_compute_alloc(f->compute, plan[i].buffer, plan[i].count, sizeof(float)));
     f->rows = rows;
+    f->wanted = wanted;
     f->rank = rank;
     return PLUMB_OK;
 }
@@ -149,11 +157,12 @@ plumb_status plumb_forward_run(plumb_forward *f, const plumb_batch *b, const flo
     const plumb_config *c = &f->model->config;
     int rows = (int)b->ids.count, d = c->hidden_size, positions;
     PLUMB_TRY(plumb_batch_check(b, c->vocab_size, &positions));
-    PLUMB_TRY(reserve_rows(f, rows));
+    PLUMB_TRY(reserve_rows(f, rows, (int)b->wanted.count));
     PLUMB_TRY(plumb_rotations_reserve(f->model, positions, &f->rotations));
     plumb_embed(f->compute, &f->model->embed, b->ids.data, rows, (float)c->embed_scale, f->x, d);
     float *x = f->x;
     for (int i = 0; i < c->layers; i++) {
+        PLUMB_TRY(plumb_check_interrupt(f->sink));
         if (f->observe) f->observe(f->observe_user, i, f->x, rows, d);
         plumb_layer_state state = layer_state(f, i == c->layers - 1);
         PLUMB_TRY(plumb_layer_forward(f->model, &f->rotations, i, b, &state));

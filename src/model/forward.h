@@ -9,6 +9,7 @@
 #ifndef PLUMB_MODEL_FORWARD_H
 #define PLUMB_MODEL_FORWARD_H
 
+#include "base/sink.h"
 #include "model/batch.h"
 #include "model/model.h"
 
@@ -16,6 +17,9 @@ typedef struct plumb_forward plumb_forward; /* the activations: grown to the lar
 
 plumb_status plumb_forward_new(const plumb_model *model, plumb_forward **out) PLUMB_MUST_USE;
 void plumb_forward_free(plumb_forward *f);
+
+/* The sink is asked before each layer whether to stop (PLUMB_E_INTERRUPTED); NULL: never. Borrowed. */
+void plumb_forward_watch(plumb_forward *f, const plumb_sink *sink);
 
 /* Called with the residual stream x [rows][d] after the embedding (layer 0) and after layers 1 .. layers - 1, all rows
  * of the batch. For inspection and tests. */
@@ -25,7 +29,8 @@ void plumb_forward_observe(plumb_forward *f, plumb_observe *observe, void *user)
 /* Final hidden states of the wanted rows. Token ids outside the embedding and weights with NaN are PLUMB_E_INPUT. */
 plumb_status plumb_forward_run(plumb_forward *f, const plumb_batch *batch, const float **hidden) PLUMB_MUST_USE;
 
-/* Bytes of activations for a batch of `rows` rows of which `wanted` are wanted, for plans. */
+/* Bytes of activations for a batch of `rows` rows of which `wanted` are wanted, for plans; without the rotary tables
+ * (layer.h). */
 int64_t plumb_forward_bytes(const plumb_config *c, int rows, int wanted);
 
 /* The least floating-point operations of a batch (multiply and add counted apart): all linears of the layers and the

@@ -6,18 +6,46 @@
 #include "model/adapter.h"
 #include "model/rope.h"
 
+static bool same_rope(const plumb_rope *a, const plumb_rope *b)
+{
+    return a->kind == b->kind && a->theta == b->theta && a->factor == b->factor &&
+           a->low_freq_factor == b->low_freq_factor && a->high_freq_factor == b->high_freq_factor &&
+           a->original_positions == b->original_positions;
+}
+
+static int tables_of(const plumb_config *c)
+{
+    return same_rope(&c->rope, &c->local_rope) ? 1 : 2;
+}
+
+/* By doubling, so that batches that grow token by token do not compute the tables each time. */
+static int grown(int had, int positions)
+{
+    if (positions < 1024) positions = 1024;
+    return had > positions / 2 ? 2 * had : positions;
+}
+
+int64_t plumb_rotations_bytes(const plumb_config *c, int positions)
+{
+    return (int64_t)tables_of(c) * 2 * (c->rotary / 2) * grown(0, positions) * (int64_t)sizeof(float);
+}
+
 plumb_status plumb_rotations_reserve(const plumb_model *m, int positions, plumb_rotations *r)
 {
     const plumb_config *c = &m->config;
     const plumb_rope *ropes[2] = {&c->rope, &c->local_rope};
     if (positions <= r->positions) return PLUMB_OK;
-    if (positions < 1024) positions = 1024;
+    positions = grown(r->positions, positions);
     size_t count = (size_t)positions * (size_t)(c->rotary / 2);
     plumb_rotations_free(m, r);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < tables_of(c); i++) {
         PLUMB_TRY(plumb_compute_alloc(m->compute, &r->cosine[i], count, sizeof(float)));
         PLUMB_TRY(plumb_compute_alloc(m->compute, &r->sine[i], count, sizeof(float)));
         PLUMB_TRY(plumb_rope_tables(ropes[i], c->rotary, positions, r->cosine[i], r->sine[i]));
+    }
+    if (tables_of(c) == 1) {
+        r->cosine[1] = r->cosine[0];
+        r->sine[1] = r->sine[0];
     }
     r->positions = positions;
     return PLUMB_OK;
@@ -26,6 +54,7 @@ plumb_status plumb_rotations_reserve(const plumb_model *m, int positions, plumb_
 void plumb_rotations_free(const plumb_model *m, plumb_rotations *r)
 {
     for (int i = 0; i < 2; i++) {
+        if (i && r->cosine[1] == r->cosine[0]) break; /* one table for both */
         plumb_compute_release(m->compute, r->cosine[i]);
         plumb_compute_release(m->compute, r->sine[i]);
     }
@@ -130,7 +159,8 @@ static void clip_norm_rotate(const step *s, const plumb_rotations *rotations)
     const float *cosine = rotations->cosine[l->local_rope], *sine = rotations->sine[l->local_rope];
     plumb_rotary(s->compute, st->q, q, s->queries, c->heads, c->head_dim, c->rotary, cosine, sine,
                  s->last ? s->b->wanted_positions.data : s->b->positions.data);
-    plumb_rotary(s->compute, st->k, kv, s->rows, c->kv_heads, c->head_dim, c->rotary, cosine, sine, s->b->positions.data);
+    plumb_rotary(s->compute, st->k, kv, s->rows, c->kv_heads, c->head_dim, c->rotary, cosine, sine,
+                 s->b->positions.data);
 }
 
 static plumb_status attend(const step *s)
@@ -138,7 +168,8 @@ static plumb_status attend(const step *s)
     const plumb_config *c = &s->m->config;
     const plumb_layer_state *st = s->st;
     int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
-    plumb_attention a = {c->heads, c->kv_heads, c->head_dim, (float)c->attention_scale, (float)c->attention_cap, s->l->window};
+    plumb_attention a = {c->heads,    c->kv_heads, c->head_dim, (float)c->attention_scale, (float)c->attention_cap,
+                         s->l->window};
     const plumb_segment *segments = s->last ? s->b->wanted_segments : s->b->segments;
     int count = (int)(s->last ? s->b->wanted_segment_count : s->b->segment_count);
     if (st->lse)
@@ -147,7 +178,8 @@ static plumb_status attend(const step *s)
     return plumb_attend(s->compute, &a, segments, count, st->q, q, st->k, kv, st->v, kv, st->attended, q);
 }
 
-/* x += w y, through a norm of w y where the architecture has one after the branch: y is the input of w, its last linear. */
+/* x += w y, through a norm of w y where the architecture has one after the branch: y is the input of w, its last
+ * linear. */
 static plumb_status add_branch(const step *s, const plumb_linear *w, const float *y, int rows, const plumb_norm *after,
                                float *out, float *x)
 {
@@ -177,7 +209,8 @@ static plumb_status mlp_part(const step *s, const float *n, int first, int count
     }
     float *product = st->whole_mlp ? st->product : gate;
     plumb_activate(s->compute, c->activation, gate, ff, up, ff, count, ff, product, ff);
-    return add_branch(s, &l->down, product, count, &l->post_mlp_norm, st->mlp_out ? st->mlp_out + at : NULL, st->x_out + at);
+    return add_branch(s, &l->down, product, count, &l->post_mlp_norm, st->mlp_out ? st->mlp_out + at : NULL,
+                      st->x_out + at);
 }
 
 static plumb_status mlp(const step *s, const float *n)

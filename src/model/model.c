@@ -43,6 +43,7 @@ static plumb_status find_stored(void *user, const char *name, int dims, const in
 {
     const plumb_model *m = user;
     const plumb_tensor *t = find_tensor(m, name);
+    size_t count;
     if (!t)
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: missing", name),
                           "config.json describes a model with this tensor; do the weights belong to it, complete?");
@@ -59,11 +60,69 @@ static plumb_status find_stored(void *user, const char *name, int dims, const in
         return plumb_cure(
             plumb_fail(PLUMB_E_INPUT, "%s: is stored as %s; supported: F32, F16, BF16", name, t->dtype_name),
             "use a checkpoint that is not quantised, or convert it with transformers");
+    m->used[t - plumb_tensors_list(m->tensors, &count)] = true;
     *out = (plumb_weight){t->data, t->dtype};
     return PLUMB_OK;
 }
 
-/* A vector that was widened into the arena, `plus` added; listed so that it can be read again after its source changed. */
+/* The layer that a tensor belongs to by its name, or -1. Layers are called as the pattern of q says up to its number.
+ */
+static int64_t layer_of(const plumb_model *m, const char *name)
+{
+    const char *pattern = m->config.architecture->names->q;
+    size_t stem = strcspn(pattern, "%");
+    if (strncmp(name, "language_model.", 15) == 0) name += 15;
+    if (strncmp(name, "model.language_model.", 21) == 0 && strncmp(pattern, "model.", 6) == 0) {
+        name += 21;
+        pattern += 6;
+        stem -= 6;
+    }
+    if (strncmp(name, pattern, stem) != 0) return -1;
+    size_t digits = strspn(name + stem, "0123456789");
+    return digits && digits < 10 && name[stem + digits] == '.' ? strtoll(name + stem, NULL, 10) : -1;
+}
+
+/* Is the tensor the bias of a linear (or norm) whose weight is used? */
+static bool is_bias_of_used(const plumb_model *m, const plumb_tensor *t)
+{
+    char weight[512];
+    size_t n = strlen(t->name), count;
+    if (n < 5 || strcmp(t->name + n - 5, ".bias") != 0) return false;
+    if (snprintf(weight, sizeof weight, "%.*s.weight", (int)(n - 5), t->name) >= (int)sizeof weight) return false;
+    const plumb_tensor *w = plumb_tensors_find(m->tensors, weight);
+    return w && m->used[w - plumb_tensors_list(m->tensors, &count)];
+}
+
+/* Tensors that nothing reads although the model would be another one with them. */
+static plumb_status check_unused(const plumb_model *m)
+{
+    size_t count;
+    const plumb_tensor *list = plumb_tensors_list(m->tensors, &count), *beyond = NULL;
+    int64_t lowest = 0;
+    for (size_t i = 0; i < count; i++) {
+        int64_t layer = m->used[i] ? -1 : layer_of(m, list[i].name);
+        if (layer < m->config.layers || (beyond && layer >= lowest)) continue;
+        beyond = &list[i];
+        lowest = layer;
+    }
+    if (beyond)
+        return plumb_cure(
+            plumb_fail(PLUMB_E_INPUT, "%s: stands beyond the %d layers of config.json", beyond->name, m->config.layers),
+            "set \"num_hidden_layers\" to the layers of the checkpoint, or use weights that belong to "
+            "config.json");
+    for (size_t i = 0; i < count; i++)
+        if (!m->used[i] && is_bias_of_used(m, &list[i]))
+            return plumb_cure(plumb_fail(PLUMB_E_INPUT,
+                                         "%s: is a bias that config.json does not describe; without it "
+                                         "the results would be other ones",
+                                         list[i].name),
+                              "correct config.json (\"attention_bias\", \"mlp_bias\"), or use weights that belong to "
+                              "it");
+    return PLUMB_OK;
+}
+
+/* A vector that was widened into the arena, `plus` added; listed so that it can be read again after its source changed.
+ */
 struct plumb_widened {
     const char *name;
     plumb_weight from;
@@ -132,7 +191,8 @@ static plumb_status bind_part(plumb_model *m, const char *pattern, int layer, in
     size_t row = (size_t)k * plumb_dtype_size(from.dtype);
     const void *weight = NULL; /* stays NULL where the source gives none (the gradient of a frozen weight) */
     if (from.data)
-        PLUMB_TRY(plumb_compute_adopt(m->compute, (const char *)from.data + (size_t)first * row, (size_t)n * row, &weight));
+        PLUMB_TRY(
+            plumb_compute_adopt(m->compute, (const char *)from.data + (size_t)first * row, (size_t)n * row, &weight));
     if (bias) {
         PLUMB_TRY(tensor_name(m, pattern, layer, "bias", &bias_name));
         PLUMB_TRY(vector(m, bias_name, all, 0, &bias_data));
@@ -232,8 +292,12 @@ plumb_status plumb_model_open(const char *folder, plumb_compute *compute, plumb_
     plumb_status s = plumb_arena_copy(&m->arena, &m->folder, folder, strlen(folder));
     if (!s) s = plumb_config_load(folder, &m->config);
     if (!s) s = plumb_tensors_open(folder, &m->tensors);
+    size_t count = 0;
+    if (!s) plumb_tensors_list(m->tensors, &count);
+    if (!s) s = plumb_arena_new(&m->arena, &m->used, count, sizeof *m->used);
     m->source = (plumb_weight_source){.find = find_stored, .user = m};
     if (!s) s = plumb_context(bind_all(m), "%s", folder);
+    if (!s) s = plumb_context(check_unused(m), "%s", folder);
     if (s) {
         plumb_model_close(m);
         return s;

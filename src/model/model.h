@@ -34,7 +34,8 @@ typedef struct plumb_weight_source {
     /* The weight called `name`, of exactly this shape. */
     plumb_status (*find)(void *user, const char *name, int dims, const int64_t *shape, plumb_weight *out);
     void *user;
-    bool vectors_in_place; /* norm weights and biases are fp32 and used where they are, without the 1 of Gemma's norms */
+    bool
+        vectors_in_place; /* norm weights and biases are fp32 and used where they are, without the 1 of Gemma's norms */
 } plumb_weight_source;
 
 typedef struct plumb_model {
@@ -48,19 +49,23 @@ typedef struct plumb_model {
     plumb_norm final_norm;
     const struct plumb_adapter *adapter; /* borrowed; NULL: none (plumb_model_attach in adapter.h) */
     plumb_weight_source source;
+    bool *used;                    /* [tensors] which of them were bound */
     struct plumb_widened *widened; /* vectors that plumb_model_refresh reads again */
-    plumb_arena arena; /* layers, names, widened norms and biases */
+    plumb_arena arena;             /* layers, names, widened norms and biases */
 } plumb_model;
 
 /* Opens config.json and the safetensors of a folder. Every tensor that the configuration implies must be there with its
- * shape; PLUMB_E_INPUT names the first that is not. Norm weights and biases are checked for NaN, large matrices when
- * they are first used (plumb_compute_check). The compute context must outlive the model. */
+ * shape; PLUMB_E_INPUT names the first that is not. So does it name layers beyond those of the configuration and biases
+ * that it says are not there: half a model and a model without its biases give other results, without a sign. Other
+ * tensors that are not used (buffers, a tied lm_head, a vision tower) are passed over. Norm weights and biases are
+ * checked for NaN, large matrices when they are first used (plumb_compute_check). The compute context must outlive the
+ * model. */
 plumb_status plumb_model_open(const char *folder, plumb_compute *compute, plumb_model **out) PLUMB_MUST_USE;
 void plumb_model_close(plumb_model *m);
 
-/* The same from another source: the masters that a trainer holds, or, with vectors_in_place, their gradients: the layers of
- * such a model point into the memory of the source, so that layers[i].q.weight is where the gradient of that matrix is added
- * up. The source must outlive the model. */
+/* The same from another source: the masters that a trainer holds, or, with vectors_in_place, their gradients: the
+ * layers of such a model point into the memory of the source, so that layers[i].q.weight is where the gradient of that
+ * matrix is added up. The source must outlive the model. */
 plumb_status plumb_model_bind(const plumb_config *config, plumb_compute *compute, const plumb_weight_source *source,
                               plumb_model **out) PLUMB_MUST_USE;
 
@@ -81,5 +86,8 @@ plumb_status plumb_config_tensors(const plumb_config *c, const plumb_tensor_visi
 /* XXH3-64 over the headers, config.json, the files of the tokenizer and its chat template, and 64 KiB samples of each
  * tensor (first, middle, last); with `full` over all bytes of the tensors. */
 plumb_status plumb_model_hash(const char *folder, bool full, uint64_t *out) PLUMB_MUST_USE;
+/* The same over the text side alone: config.json, the files of the tokenizer and the chat template, each with its
+ * presence and length, and the file that stands in for the template (NULL: none). No weights need be there. */
+plumb_status plumb_text_hash(const char *folder, const char *chat_template, uint64_t *out) PLUMB_MUST_USE;
 
 #endif

@@ -138,6 +138,7 @@ void plumb_score_summary_field(plumb_score_summary *s, int measure, plumb_field_
     out->name = plumb_measures(&count)[measure].fields[0].name;
     out->count = v->count;
     out->sampled = v->count > PLUMB_SUMMARY_SAMPLE;
+    for (int i = 0; i < PLUMB_SUMMARY_QUANTILES; i++) out->quantiles[i] = NAN;
     if (!v->count) return;
     qsort(v->values, v->kept, sizeof *v->values, compare_values);
     for (int i = 0; i < PLUMB_SUMMARY_QUANTILES; i++) {

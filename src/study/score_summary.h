@@ -16,7 +16,7 @@ typedef struct plumb_field_summary {
     const char *name; /* the measure's first field */
     int64_t count;    /* finite values */
     bool sampled;     /* more values than the sample holds: quantiles between minimum and maximum are estimates */
-    double quantiles[PLUMB_SUMMARY_QUANTILES]; /* linear interpolation between order statistics */
+    double quantiles[PLUMB_SUMMARY_QUANTILES]; /* linear interpolation between order statistics; NaN when count is 0 */
     int tops;
     int64_t
         top_index[PLUMB_SUMMARY_TOP]; /* rows with the highest values, highest first; of equal ones the earlier row */

@@ -23,7 +23,8 @@ typedef struct plumb_template_input {
     const char *bos_token, *eos_token;
     bool add_generation_prompt;
     const json_t *variables;
-    int64_t now; /* Unix time for strftime_now(), in UTC; the caller decides, so that output can be repeated */
+    int64_t
+        now; /* Unix time for strftime_now(), told as local time; the caller decides, so that output can be repeated */
 } plumb_template_input;
 
 /* Appends the text. raise_exception("m") and errors of evaluation are PLUMB_E_INPUT whose message holds m; deep

@@ -124,6 +124,8 @@ plumb_status plumb_encoder_open(const char *folder, const char *chat_template, i
     *out = NULL;
     PLUMB_TRY(plumb_new(&e, 1, sizeof *e));
     e->chat_source = "";
+    e->now = (int64_t)time(NULL);
+    tzset(); /* localtime_r alone need not read TZ */
     plumb_status s = open_all(e, folder, chat_template, eos_id, &config, &map);
     json_decref(config);
     json_decref(map);
@@ -158,7 +160,7 @@ static plumb_status render(const plumb_encoder *e, const json_t *messages, bool 
                                .eos_token = e->eos,
                                .add_generation_prompt = generation_prompt,
                                .variables = e->variables,
-                               .now = (int64_t)time(NULL)};
+                               .now = e->now};
     return plumb_context(plumb_template_render_marked(e->chat, &in, out, spans), "chat template");
 }
 

@@ -9,9 +9,11 @@
 
 typedef struct plumb_encoder {
     plumb_tokenizer *tokenizer;
-    plumb_template *chat;    /* NULL: the checkpoint has no chat template */
-    char *bos, *eos;         /* texts of the tokens; NULL: none */
-    json_t *variables;       /* pad_token, unk_token ...: further names a template may use */
+    plumb_template *chat; /* NULL: the checkpoint has no chat template */
+    char *bos, *eos;      /* texts of the tokens; NULL: none */
+    json_t *variables;    /* pad_token, unk_token ...: further names a template may use */
+    int64_t now; /* what strftime_now() of a template tells, as local time: the time of opening, so that all rows
+                    of a run agree; a caller that repeats a run or scores a shard of it sets that run's */
     const char *chat_source; /* "chat_template.jinja", "tokenizer_config.json" or "" */
 } plumb_encoder;
 

@@ -118,7 +118,7 @@ BUILTIN(function_strftime_now)
     time_t now = (time_t)e->now;
     if (args[0].kind != JINJA_STRING)
         return plumb_jinja_error(e, "strftime_now() takes a string, not %s", plumb_jinja_type(args[0]));
-    if (!gmtime_r(&now, &time)) return plumb_jinja_error(e, "the time is out of range");
+    if (!localtime_r(&now, &time)) return plumb_jinja_error(e, "the time is out of range");
     size_t start = e->text.size;
     PLUMB_TRY(put_time_format(e, args[0].as.string));
     PLUMB_TRY(plumb_jinja_take(e, start, &format));

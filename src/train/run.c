@@ -208,7 +208,7 @@ static plumb_status check_evaluation(run *r)
     const plumb_ledger_summary *l = &r->report->ledger;
     if (isfinite(l->mean[0]) && isfinite(l->mean[1])) return PLUMB_OK;
     r->diverged = true;
-    return plumb_fail(PLUMB_E_INTERNAL, "the log-probs after step %" PRId64 " are not finite", r->step);
+    return plumb_fail(PLUMB_E_INTERNAL, "after step %" PRId64 ": a log-prob is not finite", r->step);
 }
 
 static plumb_status evaluate(run *r)
@@ -264,18 +264,6 @@ static plumb_status sync_reference(run *r)
         for (size_t k = 0; k < policy->list[i].count; k++) q[k] = (1 - alpha) * q[k] + alpha * p[k];
     }
     return plumb_masters_changed(r->synced);
-}
-
-static plumb_status check_start(const run *r)
-{
-    for (size_t i = 0; i < r->e->count; i++)
-        for (int s = 0; s < 2; s++)
-            if (!isfinite(r->e->list[i].start[s]))
-                return plumb_cure(plumb_fail(PLUMB_E_INPUT,
-                                             "row %" PRId64 ": its log-prob under the model at the start is %g",
-                                             r->e->list[i].index, r->e->list[i].start[s]),
-                                  "the checkpoint is damaged or diverged; use another one");
-    return PLUMB_OK;
 }
 
 /* A policy that is its own reference must have rewards of exactly 0: both come from the same function. */
@@ -419,13 +407,24 @@ static plumb_status one_step(run *r)
     return plumb_context(s, "step %" PRId64, r->step + 1);
 }
 
+/* All rows could be scored at the start: when one cannot now, the weights have diverged. */
+static plumb_status blame_weights(run *r, plumb_status s)
+{
+    if (plumb_status_code(s) != PLUMB_E_INPUT) return s;
+    r->diverged = true;
+    plumb_status diverged =
+        plumb_fail(PLUMB_E_INTERNAL, "after step %" PRId64 ": %s", r->step, plumb_status_message(s));
+    plumb_status_free(s);
+    return diverged;
+}
+
 /* The passes over all examples that are due after a step. Each may be interrupted and begun again from the checkpoint
  * of the step. */
 static plumb_status run_passes(run *r)
 {
-    if (r->evaluation_due) PLUMB_TRY(evaluate(r));
+    if (r->evaluation_due) PLUMB_TRY(blame_weights(r, evaluate(r)));
     r->evaluation_due = false;
-    if (r->gate_due) PLUMB_TRY(run_gate(r, plumb_trainer_policy(r->trainer)));
+    if (r->gate_due) PLUMB_TRY(blame_weights(r, run_gate(r, plumb_trainer_policy(r->trainer))));
     r->gate_due = false;
     return PLUMB_OK;
 }
@@ -507,7 +506,6 @@ static plumb_status prepare(run *r, const json_t *state)
     if (o->trainer.objective) {
         PLUMB_TRY(plumb_ledger_new(&ledger, r->start, r->e, &r->ledger));
         PLUMB_TRY(plumb_ledger_start(r->ledger, plumb_trainer_policy(r->trainer), r->e, o->sink));
-        PLUMB_TRY(check_start(r));
         PLUMB_TRY(check_rewards(r));
     }
     PLUMB_TRY(state ? load(r, state) : run_gate(r, r->reference ? NULL : r->start));
@@ -536,7 +534,7 @@ plumb_status plumb_run(const plumb_run_options *options, const plumb_model *star
     run r = {.o = options, .start = start, .reference = reference, .e = e, .saved = -1, .report = report};
     json_t *state = NULL;
     *report = (plumb_run_report){0};
-    plumb_status s = plumb_run_folder_open(options->folder, options->resume, options->checkpoint, &r.folder, &state);
+    plumb_status s = plumb_run_folder_open(options->folder, options->resume, &r.folder, &state);
     if (!s && options->begun) s = options->begun(options->begun_user);
     if (!s) s = prepare(&r, state);
     if (!s) s = loop(&r);

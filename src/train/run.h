@@ -14,7 +14,6 @@ typedef struct plumb_run_options {
     const char *folder; /* where the run goes */
     const char *model;  /* folder of the starting model: config and tokenizer are copied from it */
     bool resume;
-    const char *checkpoint;        /* the one to go on with; NULL: the newest */
     plumb_dtype dtype;             /* of the result */
     plumb_trainer_options trainer; /* objective NULL: SFT */
     plumb_order_options order;     /* rows is filled in */

@@ -105,16 +105,11 @@ static plumb_status size_of(const char *folder, const char *name, int64_t *size)
     return PLUMB_OK;
 }
 
-/* The state of the checkpoint to go on with: the one that was named, or the newest that the .jsonl files reach (they
- * are cut back where a run goes on from an older one, and end before the newer ones until those are written anew). */
-static plumb_status read_state(plumb_run_folder *f, const char *checkpoint, json_t **state)
+/* The state of the checkpoint to go on with: the newest that the .jsonl files reach. */
+static plumb_status read_state(plumb_run_folder *f, json_t **state)
 {
     int64_t metrics, ledger, step = INT64_MAX;
     *state = NULL;
-    if (checkpoint) {
-        PLUMB_TRY(plumb_text_string(&f->from, checkpoint));
-        return load_state(f, state);
-    }
     PLUMB_TRY(size_of(f->path, "metrics.jsonl", &metrics));
     PLUMB_TRY(size_of(f->path, "ledger.jsonl", &ledger));
     while ((step = newest_checkpoint(f->path, step, NULL)) >= 0) {
@@ -192,18 +187,17 @@ static void remove_partial_checkpoints(const char *path)
     plumb_text_free(&partial);
 }
 
-static plumb_status open_all(plumb_run_folder *f, const char *path, bool resume, const char *checkpoint, json_t **state)
+static plumb_status open_all(plumb_run_folder *f, const char *path, bool resume, json_t **state)
 {
     PLUMB_TRY(check_folder(path, resume));
     PLUMB_TRY(create_folder(path));
-    if (resume) PLUMB_TRY(read_state(f, checkpoint, state));
+    if (resume) PLUMB_TRY(read_state(f, state));
     remove_partial_checkpoints(path);
     PLUMB_TRY(open_lines(path, "metrics.jsonl", recorded(*state, "metrics_bytes"), &f->metrics));
     return open_lines(path, "ledger.jsonl", recorded(*state, "ledger_bytes"), &f->ledger);
 }
 
-plumb_status plumb_run_folder_open(const char *path, bool resume, const char *checkpoint, plumb_run_folder **out,
-                                   json_t **state)
+plumb_status plumb_run_folder_open(const char *path, bool resume, plumb_run_folder **out, json_t **state)
 {
     plumb_run_folder *f;
     *out = NULL;
@@ -211,7 +205,7 @@ plumb_status plumb_run_folder_open(const char *path, bool resume, const char *ch
     PLUMB_TRY(plumb_new(&f, 1, sizeof *f));
     f->metrics = f->ledger = -1;
     f->path = strdup(path);
-    plumb_status s = f->path ? open_all(f, path, resume, checkpoint, state) : plumb_no_memory();
+    plumb_status s = f->path ? open_all(f, path, resume, state) : plumb_no_memory();
     if (s) {
         plumb_run_folder_close(f);
         return s;

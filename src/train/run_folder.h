@@ -17,10 +17,10 @@
 typedef struct plumb_run_folder plumb_run_folder;
 
 /* Creates the folder (its parent must be there). One that holds a run already (a line of metrics.jsonl or ledger.jsonl,
- * or a checkpoint) is PLUMB_E_OUTPUT; with `resume` it is opened: *state is then the state.json of `checkpoint` (a
- * folder), or with NULL of the newest one that the .jsonl files reach (a new reference), or NULL when there is none,
- * and the .jsonl files are cut back to it. A folder that holds a model and no run is PLUMB_E_OUTPUT always. */
-plumb_status plumb_run_folder_open(const char *path, bool resume, const char *checkpoint, plumb_run_folder **out,
+ * or a checkpoint) is PLUMB_E_OUTPUT; with `resume` it is opened: *state is then the state.json of the newest
+ * checkpoint that the .jsonl files reach (a new reference), or NULL when there is none, and the .jsonl files are cut
+ * back to it. A folder that holds a model and no run is PLUMB_E_OUTPUT always. */
+plumb_status plumb_run_folder_open(const char *path, bool resume, plumb_run_folder **out,
                                    json_t **state) PLUMB_MUST_USE;
 void plumb_run_folder_close(plumb_run_folder *f);
 

@@ -235,13 +235,30 @@ expect_same out.jsonl ten.jsonl
 begin "a dry run writes nothing"
 run "$PLUMB" filter ten.jsonl scores.jsonl --keep-lowest 1 --dry-run -o dry.jsonl
 expect_code 0
-expect_no_out
-expect_err "kept 1"
+expect_out "kept 1"
 expect_err "dry run: nothing was written"
 expect_no_file dry.jsonl
 expect_no_file dry.jsonl.partial
 
+run "$PLUMB" filter ten.jsonl scores.jsonl --keep-lowest 1 --dry-run --quiet # the report is the result
+expect_code 0
+expect_no_err
+expect_out "kept 1"
+run "$PLUMB" filter ten.jsonl scores.jsonl --keep-lowest 1 --dry-run -o no/dry.jsonl
+expect_code 2
+expect_err "mkdir -p no"
+"$PLUMB" filter ten.jsonl scores.jsonl --keep-lowest 1 --dry-run >/dev/full 2>stderr
+code=$?
+expect_code 3
+expect_err "<stdout>: writing failed"
+
 begin "an input is not overwritten"
+cp ten.jsonl grows.jsonl
+"$PLUMB" filter grows.jsonl scores.jsonl --keep-lowest 1 >>grows.jsonl 2>stderr
+code=$?
+expect_code 2
+expect_err "<stdout>: goes into grows.jsonl, which is an input"
+expect_same grows.jsonl ten.jsonl
 cp ten.jsonl copy.jsonl
 run "$PLUMB" filter copy.jsonl scores.jsonl --keep-lowest 1 -o ./copy.jsonl
 expect_code 2

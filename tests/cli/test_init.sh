@@ -119,7 +119,7 @@ expect_no_file never
 begin "dry run"
 run "$PLUMB" init llama never --dry-run
 expect_code 0
-expect_err "133,568 parameters"
+expect_out "133,568 parameters"
 expect_err "dry run: nothing was written"
 expect_no_file never
 expect_no_file never.partial

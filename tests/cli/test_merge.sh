@@ -52,7 +52,7 @@ expect_out "BF16"
 begin "dry run"
 run "$PLUMB" merge "$base" "$adapter" -o never --dry-run
 expect_code 0
-expect_err "9 of 30 tensors"
+expect_out "9 of 30 tensors"
 expect_err "dry run: nothing was written"
 expect_no_file never
 expect_no_file never.partial

@@ -182,7 +182,8 @@ for cut in 1 7 12 24; do
     expect_code 0
     run "$PLUMB" score "$models/gemma3" "$chat" --measures $all --range $cut: -o b.jsonl
     expect_code 0
-    expect_err "$((25 - cut)) rows, $((25 - cut)) scored"
+    left=$((25 - cut))
+    [ $left -eq 1 ] && expect_err "1 row, 1 scored" || expect_err "$left rows, $left scored"
     cat a.jsonl b.jsonl >ab.jsonl
     expect_same ab.jsonl one.jsonl
 done
@@ -200,7 +201,7 @@ expect_same stdout want
 run "$PLUMB" score "$models/gemma3" "$chat" --measures $all --range 3:20 --limit 2 -q
 sed -n 4,5p one.jsonl >want
 expect_same stdout want
-refuses "pairs.chat.jsonl: holds no rows in this range" "$models/gemma3" "$chat" --range 25:30
+refuses "pairs.chat.jsonl: there are no rows in this range" "$models/gemma3" "$chat" --range 25:30
 
 begin "other instructions agree to the tolerance"
 run "$PLUMB" score "$models/olmo" "$plain" --isa ref -o ref.jsonl
@@ -248,7 +249,7 @@ printf '%s\n' '{"prompt":"Hi","chosen":[{"role":"user","content":"Hi"},{"role":"
 "rejected":[{"role":"user","content":"Hi"},{"role":"assistant","content":"No"}]}' | tr -d '\n' >repeated.jsonl
 run "$PLUMB" score "$models/qwen3" repeated.jsonl
 expect_code 0
-expect_err "1 rows repeat their string prompt in the conversations"
+expect_err "1 row repeats its string prompt in the conversations"
 cat >bare.jinja <<'TEMPLATE'
 {% for m in messages %}{{ m['role'] }}: {{ m['content'] }}
 {% endfor %}{% if add_generation_prompt %}assistant: {% endif %}
@@ -285,6 +286,47 @@ run "$PLUMB" score "$models/olmo" copy.jsonl -o copy.jsonl
 expect_code 2
 expect_err "copy.jsonl: is also an input"
 expect_same copy.jsonl "$plain"
+for end in partial meta.json partial.meta.json; do # what plumb writes beside an output is an input
+    cp "$plain" ee.$end
+    ln -f ee.$end linked
+    for input in ee.$end linked; do
+        run "$PLUMB" score "$models/olmo" $input -o ee
+        expect_code 2
+        expect_err "ee.$end: is an input, and -o ee would write over it"
+        expect_same ee.$end "$plain"
+    done
+    run_with ee.$end "$PLUMB" score "$models/olmo" - -o ee
+    expect_code 2
+    expect_same ee.$end "$plain"
+    rm -f ee.$end linked
+done
+cp "$plain" ff.partial
+run "$PLUMB" filter "$plain" ff.partial --below 1 -o ff
+expect_code 2
+expect_err "ff.partial: is an input"
+expect_same ff.partial "$plain"
+printf '{"mine": 1}' >gg.meta.json
+run "$PLUMB" score "$models/olmo" "$plain" -o gg
+expect_code 2
+expect_err "gg.meta.json: is in the way and not a record that plumb wrote"
+expect_err "move it away"
+expect_text gg.meta.json '{"mine": 1}'
+expect_no_file gg.partial
+cp -r "$models/olmo" own
+for name in config.json tokenizer.json; do
+    run "$PLUMB" score own "$plain" -o own/$name
+    expect_code 2
+    expect_err "own/$name: is a file of the model"
+    expect_same own/$name "$models/olmo/$name"
+done
+for i in 1 2; do # an earlier result there is no file of the model
+    run "$PLUMB" score own "$plain" -o own/scores.jsonl -q
+    expect_code 0
+    expect_same own/scores.jsonl want
+done
+run "$PLUMB" score "$models/olmo" "$plain" -o ''
+expect_code 2
+expect_err "the output has an empty name"
 printf 'old\n' >old.jsonl # an earlier result stays until the new one is complete
 run "$PLUMB" score "$models/olmo" renamed.jsonl -o old.jsonl
 expect_code 2
@@ -293,17 +335,24 @@ expect_text old.jsonl 'old\n'
 begin "a dry run"
 run "$PLUMB" score "$models/olmo" "$plain" --dry-run -o dry.jsonl
 expect_code 0
-expect_no_out
-expect_err "OlmoForCausalLM"
-expect_err "25 rows, max_length 512"
-expect_err "TFLOP"
+expect_out "OlmoForCausalLM"
+expect_out "25 rows, max_length 512"
+expect_out "TFLOP"
 expect_err "dry run: nothing was written"
 expect_nothing_named dry.jsonl
 run "$PLUMB" score "$models/olmo" "$plain" --dry-run --compat official --measures edit
 expect_code 0
-expect_err "25 rows, not cut"
+expect_out "25 rows, not cut"
+run "$PLUMB" score "$models/olmo" "$plain" --dry-run --quiet # the plan is the result
+expect_code 0
+expect_no_err
+expect_out "25 rows, max_length 512"
 run "$PLUMB" score "$models/olmo" renamed.jsonl --dry-run
 expect_code 2
+run "$PLUMB" score "$models/olmo" "$plain" --dry-run -o nowhere/out.jsonl
+expect_code 2
+expect_err "mkdir -p nowhere"
+expect_no_out
 
 begin "the first pair as tokens"
 run "$PLUMB" score "$models/qwen3" "$chat" --write-out --limit 2 -o out.jsonl
@@ -352,6 +401,15 @@ refuses "mixed.jsonl:4: not valid JSON at column 39: bytes that are not UTF-8" "
 run "$PLUMB" score "$models/olmo" mixed.jsonl --on_error skip -o skipped.jsonl
 expect_code 0
 expect_err "passed over: mixed.jsonl:4: not valid JSON"
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22; do printf '{"n":%d}\n' $i; done >bad.jsonl
+run "$PLUMB" score "$models/olmo" bad.jsonl --on_error skip -o bad.scores
+expect_code 0
+expect_err "passed over: bad.jsonl:20: "
+! grep -q "bad.jsonl:21" stderr || complain "more rows are listed than the first twenty"
+expect_err "and 2 more were passed over"
+expect_err "22 rows, 0 scored, 22 skipped (bad_row)"
+expect_err "nothing was scored"
+run "$PLUMB" score "$models/olmo" mixed.jsonl --on_error skip -o skipped.jsonl
 expect_err "5 rows, 4 scored, 1 skipped (bad_row)"
 expect_rows skipped.jsonl 5
 grep -q '^{"index":3,"row":"[0-9a-f]*","skipped":"bad_row"}$' skipped.jsonl || complain "no row for the bad row"
@@ -361,9 +419,24 @@ expect_same a b
 run cat skipped.jsonl.meta.json
 expect_out '"bad_row": 1'
 : >empty.jsonl
-refuses "empty.jsonl: holds no rows" "$models/olmo" empty.jsonl
+refuses "empty.jsonl: there are no rows in it" "$models/olmo" empty.jsonl
 printf '\n  \n\r\n' >blank.jsonl
-refuses "blank.jsonl: holds no rows" "$models/olmo" blank.jsonl
+refuses "blank.jsonl: there are no rows in it" "$models/olmo" blank.jsonl
+printf '%s\n' '{"prompt":"a","chosen":NaN,"rejected":"c"}' >nan.jsonl
+refuses "nan.jsonl:1: not valid JSON at column 26: 'NaN' is no JSON" "$models/olmo" nan.jsonl
+refuses "write null, or leave the field out" "$models/olmo" nan.jsonl
+printf '%s\n' "{'prompt': 'a', 'chosen': 'b', 'rejected': 'c'}" >repr.jsonl
+refuses "repr.jsonl:1: not valid JSON" "$models/olmo" repr.jsonl
+refuses "json.dumps" "$models/olmo" repr.jsonl
+printf '%s\n' '[' '{"prompt":"a","chosen":"b","rejected":"c"}' ']' >array.json
+refuses "array.json: is a JSON array" "$models/olmo" array.json
+refuses "jq -c '.[]'" "$models/olmo" array.json
+printf '%s\n' 'prompt,chosen,rejected' 'a,b,c' >table.csv
+refuses "table.csv: is a CSV file" "$models/olmo" table.csv
+run "$PLUMB" lint "$models/olmo" table.csv
+expect_code 2
+expect_no_out
+expect_err "table.csv: is a CSV file"
 awk 'BEGIN { for (i = 0; i < 100000; i++) printf "["; print "" }' >deep.jsonl
 refuses "deep.jsonl:1: not valid JSON" "$models/olmo" deep.jsonl
 printf '%s\n' '{"prompt_ids":[5],"chosen_ids":[6],"rejected_ids":[2000]}' >far.jsonl
@@ -388,6 +461,14 @@ expect_out '"skipped":"prompt_too_long"'
 begin "models that cannot be used"
 refuses "nowhere/config.json: not found" nowhere "$plain"
 refuses "downloaded from the Hub" nowhere "$plain"
+refuses "huggingface-cli download allenai/OLMo-1B-hf --local-dir OLMo-1B-hf" allenai/OLMo-1B-hf "$plain"
+refuses "pairs.jsonl: is a file, and MODEL is a folder" "$plain" "$models/olmo"
+refuses "are MODEL and DATA swapped?" "$plain" "$models/olmo"
+if [ "$(id -u)" -ne 0 ]; then
+    mkdir -m 000 closed
+    refuses "closed: cannot be read: Permission denied" closed "$plain"
+    rmdir closed
+fi
 cp -r "$models/olmo" model
 rm model/model.safetensors
 refuses "model: holds no weights" model "$plain"
@@ -537,6 +618,90 @@ rm out.jsonl out.jsonl.meta.json
 run "$PLUMB" score "$models/olmo" data.jsonl --resume
 expect_code 2
 expect_err "--resume: there is no partial file to go on with"
+
+begin "another chat template is not gone on with"
+cp bare.jinja used.jinja
+cat "$chat" "$chat" "$chat" "$chat" >four
+{ cat four && echo broken; } >data.jsonl
+run "$PLUMB" score "$models/olmo" data.jsonl --chat_template used.jinja -o chat.jsonl
+expect_code 2
+[ -s chat.jsonl.partial ] || complain "nothing was kept"
+cp four data.jsonl
+sed 's/assistant: /assistant:/' bare.jinja >used.jinja
+run "$PLUMB" score "$models/olmo" data.jsonl --chat_template used.jinja -o chat.jsonl --resume
+expect_code 2
+expect_err "chat.jsonl.partial: was made with a tokenizer and chat template of hash"
+cp bare.jinja used.jinja
+run "$PLUMB" score "$models/olmo" data.jsonl --chat_template used.jinja -o chat.jsonl --resume
+expect_code 0
+! grep -q '"flops"' chat.jsonl.meta.json || complain "the operations of a part are given for the whole"
+
+begin "rows leave plumb as they are done"
+mkfifo slow
+"$PLUMB" score "$models/olmo" slow -o live.jsonl 2>stderr &
+pid=$!
+exec 3>slow
+cat whole.jsonl whole.jsonl >&3
+tries=0
+while [ ! -s live.jsonl.partial ] && [ $tries -lt 100 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+done
+kill -KILL $pid
+wait $pid 2>/dev/null
+exec 3>&-
+[ -s live.jsonl.partial ] || complain "kill -9 took the rows that were done"
+
+begin "SIGHUP keeps the partial file"
+"$PLUMB" score "$models/olmo" slow -o hung.jsonl 2>stderr &
+pid=$!
+exec 3>slow
+cat whole.jsonl whole.jsonl >&3
+sleep 1
+kill -HUP $pid
+wait $pid
+code=$?
+exec 3>&-
+expect_code 129
+expect_err "stopped by SIGHUP"
+expect_file hung.jsonl.partial.meta.json
+
+begin "SIGTERM while a pipe of rows is not opened by its writer"
+"$PLUMB" score "$models/olmo" slow -o never.jsonl 2>stderr &
+pid=$!
+sleep 1
+kill -TERM $pid
+wait $pid
+code=$?
+expect_code 143
+expect_err "stopped by SIGTERM"
+expect_nothing_named never.jsonl
+
+begin "SIGTERM while nobody reads the rows"
+for i in 1 2 3 4 5 6 7 8 9 10; do cat whole.jsonl; done >many.jsonl
+exec 4<>slow # a reader that takes nothing
+"$PLUMB" score "$models/olmo" many.jsonl --measures edit -o slow 2>stderr &
+pid=$!
+sleep 2
+kill -TERM $pid
+wait $pid
+code=$?
+exec 4>&-
+expect_code 143
+expect_err "stopped by SIGTERM"
+
+begin "threads that cannot be had"
+if [ -z "${ASAN_OPTIONS+x}" ] && (ulimit -v 400000) 2>/dev/null && (ulimit -v 400000; "$PLUMB" --version) >/dev/null 2>&1; then
+    (
+        ulimit -v 400000
+        "$PLUMB" score "$models/olmo" "$plain" --threads 1024 >stdout 2>stderr
+        echo $? >code
+    )
+    code=$(cat code)
+    expect_code 3
+    expect_err "1024 threads cannot be had here"
+    expect_err "give fewer --threads"
+fi
 
 begin "SIGTERM keeps complete rows"
 mkfifo pipe

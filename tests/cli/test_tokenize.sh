@@ -93,7 +93,7 @@ run "$PLUMB" tokenize --tokenizer "$olmo" --jsonl --range 1:2 rows
 expect_text stdout '{"text": "Yes<|endoftext|>"}\n'
 run "$PLUMB" tokenize --tokenizer "$olmo" --range 9: letters
 expect_code 2
-expect_err "holds no rows in this range"
+expect_err "there are no rows in this range"
 
 begin "a bad row names its place and stops without an output"
 printf '{"text": "a"}\n\n{"text": 3}\n' >bad
@@ -166,7 +166,7 @@ expect_code 2
 expect_err "nowhere"
 run "$PLUMB" tokenize --tokenizer "$olmo"
 expect_code 2
-expect_err "<stdin>: holds no rows"
+expect_err "<stdin>: there are no rows in it"
 run "$PLUMB" tokenize --tokenizr "$olmo" text
 expect_code 2
 expect_err "tokenizer"

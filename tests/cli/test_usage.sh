@@ -59,6 +59,12 @@ expect_err "plumb help lists the commands"
 run "$PLUMB" --verbose
 expect_code 2
 expect_err "--verbose: unknown option"
+run "$PLUMB" --verison
+expect_code 2
+expect_err "did you mean plumb --version?"
+run "$PLUMB" init gemma3 new
+expect_code 2
+expect_err "did you mean gemma3_text?"
 run "$PLUMB" filter data.jsonl scores.jsonl --keep_lowst 5%
 expect_code 2
 expect_err "--keep_lowst: unknown option"

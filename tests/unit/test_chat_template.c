@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -304,6 +305,13 @@ static void test_input(void **state)
     check_input("{{ tools is none }}{{ documents is none }}{{ bos_token is defined }}{{ add_generation_prompt }}", "[]",
                 NULL, "TrueTrueFalseFalse");
     check_input("{{ strftime_now('%d %b %Y') }}", "[]", NULL, "10 Jan 2025");
+    static const char *const zones[][2] = {
+        {"JST-9", "2025-01-10 09:00"}, {"EST5", "2025-01-09 19:00"}, {"UTC0", "2025-01-10 00:00"}};
+    for (size_t i = 0; i < sizeof zones / sizeof *zones; i++) {
+        setenv("TZ", zones[i][0], 1);
+        tzset();
+        check_input("{{ strftime_now('%Y-%m-%d %H:%M') }}", "[]", NULL, zones[i][1]);
+    }
     check_input("a{{ messages[0].content }}b", "[{\"content\": \"{{ x }} {% if %}\"}]", NULL, "a{{ x }} {% if %}b");
 }
 
@@ -429,6 +437,8 @@ static void test_deep_sources(void **state)
 
 int main(void)
 {
+    setenv("TZ", "UTC0", 1); /* the times here are told as local time */
+    tzset();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vectors), cmocka_unit_test(test_expressions), cmocka_unit_test(test_statements),
         cmocka_unit_test(test_errors),  cmocka_unit_test(test_unsupported), cmocka_unit_test(test_malformed),

@@ -828,6 +828,13 @@ static const struct refusal {
     {"llama", ",\"quantization_config\":{\"load_in_4bit\":true}", "quantised (quantization_config)"},
     {"llama", ",\"compression_config\":{\"quant_method\":\"compressed-tensors\"}", "quantised (compressed-tensors)"},
     {"gemma3_text", ",\"use_bidirectional_attention\":true", "\"use_bidirectional_attention\" is true"},
+    {"llama", ",\"torch_dtype\":\"int8\"", "\"torch_dtype\" is \"int8\", which is not supported"},
+    {"llama", ",\"torch_dtype\":\"float64\"", "supported: float32, float16, bfloat16"},
+    {"llama", ",\"torch_dtype\":\"\"", "\"torch_dtype\" is \"\""},
+    {"llama", ",\"torch_dtype\":\"float32\",\"dtype\":\"float8_e4m3fn\"", "\"dtype\" is \"float8_e4m3fn\""},
+    {"paligemma", ",\"text_config\":{\"model_type\":\"gemma\"}", "its prompt sees itself in both directions"},
+    {"paligemma2", ",\"text_config\":{\"model_type\":\"gemma2\"}", "\"model_type\" is \"paligemma2\""},
+    {"paligemma", "", "prefix attention"},
     /* other architectures */
     {"mixtral", "", "\"model_type\" is \"mixtral\", an architecture plumb does not have"},
     {"mixtral", "", "supported: olmo, olmo2, gemma"},

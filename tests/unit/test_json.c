@@ -42,6 +42,25 @@ static void reads_large_integers_as_reals_on_request(void **state)
     json_decref(value);
 }
 
+static void errors_say_the_way_out(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t n;
+        const char *cure;
+    } cases[] = {
+        {"{\"a\": NaN}", 10, "write null, or leave the field out"},
+        {"{\"a\": -Infinity}", 16, "write null, or leave the field out"},
+        {"{'a': 1}", 8, "single quotes: a Python dict was printed; write it with json.dumps"},
+        {"{\"a\": \"b\0\"}", 11, "it holds zero bytes"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *value = NULL;
+        assert_says(plumb_json_parse(cases[i].text, cases[i].n, false, NULL, &value), PLUMB_E_INPUT, cases[i].cure);
+    }
+}
+
 static void errors_say_where_and_what(void **state)
 {
     (void)state;
@@ -65,7 +84,8 @@ static void errors_say_where_and_what(void **state)
         {"\"\\ud800\\u0041\"", "half of a surrogate pair"},
         {"\"\\x\"", "invalid escape"},
         {"{\"a\\u0000b\": 1}", "a key holds a zero character"},
-        {"1e999", "overflow"},
+        {"1e999", "overflow: the largest is 1.8e308"},
+        {"[-Infinity]", "'Infinity' is no JSON"},
         {"{'a': 1}", "string or '}' expected"},
         {"[1,]", "not valid JSON at column"},
     };
@@ -246,6 +266,7 @@ int main(void)
         cmocka_unit_test(keeps_zero_characters),
         cmocka_unit_test(reads_large_integers_as_reals_on_request),
         cmocka_unit_test(errors_say_where_and_what),
+        cmocka_unit_test(errors_say_the_way_out),
         cmocka_unit_test(deep_nesting_is_an_error),
         cmocka_unit_test(a_zero_byte_is_an_error),
         cmocka_unit_test(duplicate_keys_are_refused_on_request),

@@ -243,6 +243,14 @@ static void what_cannot_be_read(void **state)
         {"\xFF\xFE{\0}\0", 6, "UTF-16"},
         {"version https://git-lfs.github.com/spec/v1", 42, "git lfs pull"},
         {"<!DOCTYPE html>", 15, "an HTML or XML page"},
+        {"{\0\"\0a\0", 6, "iconv -f UTF-16LE"},
+        {"\0{\0\"\0a", 6, "iconv -f UTF-16BE"},
+        {"[{\"prompt\": \"a\"}]", 17, "a JSON array; expected JSONL, one JSON object a line"},
+        {"\xEF\xBB\xBF[\r\n  {\r\n", 11, "jq -c '.[]' FILE"},
+        {"{\n  \"prompt\"", 12, "JSON over several lines"},
+        {"prompt,chosen,rejected\r\n\"a\",b,c\n", 33, "a CSV file"},
+        {"\"prompt\",\"chosen\"\n", 18, "a CSV file"},
+        {"prompt\tchosen\trejected\n", 23, "a TSV file"},
     };
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         assert_says(describe(scratch_file("other", others[i].bytes, others[i].n), 0, -1, &t), PLUMB_E_INPUT,

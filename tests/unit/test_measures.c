@@ -3,6 +3,9 @@
 #include "support.h"
 
 #include <math.h>
+#ifdef __GLIBC__
+#    include <malloc.h>
+#endif
 
 #include "align/pair_reader.h"
 #include "align/scorer.h"
@@ -90,6 +93,21 @@ static void numbers_that_are_not_finite(void **state)
                       "\"norm2_chosen\":null,\"norm2_rejected\":null" ROW_END);
 }
 
+static void the_first_field_that_is_not_finite(void **state)
+{
+    (void)state;
+    plumb_score s = example;
+    const uint32_t all = (1 << MEASURES) - 1;
+    assert_null(plumb_score_not_finite(&s, all));
+    s.logps[1] = NAN;
+    s.theory.rate = INFINITY;
+    s.norm2[1] = INFINITY;
+    assert_string_equal(plumb_score_not_finite(&s, all), "logps/rejected");
+    assert_string_equal(plumb_score_not_finite(&s, 1 << ALPHA), "rate");
+    assert_string_equal(plumb_score_not_finite(&s, 1 << CHES), "norm2_rejected");
+    assert_null(plumb_score_not_finite(&s, 1 << EDIT | 1 << LAST_HIDDEN | 1 << GRAD));
+}
+
 static void skipped_rows(void **state)
 {
     (void)state;
@@ -167,6 +185,7 @@ static void quantiles_and_tops(void **state)
     plumb_score_summary_field(s, LN_CHES, &f);
     assert_int_equal(f.count, 0);
     assert_int_equal(f.tops, 0);
+    for (int i = 0; i < PLUMB_SUMMARY_QUANTILES; i++) assert_true(isnan(f.quantiles[i])); /* of no values: none */
     add_value(s, 5, 2.5); /* one value is every quantile */
     plumb_score_summary_field(s, LN_CHES, &f);
     for (int i = 0; i < PLUMB_SUMMARY_QUANTILES; i++) assert_true(f.quantiles[i] == 2.5);
@@ -549,6 +568,55 @@ static void a_failing_output_stops(void **state)
     plumb_compute_close(c);
 }
 
+/* Asks for a stop the n-th time it is asked. */
+typedef struct patience {
+    int asked, stop_at;
+} patience;
+
+static bool out_of_patience(void *user)
+{
+    patience *p = user;
+    return ++p->asked == p->stop_at;
+}
+
+/* A batch stops between two layers, and goes through when asked again. */
+static void an_interrupt_stops_within_a_batch(void **state)
+{
+    (void)state;
+    plumb_compute *c;
+    plumb_model *m = open_model(&c, 1);
+    static const uint32_t selections[] = {1 << LN_CHES, 1 << LOGPS, 1 << GRAD};
+    plumb_pair pair = random_pair(4, 1000);
+    for (size_t i = 0; i < sizeof selections / sizeof *selections; i++) {
+        /* for each of three layers once, for the pair once; a gradient: both sides forwards and backwards */
+        int layers = m->config.layers, asked = selections[i] == 1 << GRAD ? 4 * layers : layers + 1;
+        for (int stop = 1; stop <= asked + 1; stop++) {
+            patience p = {0, stop};
+            kept k = {0};
+            plumb_scorer *s;
+            plumb_sink sink = {.user = &p, .interrupted = out_of_patience};
+            check_ok(plumb_scorer_new(
+                m, &(plumb_scorer_options){.measures = selections[i], .emit = keep, .user = &k, .sink = &sink}, &s));
+            plumb_status status = plumb_scorer_add(s, 0, 0, &pair);
+            if (!status) status = plumb_scorer_flush(s);
+            if (stop <= asked) {
+                assert_says(status, PLUMB_E_INTERRUPTED, "interrupted");
+                assert_int_equal(p.asked, stop);
+                assert_int_equal(k.count, 0);
+            } else {
+                check_ok(status);
+                assert_int_equal(p.asked, asked);
+                assert_int_equal(k.count, 1);
+            }
+            free(k.scores);
+            plumb_scorer_free(s);
+        }
+    }
+    plumb_pair_free(&pair);
+    plumb_model_close(m);
+    plumb_compute_close(c);
+}
+
 static void plans_only_count(void **state)
 {
     (void)state;
@@ -576,6 +644,58 @@ static void plans_only_count(void **state)
     assert_true(flops[0] > 1e6 && flops[1] > flops[0]);
     plumb_model_close(m);
     plumb_compute_close(c);
+}
+
+/* Bytes that malloc has given out; 0 where nobody counts. */
+static int64_t in_use(void)
+{
+#ifdef __GLIBC__
+    struct mallinfo2 m = mallinfo2();
+    return (int64_t)(m.uordblks + m.hblkhd);
+#else
+    return 0;
+#endif
+}
+
+/* What a plan says of memory is what the run then holds, measure by measure. */
+static void plans_tell_the_memory(void **state)
+{
+    (void)state;
+    static const uint32_t selections[] = {1 << EDIT, 1 << LN_CHES, 1 << LOGPS, 1 << ALPHA, 1 << GRAD};
+    int64_t planned[5];
+    for (size_t i = 0; i < sizeof selections / sizeof *selections; i++) {
+        plumb_compute *c;
+        plumb_model *m = open_model(&c, 1);
+        for (int plan = 1; plan >= 0; plan--) {
+            plumb_scorer *s;
+            kept k = {0};
+            int64_t before = in_use();
+            check_ok(plumb_scorer_new(
+                m,
+                &(plumb_scorer_options){
+                    .measures = selections[i], .plan = plan, .batch_rows = 1500, .emit = keep, .user = &k},
+                &s));
+            for (int p = 0; p < 60; p++) {
+                plumb_pair pair = random_pair((uint64_t)p, 1000);
+                check_ok(plumb_scorer_add(s, p, 0, &pair));
+                plumb_pair_free(&pair);
+            }
+            check_ok(plumb_scorer_flush(s));
+            int64_t bytes = plumb_scorer_bytes(s), held = in_use() - before;
+            if (plan) planned[i] = bytes;
+            assert_int_equal(bytes, planned[i]);
+            bool counted = !plan && held > 1 << 20;
+            if (counted && (bytes < 0.8 * (double)held || bytes > 1.5 * (double)held))
+                fail_msg("selection %zu: planned %lld bytes, held %lld", i, (long long)bytes, (long long)held);
+            free(k.scores);
+            plumb_scorer_free(s);
+        }
+        plumb_model_close(m);
+        plumb_compute_close(c);
+    }
+    assert_int_equal(planned[0], 0);
+    assert_true(planned[1] > 1 << 20 && planned[2] > planned[1] && planned[3] > planned[2]);
+    assert_true(planned[4] > 2 << 20); /* two gradients of 250,000 weights */
 }
 
 /* ---- the reader ---- */
@@ -647,6 +767,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_as_text),
         cmocka_unit_test(numbers_that_are_not_finite),
+        cmocka_unit_test(the_first_field_that_is_not_finite),
         cmocka_unit_test(skipped_rows),
         cmocka_unit_test(lines_are_json),
         cmocka_unit_test(table_of_measures),
@@ -661,7 +782,9 @@ int main(void)
         cmocka_unit_test(thousands_of_skipped_rows),
         cmocka_unit_test(without_a_model),
         cmocka_unit_test(a_failing_output_stops),
+        cmocka_unit_test(an_interrupt_stops_within_a_batch),
         cmocka_unit_test(plans_only_count),
+        cmocka_unit_test(plans_tell_the_memory),
         cmocka_unit_test(bad_rows_are_passed_over_or_stop),
     };
     return cmocka_run_group_tests(tests, NULL, remove_scratch);

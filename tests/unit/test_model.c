@@ -5,6 +5,7 @@
 
 #include "align/scorer.h"
 #include "io/safetensors.h"
+#include "model/layer.h"
 #include "model/rope.h"
 #include "scratch.h"
 
@@ -126,8 +127,8 @@ static plumb_status ignore_score(void *user, const plumb_score *score)
     return PLUMB_OK;
 }
 
-/* Opens a checkpoint and scores one pair of tokens with all measures. */
-static plumb_status try_score(const char *folder, const char *isa, int32_t token, plumb_score *score)
+static plumb_status try_measures(const char *folder, const char *isa, int32_t token, uint32_t measures,
+                                 plumb_score *score)
 {
     plumb_compute *compute;
     plumb_model *m;
@@ -138,16 +139,22 @@ static plumb_status try_score(const char *folder, const char *isa, int32_t token
         .form = PLUMB_FORM_IDS, .prompt_ids = {prompt, 5, 5}, .response_ids = {{chosen, 4, 4}, {rejected, 3, 3}}};
     check_ok(plumb_compute_open(isa, 1, &compute));
     check_ok(plumb_model_open(folder, compute, &m));
-    check_ok(
-        plumb_scorer_new(m, &(plumb_scorer_options){.measures = 63, .emit = ignore_score, .user = score}, &scorer));
+    check_ok(plumb_scorer_new(m, &(plumb_scorer_options){.measures = measures, .emit = ignore_score, .user = score},
+                              &scorer));
     check_ok(plumb_pair_make(&(plumb_pairing){.max_length = 64}, &row, &pair));
-    plumb_status s = plumb_scorer_add(scorer, 0, 0, &pair);
+    plumb_status s = plumb_scorer_add(scorer, 17, 0, &pair);
     if (!s) s = plumb_scorer_flush(scorer);
     plumb_pair_free(&pair);
     plumb_scorer_free(scorer);
     plumb_model_close(m);
     plumb_compute_close(compute);
     return s;
+}
+
+/* Opens a checkpoint and scores one pair of tokens with all measures but the gradients. */
+static plumb_status try_score(const char *folder, const char *isa, int32_t token, plumb_score *score)
+{
+    return try_measures(folder, isa, token, 63, score);
 }
 
 /* The message names the tensor and the folder. */
@@ -218,8 +225,7 @@ static void shapes_are_told(void **state)
     json_object_set_new(c->config, "num_hidden_layers", json_integer(4));
     folder = write_checkpoint(c, -1);
     says_tensor(try_open(folder), folder, "model.layers.3.self_attn.q_proj.weight", ": missing");
-    json_object_set_new(c->config, "num_hidden_layers", json_integer(2)); /* more tensors than needed are no fault */
-    check_ok(try_open(write_checkpoint(c, -1)));
+    json_object_set_new(c->config, "num_hidden_layers", json_integer(3));
     json_object_set_new(c->config, "intermediate_size", json_integer(1 << 20));
     folder = write_checkpoint(c, -1);
     says_tensor(try_open(folder), folder, "model.layers.0.mlp.gate_proj.weight",
@@ -229,6 +235,89 @@ static void shapes_are_told(void **state)
     json_object_set_new(c->config, "num_key_value_heads", json_integer(2));
     assert_says(try_open(write_checkpoint(c, -1)), PLUMB_E_INPUT, "2 key/value heads for 4 heads");
     free_checkpoint(c);
+}
+
+/* ---- more than config.json describes ---- */
+
+static void add_tensor(checkpoint *c, const char *name, int64_t n, int64_t k)
+{
+    size_t i = c->count++;
+    assert_in_range(i, 0, MOST_TENSORS - 1);
+    snprintf(c->names[i], sizeof c->names[i], "%s", name);
+    c->specs[i] = (plumb_tensor_spec){c->names[i], PLUMB_F32, k ? 2 : 1, {n, k}};
+    c->bytes[i] = sizeof(float) * (size_t)(k ? n * k : n);
+    c->data[i] = calloc(1, c->bytes[i]);
+}
+
+static void layers_beyond_the_configuration(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model, *tensor;
+    } rows[] = {{"olmo", "model.layers.1.mlp.down_proj.weight"},
+                {"gpt-neox", "gpt_neox.layers.1.attention.dense.bias"},
+                {"llama2", "model.layers.1.input_layernorm.weight"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        checkpoint *c = load_checkpoint(rows[i].model);
+        json_object_set_new(c->config, "num_hidden_layers", json_integer(1));
+        const char *folder = write_checkpoint(c, -1);
+        says_tensor(try_open(folder), folder, rows[i].tensor, ": stands beyond the 1 layers of config.json");
+        assert_says(try_open(folder), PLUMB_E_INPUT, "set \"num_hidden_layers\" to the layers of the checkpoint");
+        free_checkpoint(c);
+    }
+    static const char *const more[] = {"model.layers.11.mlp.up_proj.weight", "model.layers.3.extra",
+                                       "language_model.model.layers.3.extra", "model.language_model.layers.3.extra"};
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
+        checkpoint *c = load_checkpoint("olmo");
+        add_tensor(c, more[i], 4, 0);
+        const char *folder = write_checkpoint(c, -1);
+        says_tensor(try_open(folder), folder, more[i], ": stands beyond the 3 layers");
+        free_checkpoint(c);
+    }
+}
+
+static void biases_that_are_not_described(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model, *tensor;
+        int64_t n;
+    } rows[] = {{"olmo", "model.layers.2.self_attn.q_proj.bias", 64},
+                {"llama2", "model.layers.0.mlp.down_proj.bias", 64},
+                {"llama2", "lm_head.bias", 1048},
+                {"qwen2-bf16", "model.layers.0.self_attn.o_proj.bias", 64},
+                {"llama2", "model.norm.bias", 64}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        checkpoint *c = load_checkpoint(rows[i].model);
+        add_tensor(c, rows[i].tensor, rows[i].n, 0);
+        const char *folder = write_checkpoint(c, -1);
+        says_tensor(try_open(folder), folder, rows[i].tensor, ": is a bias that config.json does not describe");
+        free_checkpoint(c);
+    }
+}
+
+static void other_tensors_are_passed_over(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model, *tensor;
+        int64_t n, k;
+    } rows[] = {{"olmo", "model.layers.0.self_attn.rotary_emb.inv_freq", 8, 0},
+                {"olmo", "lm_head.weight", 1048, 64},
+                {"olmo", "lm_head.bias", 1048, 0},
+                {"gpt-neox", "gpt_neox.layers.0.attention.bias", 64, 64},
+                {"gpt-neox", "gpt_neox.layers.1.attention.masked_bias", 1, 0},
+                {"gpt-neox", "gpt_neox.layers.1.attention.rotary_emb.inv_freq", 2, 0},
+                {"gemma3", "vision_tower.vision_model.encoder.layers.26.self_attn.q_proj.bias", 8, 0},
+                {"gemma3", "model.vision_tower.encoder.layers.26.self_attn.q_proj.weight", 8, 8},
+                {"gemma3", "multi_modal_projector.mm_soft_emb_norm.weight", 8, 0},
+                {"olmo", "model.layers.x", 1, 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        checkpoint *c = load_checkpoint(rows[i].model);
+        add_tensor(c, rows[i].tensor, rows[i].n, rows[i].k);
+        check_ok(try_open(write_checkpoint(c, -1)));
+        free_checkpoint(c);
+    }
 }
 
 static void other_types(void **state)
@@ -265,7 +354,7 @@ static void nothing_there(void **state)
     (void)state;
     assert_says(try_open(scratch("nowhere")), PLUMB_E_INPUT, "nowhere/config.json: not found");
     const char *file = scratch_file("file", "x", 1);
-    assert_says(try_open(file), PLUMB_E_INPUT, "file/config.json");
+    assert_says(try_open(file), PLUMB_E_INPUT, "file: is a file, and MODEL is a folder");
 }
 
 /* ---- values that are not finite ---- */
@@ -295,6 +384,55 @@ static void every_poisoned_tensor_is_named(void **state)
                             " holds a NaN or an infinity");
             memcpy(c->data[i], good, c->bytes[i]);
             free(good);
+        }
+        free_checkpoint(c);
+    }
+}
+
+/* Every element of a tensor becomes `value`, in fp32. */
+static void fill(checkpoint *c, size_t tensor, float value)
+{
+    size_t count = c->bytes[tensor] / plumb_dtype_size(c->specs[tensor].dtype);
+    c->specs[tensor].dtype = PLUMB_F32;
+    c->bytes[tensor] = count * sizeof value;
+    c->data[tensor] = realloc(c->data[tensor], c->bytes[tensor]);
+    for (size_t i = 0; i < c->bytes[tensor]; i += sizeof value) memcpy(c->data[tensor] + i, &value, sizeof value);
+}
+
+/* Finite weights of 3e38 overflow on the way: no measure is told, and the weights are not called NaN. */
+static void weights_that_overflow(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *tensor;
+        float value;
+        uint32_t measures; /* as bits of the table: ches, ln_ches, last_hidden, edit, logps, alpha, grad */
+        const char *says;
+    } rows[] = {
+        {"model.layers.1.mlp.down_proj.weight", 3e38f, 1, "row 17: \"ches\" is not finite"},
+        {"model.layers.1.mlp.down_proj.weight", 3e38f, 2, "row 17: \"ln_ches\" is not finite"},
+        {"model.layers.1.mlp.down_proj.weight", 3e38f, 4 | 8, "row 17: \"last_hidden\" is not finite"},
+        {"model.layers.1.mlp.down_proj.weight", 3e38f, 16, "row 17: \"logps/chosen\" is not finite"},
+        {"model.layers.1.mlp.down_proj.weight", 3e38f, 32, "row 17: the states are not finite"},
+        {"model.layers.1.mlp.down_proj.weight", 3e38f, 64, "row 17: \"grad_plus_plus\" is not finite"},
+        {"lm_head.weight", 3e38f, 16, "row 17: \"logps/chosen\" is not finite"},
+        {"lm_head.weight", 3e38f, 32, "row 17: the coefficients of the next tokens are not finite"},
+        {"lm_head.weight", 3e38f, 1, NULL}, /* is not read */
+        {"model.layers.1.mlp.down_proj.weight", 3e38f, 8, NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        checkpoint *c = load_checkpoint("llama2");
+        fill(c, tensor_number(c, rows[i].tensor), rows[i].value);
+        const char *folder = write_checkpoint(c, -1);
+        plumb_score score;
+        plumb_status s = try_measures(folder, i % 2 ? NULL : "ref", 11, rows[i].measures, &score);
+        if (!rows[i].says) {
+            check_ok(s);
+        } else {
+            const char *cure = plumb_status_cure(s);
+            if (!cure || !strstr(cure, "overflow in fp32: the checkpoint is damaged or diverged"))
+                fail_msg("row %zu: %s (cure: %s)", i, plumb_status_message(s), cure ? cure : "none");
+            assert_says(s, PLUMB_E_INPUT, rows[i].says);
         }
         free_checkpoint(c);
     }
@@ -421,6 +559,47 @@ static void hash_tells_checkpoints_apart(void **state)
     free_checkpoint(c);
 }
 
+static uint64_t text_hash_of(const char *folder, const char *chat_template)
+{
+    uint64_t hash = 0;
+    check_ok(plumb_text_hash(folder, chat_template, &hash));
+    return hash;
+}
+
+/* What stands in which file, whether a file is there, and the template that is given: nothing can be moved. */
+static void hash_of_the_text_side(void **state)
+{
+    (void)state;
+    static const char *const states[][2] = {/* tokenizer.json, tokenizer_config.json; NULL: absent */
+                                            {NULL, NULL},
+                                            {"", NULL},
+                                            {NULL, ""},
+                                            {"", ""},
+                                            {"{}", NULL},
+                                            {NULL, "{}"},
+                                            {"a", "btokenizer_config.jsonc"},
+                                            {"atokenizer_config.jsonb", "c"}};
+    enum { STATES = sizeof states / sizeof *states };
+    uint64_t seen[2 * STATES];
+    const char *folder = scratch("text-side"), *template = scratch_file("given.jinja", "", 0);
+    mkdir(folder, 0777);
+    for (size_t i = 0; i < STATES; i++) {
+        static const char *const names[] = {"tokenizer.json", "tokenizer_config.json"};
+        for (int k = 0; k < 2; k++) {
+            char path[700];
+            snprintf(path, sizeof path, "%s/%s", folder, names[k]);
+            unlink(path);
+            if (states[i][k]) copy_text(folder, names[k], states[i][k]);
+        }
+        seen[2 * i] = text_hash_of(folder, NULL);
+        seen[2 * i + 1] = text_hash_of(folder, template);
+        assert_true(text_hash_of(folder, NULL) == seen[2 * i]);
+    }
+    for (size_t i = 0; i < 2 * STATES; i++)
+        for (size_t k = 0; k < i; k++)
+            if (seen[i] == seen[k]) fail_msg("states %zu and %zu have the same hash", k, i);
+}
+
 /* The files that decide what a row's tokens are. */
 static void hash_covers_the_text_side(void **state)
 {
@@ -523,6 +702,42 @@ static void rotary_tables(void **state)
             }
         free(cosine);
         free(sine);
+    }
+}
+
+/* The tables grow by doubling, keep their numbers, and are one where both ropes are equal. */
+static void rotations_grow(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model;
+        bool apart;
+    } rows[] = {{"llama2", false}, {"gemma3", true}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        plumb_compute *compute;
+        plumb_model *m;
+        plumb_rotations r = {0};
+        check_ok(plumb_compute_open("ref", 1, &compute));
+        check_ok(plumb_model_open(oracle_path("models", rows[i].model), compute, &m));
+        static const int asked[] = {1, 1024, 1025, 1026, 2049, 10000, 10001},
+                         want[] = {1024, 1024, 2048, 2048, 4096, 10000, 20000};
+        size_t half = (size_t)m->config.rotary / 2;
+        for (size_t k = 0; k < sizeof asked / sizeof *asked; k++) {
+            check_ok(plumb_rotations_reserve(m, asked[k], &r));
+            assert_int_equal(r.positions, want[k]);
+            assert_true((r.cosine[0] != r.cosine[1]) == rows[i].apart);
+            assert_true((r.sine[0] != r.sine[1]) == rows[i].apart);
+            double frequency[256];
+            plumb_rope_frequencies(&m->config.local_rope, m->config.rotary, frequency);
+            size_t p = (size_t)asked[k] - 1;
+            assert_true(r.cosine[1][p * half + 1] == (float)cos((double)p * frequency[1]));
+        }
+        assert_int_equal(plumb_rotations_bytes(&m->config, 5000),
+                         (rows[i].apart ? 2 : 1) * 2 * 5000 * (int64_t)(half * sizeof(float)));
+        plumb_rotations_free(m, &r);
+        assert_null(r.cosine[0]);
+        plumb_model_close(m);
+        plumb_compute_close(compute);
     }
 }
 
@@ -667,17 +882,23 @@ int main(void)
         cmocka_unit_test(every_missing_tensor_is_named),
         cmocka_unit_test(every_other_shape_is_named),
         cmocka_unit_test(shapes_are_told),
+        cmocka_unit_test(layers_beyond_the_configuration),
+        cmocka_unit_test(biases_that_are_not_described),
+        cmocka_unit_test(other_tensors_are_passed_over),
         cmocka_unit_test(other_types),
         cmocka_unit_test(nothing_there),
         cmocka_unit_test(every_poisoned_tensor_is_named),
+        cmocka_unit_test(weights_that_overflow),
         cmocka_unit_test(poisoned_norms_tell_the_element),
         cmocka_unit_test(unread_embeddings_do_not_matter),
         cmocka_unit_test(vocabulary_smaller_than_the_tokens),
         cmocka_unit_test(multimodal_names),
         cmocka_unit_test(hash_tells_checkpoints_apart),
+        cmocka_unit_test(hash_of_the_text_side),
         cmocka_unit_test(hash_covers_the_text_side),
         cmocka_unit_test(llama3_frequencies),
         cmocka_unit_test(rotary_tables),
+        cmocka_unit_test(rotations_grow),
         cmocka_unit_test(batch_layouts),
         cmocka_unit_test(single_sequences),
     };

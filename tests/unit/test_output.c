@@ -153,7 +153,7 @@ static void what_cannot_be_created(void **state)
     assert_says(plumb_output_open(scratch("no/such/file"), false, &o), PLUMB_E_OUTPUT, "mkdir -p");
     assert_says(plumb_output_open(scratch("folder"), false, &o), PLUMB_E_OUTPUT, "is a folder");
     assert_says(plumb_output_open(scratch("new/"), false, &o), PLUMB_E_OUTPUT, "is a folder");
-    assert_says(plumb_output_open("", false, &o), PLUMB_E_OUTPUT, "is a folder");
+    assert_says(plumb_output_open("", false, &o), PLUMB_E_OUTPUT, "empty name");
     assert_says(plumb_output_open(scratch("plain/x"), false, &o), PLUMB_E_OUTPUT, "is a file, not a folder");
     assert_says(plumb_output_open(scratch("blocked"), false, &o), PLUMB_E_OUTPUT, "blocked.partial");
     if (geteuid() != 0) { /* root may write everywhere */
@@ -292,6 +292,65 @@ static void a_slow_reader_of_a_non_blocking_pipe(void **state)
     free(text);
 }
 
+static bool asked_to_stop(void *user)
+{
+    return ++*(int *)user > 1;
+}
+
+/* Nobody reads: the write ends when the user asks to stop, without a signal to wake it. */
+static void a_reader_that_sleeps_lets_the_user_stop(void **state)
+{
+    (void)state;
+    enum { SIZE = 1 << 20 };
+    int ends[2], asked = 0;
+    char path[32], *text = calloc(1, SIZE);
+    plumb_sink sink = {.user = &asked, .interrupted = asked_to_stop};
+    assert_non_null(text);
+    assert_int_equal(pipe(ends), 0);
+    snprintf(path, sizeof path, "/dev/fd/%d", ends[1]);
+    plumb_output *o = open_ok(path, false);
+    plumb_output_watch(o, &sink);
+    assert_says(plumb_output_write(o, text, SIZE), PLUMB_E_INTERRUPTED, "interrupted");
+    assert_says(plumb_output_flush(o), PLUMB_E_INTERRUPTED, "interrupted");
+    plumb_output_close(o, true);
+    close(ends[0]);
+    close(ends[1]);
+    free(text);
+}
+
+static void a_link_to_nowhere_gets_a_file_there(void **state)
+{
+    (void)state;
+    plumb_text target = {0};
+    struct stat about;
+    assert_int_equal(mkdir(scratch("away"), 0777), 0);
+    assert_int_equal(symlink("away/new", scratch("dangling")), 0);
+    assert_ok(plumb_output_target(scratch("dangling"), &target));
+    assert_string_equal(target.data, scratch("away/new"));
+    assert_ok(plumb_write_file(scratch("dangling"), "text", 4));
+    assert_content(scratch("away/new"), "text");
+    assert_int_equal(lstat(scratch("dangling"), &about), 0);
+    assert_true(S_ISLNK(about.st_mode));
+    assert_int_equal(symlink("round", scratch("round")), 0);
+    plumb_output *o = NULL;
+    assert_says(plumb_output_open(scratch("round"), false, &o), PLUMB_E_OUTPUT, "symbolic links");
+    plumb_text_free(&target);
+}
+
+static void checks_create_nothing(void **state)
+{
+    (void)state;
+    assert_ok(plumb_output_check("-"));
+    assert_ok(plumb_output_check("/dev/null"));
+    assert_ok(plumb_output_check(scratch("later")));
+    assert_says(plumb_output_check(""), PLUMB_E_OUTPUT, "empty name");
+    assert_says(plumb_output_check("/"), PLUMB_E_OUTPUT, "is a folder");
+    assert_says(plumb_output_check(scratch("not/here")), PLUMB_E_OUTPUT, "mkdir -p");
+    assert_says(plumb_output_check("/dev/null/x"), PLUMB_E_OUTPUT, "is a file, not a folder");
+    assert_false(plumb_path_exists(scratch("later")));
+    assert_false(plumb_path_exists(scratch("later.partial")));
+}
+
 static void links_and_permissions_stay(void **state)
 {
     (void)state;
@@ -373,6 +432,9 @@ int main(void)
         cmocka_unit_test(a_reader_that_went_away),
         cmocka_unit_test(a_named_pipe_is_written_directly),
         cmocka_unit_test(a_slow_reader_of_a_non_blocking_pipe),
+        cmocka_unit_test(a_reader_that_sleeps_lets_the_user_stop),
+        cmocka_unit_test(a_link_to_nowhere_gets_a_file_there),
+        cmocka_unit_test(checks_create_nothing),
         cmocka_unit_test(links_and_permissions_stay),
         cmocka_unit_test(whole_files),
         cmocka_unit_test(a_failed_write_leaves_the_old_file),

@@ -2,6 +2,8 @@
  * are TRL's and the paper's is tested in tests/parity/test_pairs.c. */
 #include "support.h"
 
+#include <time.h>
+
 #include "align/pair.h"
 #include "scratch.h"
 
@@ -55,6 +57,35 @@ static int32_t token(const plumb_encoder *e, const char *text)
     int32_t id = plumb_tokenizer_id(e->tokenizer, text, strlen(text));
     if (id < 0) fail_msg("no token %s", text);
     return id;
+}
+
+/* ---- the date in a template ---- */
+
+static void rendered(const plumb_encoder *e, const char *want)
+{
+    plumb_text out = {0};
+    json_t *messages = json_array();
+    check_ok(plumb_encoder_render(e, messages, false, &out));
+    assert_string_equal(out.data, want);
+    plumb_text_free(&out);
+    json_decref(messages);
+}
+
+static void one_run_has_one_date(void **state)
+{
+    (void)state;
+    static const char source[] = "{{ strftime_now('%Y-%m-%d %H:%M:%S') }}";
+    plumb_encoder *e;
+    setenv("TZ", "UTC0", 1);
+    int64_t before = (int64_t)time(NULL);
+    check_ok(plumb_encoder_open(oracle_path("models", "olmo"), scratch_file("date.jinja", source, sizeof source - 1),
+                                -1, &e));
+    assert_in_range(e->now, before, (int64_t)time(NULL));
+    e->now = 1736467200; /* the caller's */
+    for (int i = 0; i < 2; i++) rendered(e, "2025-01-10 00:00:00");
+    e->now += 86399;
+    rendered(e, "2025-01-10 23:59:59");
+    plumb_encoder_close(e);
 }
 
 /* ---- ends and beginnings ---- */
@@ -404,6 +435,7 @@ static void checkpoints_that_lack_something(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_run_has_one_date),
         cmocka_unit_test(plain_responses_are_closed_once),
         cmocka_unit_test(bos_stands_before_plain_prompts),
         cmocka_unit_test(templates_close_turns),
