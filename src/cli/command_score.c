@@ -430,11 +430,21 @@ static plumb_status score_rows(run *r)
     return plumb_scorer_flush(r->scorer);
 }
 
+/* A chat template may tell the date: a run that goes on tells the one it began with. */
+static plumb_status settle_time(run *r)
+{
+    const char *partial = plumb_output_partial(r->output);
+    if (r->resumed) PLUMB_TRY(plumb_meta_recorded(partial, "template_time", &r->encoder->now));
+    if (json_object_set_new(r->meta, "template_time", json_integer(r->encoder->now))) return plumb_no_memory();
+    return plumb_output_is_file(r->output) ? plumb_meta_write(r->meta, partial) : PLUMB_OK;
+}
+
 static plumb_status score_into(run *r)
 {
     PLUMB_TRY(start_meta(r));
     PLUMB_TRY(plumb_cli_open_output(r->cli, r->meta, &r->output, &r->resumed));
-    plumb_status s = r->resumed ? pass_written(r) : PLUMB_OK;
+    plumb_status s = settle_time(r);
+    if (!s && r->resumed) s = pass_written(r);
     if (!s) s = new_scorer(r, false);
     if (!s) s = score_rows(r);
     if (!s) s = finish_meta(r);

@@ -219,6 +219,18 @@ bool plumb_meta_is_record(const char *record)
     return is_record;
 }
 
+plumb_status plumb_meta_recorded(const char *path, const char *name, int64_t *out)
+{
+    plumb_text file = {0};
+    json_t *then = NULL;
+    plumb_status s = record_path(path, &file);
+    if (!s && plumb_path_exists(file.data)) s = plumb_json_load(file.data, LARGEST_RECORD, &then);
+    if (json_is_integer(json_object_get(then, name))) *out = json_integer_value(json_object_get(then, name));
+    json_decref(then);
+    plumb_text_free(&file);
+    return s;
+}
+
 plumb_status plumb_meta_compare(const json_t *meta, const char *path)
 {
     plumb_text name = {0};

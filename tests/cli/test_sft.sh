@@ -45,6 +45,7 @@ expect_err "packing: 28 sequences in 15 blocks of up to 48 tokens"
 begin "going on gives the same bits"
 ok cp -R packed again
 ok rm again/model.safetensors
+ok sed -i 's/"completed": true/"completed": false/' again/run.json # as if it had been stopped after the last checkpoint
 run "$PLUMB" sft "$model" "$DATA/sft/text.jsonl" -o again --max_steps 8 --per_device_train_batch_size 2 --packing \
     --max_length 48 --learning_rate 1e-3 --lr_scheduler_type constant --train_sampling_strategy sequential \
     --logging_steps 1 --save_steps 4 --resume

@@ -366,6 +366,7 @@ static void what_a_killed_run_leaves_is_no_trouble(void **state)
     FILE *f = fopen(in_folder(folder, "metrics.jsonl"), "a");
     assert_non_null(f);
     fputs("{\"step\":5,\"epo", f);
+    for (int i = 0; i < 20000; i++) fputc(0, f); /* blocks that never got their bytes */
     fclose(f);
     cut_file(whole, folder, "ledger.jsonl", 0.9);
     cut_file(whole, folder, "config.json", 1);
@@ -758,6 +759,12 @@ static void end_in_divergence(plumb_run_options *o)
     o->save_steps = 0;
 }
 
+static void end_in_infinity(plumb_run_options *o)
+{
+    end_in_divergence(o);
+    o->learning_rate = 1e39; /* beyond fp32 */
+}
+
 static void a_diverged_end_is_noticed(void **state)
 {
     (void)state;
@@ -765,6 +772,10 @@ static void a_diverged_end_is_noticed(void **state)
     const char *folder = new_folder("diverged");
     assert_says(run_it(&plain, &(way){.folder = folder, .change = end_in_divergence}, &report), PLUMB_E_INTERNAL,
                 "after step 1: ");
+    assert_false(is_there(in_folder(folder, "model.safetensors")));
+    static const variant sft = {.name = "SFT", .sft = true}; /* has no ledger that would notice */
+    assert_says(run_it(&sft, &(way){.folder = new_folder("diverged"), .change = end_in_infinity}, &report),
+                PLUMB_E_INTERNAL, "step 1: model.embed_tokens.weight holds a NaN or an infinity");
     assert_false(is_there(in_folder(folder, "model.safetensors")));
 }
 
