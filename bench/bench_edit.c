@@ -1,5 +1,5 @@
-/* Edit distance: pairs per second of the bit-parallel one, on random token sequences. bench_edit LENGTH SECONDS prints one
- * number; bench/bench.sh compares it with a pure-Python loop. */
+/* Edit distance: pairs per second of the bit-parallel one, on random token sequences. bench_edit LENGTH SECONDS prints
+ * one number; bench/bench.sh compares it with a pure-Python loop. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>

@@ -44,7 +44,8 @@ void plumb_meta_remove(const char *path);
 /* Is this file (the whole name, with .meta.json) a record that plumb wrote? */
 bool plumb_meta_is_record(const char *record);
 
-/* An integer that the record of FILE holds, so that a run that goes on can take it over; *out stays where there is none. */
+/* An integer that the record of FILE holds, so that a run that goes on can take it over; *out stays where there is
+ * none. */
 plumb_status plumb_meta_recorded(const char *path, const char *name, int64_t *out) PLUMB_MUST_USE;
 
 /* Compares FILE.meta.json with this run; the first difference is PLUMB_E_INPUT: "FILE.partial: was made with --by ches,

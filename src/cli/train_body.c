@@ -126,7 +126,7 @@ static plumb_status fill_options(plumb_train_body *b)
 {
     const plumb_train_values *v = b->v;
     plumb_run_options *o = &b->options;
-    int64_t steps, per_epoch;
+    int64_t steps = 0, per_epoch = 0;
     plumb_schedule schedule;
     o->folder = v->common.output;
     o->model = v->model.items[0];
@@ -211,7 +211,7 @@ static plumb_status plan_memory(plumb_train_body *b)
 
 static plumb_status say_plan(plumb_train_body *b)
 {
-    int64_t steps, per_epoch;
+    int64_t steps = 0, per_epoch = 0;
     char parameters[64];
     PLUMB_TRY(count_steps(b, &steps, &per_epoch));
     plumb_format_count((double)plumb_config_parameters(&b->model->config), parameters, sizeof parameters);
@@ -253,7 +253,7 @@ static plumb_status write_record(const plumb_train_body *b)
     plumb_text path = {0};
     char *text = json_dumps(b->record, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
     plumb_status s = text ? record_path(b, &path) : plumb_no_memory();
-    if (!s) s = plumb_write_file(path.data, text, strlen(text));
+    if (text && !s) s = plumb_write_file(path.data, text, strlen(text));
     free(text);
     plumb_text_free(&path);
     return s;

@@ -37,23 +37,27 @@ typedef struct run {
 
 /* ---- metrics ---- */
 
+/* As TRL: the loss is a mean over steps; all else is one over micro-batches, of which the last step of an epoch may
+ * have fewer. */
 static void add_window(run *r, const plumb_step_metrics *m)
 {
     plumb_step_metrics *w = &r->window;
+    double n = (double)m->micro_batches;
     w->loss += m->loss;
     w->grad_norm = m->grad_norm; /* of the last step, as transformers logs it */
     w->learning_rate = m->learning_rate;
-    w->entropy += m->entropy;
-    w->mean_token_accuracy += m->mean_token_accuracy;
-    w->batch.accuracy += m->batch.accuracy;
-    w->batch.margin += m->batch.margin;
-    w->displaced += m->displaced;
+    w->entropy += n * m->entropy;
+    w->mean_token_accuracy += n * m->mean_token_accuracy;
+    w->batch.accuracy += n * m->batch.accuracy;
+    w->batch.margin += n * m->batch.margin;
+    w->displaced += n * m->displaced;
     for (int s = 0; s < 2; s++) {
-        w->logits[s] += m->logits[s];
-        w->batch.rewards[s] += m->batch.rewards[s];
-        w->batch.logps[s] += m->batch.logps[s];
-        for (int q = 0; q < 3; q++) w->quantiles[s][q] += m->quantiles[s][q];
+        w->logits[s] += n * m->logits[s];
+        w->batch.rewards[s] += n * m->batch.rewards[s];
+        w->batch.logps[s] += n * m->batch.logps[s];
+        for (int q = 0; q < 3; q++) w->quantiles[s][q] += n * m->quantiles[s][q];
     }
+    w->micro_batches += m->micro_batches;
     r->window_steps++;
 }
 
@@ -90,10 +94,10 @@ static plumb_status log_window(run *r)
 {
     plumb_text t = {0};
     const plumb_step_metrics *w = &r->window;
-    double n = (double)r->window_steps;
+    double n = (double)w->micro_batches;
     plumb_status s = plumb_text_printf(&t, "{\"step\":%" PRId64, r->step);
     if (!s) s = put(&t, "epoch", plumb_order_epoch(r->order, r->step), DIGITS);
-    if (!s) s = put(&t, "loss", w->loss / n, DIGITS);
+    if (!s) s = put(&t, "loss", w->loss / (double)r->window_steps, DIGITS);
     if (!s) s = put(&t, "grad_norm", w->grad_norm, DIGITS);
     if (!s) s = put(&t, "learning_rate", w->learning_rate, DIGITS);
     if (!s) s = put(&t, "entropy", w->entropy / n, DIGITS);
@@ -333,6 +337,7 @@ static plumb_status save(run *r)
     json_t *state = json_object();
     bool bad = !state || json_object_set_new(state, "window", reals(window, WINDOW_REALS)) ||
                json_object_set_new(state, "window_steps", json_integer(r->window_steps)) ||
+               json_object_set_new(state, "window_batches", json_integer(r->window.micro_batches)) ||
                json_object_set_new(state, "last_loss", reals(&r->report->last.loss, 1)) ||
                json_object_set_new(state, "evaluation_due", json_boolean(r->evaluation_due)) ||
                json_object_set_new(state, "gate_due", json_boolean(r->gate_due));
@@ -353,6 +358,7 @@ static plumb_status load(run *r, const json_t *state)
     read_reals(json_object_get(state, "window"), window, WINDOW_REALS);
     pack_window(&r->window, window, true);
     r->window_steps = json_integer_value(json_object_get(state, "window_steps"));
+    r->window.micro_batches = json_integer_value(json_object_get(state, "window_batches"));
     r->step = r->saved = r->report->steps = json_integer_value(json_object_get(state, "step"));
     r->unproven = true;
     read_reals(json_object_get(state, "last_loss"), &r->report->last.loss, 1);

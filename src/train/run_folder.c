@@ -361,7 +361,7 @@ static plumb_status write_state(const char *folder, const json_t *state)
     plumb_text path = {0};
     char *text = json_dumps(state, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
     plumb_status s = text ? plumb_path_join(&path, folder, "state.json") : plumb_no_memory();
-    if (!s) s = plumb_write_file(path.data, text, strlen(text));
+    if (text && !s) s = plumb_write_file(path.data, text, strlen(text));
     free(text);
     plumb_text_free(&path);
     return s;
@@ -494,7 +494,7 @@ plumb_status plumb_copy_config(const char *from, const char *to, plumb_dtype dty
     if (!s) s = set_dtype(config, dtype);
     if (!s && !(text = json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(17)))) s = plumb_no_memory();
     if (!s) s = join(&path, to, "config.json");
-    if (!s) s = plumb_write_file(path.data, text, strlen(text));
+    if (text && !s) s = plumb_write_file(path.data, text, strlen(text));
     free(text);
     json_decref(config);
     plumb_text_free(&path);

@@ -364,6 +364,7 @@ static void take_metrics(plumb_trainer *t, double norm, double rate, plumb_step_
 {
     double n = (double)t->micro_batches;
     *out = t->sums;
+    out->micro_batches = t->micro_batches;
     out->grad_norm = norm;
     out->learning_rate = rate;
     out->entropy /= n;

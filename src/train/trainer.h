@@ -31,7 +31,7 @@ typedef struct plumb_step_metrics {
     plumb_batch_loss batch; /* rewards, accuracies, margins, logps */
     double quantiles[2][3]; /* logps at 5, 50 and 95 % */
     double displaced;       /* share of pairs whose chosen log-prob is below the starting policy's; NaN: not known */
-    int64_t pairs, tokens;
+    int64_t pairs, tokens, micro_batches;
 } plumb_step_metrics;
 
 /* The masters are made from `base`, which may be closed afterwards; not with an adapter (plumb_masters_of_adapter). */

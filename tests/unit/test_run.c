@@ -421,7 +421,8 @@ static void check_ledger_steps(const char *folder, const int *steps, size_t coun
     assert_int_equal(json_array_size(rows), count * PAIRS);
     for (size_t i = 0; i < count * PAIRS; i++) {
         const json_t *row = json_array_get(rows, i);
-        assert_true(real_of(row, "step") == steps[i / PAIRS]);
+        size_t evaluation = i / PAIRS;
+        assert_true(real_of(row, "step") == steps[evaluation]);
         assert_true(real_of(row, "index") == (double)(i % PAIRS));
     }
     json_decref(rows);
@@ -527,7 +528,7 @@ static void displacement_is_warned_of(void **state)
             double now = 0, start = 0;
             char line[100];
             for (int k = 0; k < PAIRS; k++) {
-                now += real_of(json_array_get(ledger, (size_t)(step * PAIRS + k)), "logps/chosen");
+                now += real_of(json_array_get(ledger, (size_t)step * PAIRS + (size_t)k), "logps/chosen");
                 start += real_of(json_array_get(ledger, (size_t)k), "logps/chosen");
             }
             snprintf(line, sizeof line, "step %d: likelihood displacement", step);

@@ -291,7 +291,8 @@ static void real_checkpoints(void **state)
     assert_non_null(models);
     int opened = 0, shards = 0;
     for (const struct dirent *entry; (entry = readdir(models));) {
-        if (entry->d_name[0] == '.' || strncmp(entry->d_name, "adapter", 7) == 0) continue; /* adapters are no checkpoints */
+        if (entry->d_name[0] == '.' || strncmp(entry->d_name, "adapter", 7) == 0)
+            continue; /* adapters are no checkpoints */
         char path[512];
         plumb_tensors *set = NULL;
         size_t count = 0;
