@@ -9,8 +9,6 @@
 #include "cli/meta.h"
 #include "io/json.h"
 
-enum { DEFAULT_MAX_LENGTH = 1024 };
-
 static plumb_status open_adapter(plumb_train_body *b)
 {
     const plumb_train_values *v = b->v;
@@ -40,10 +38,9 @@ plumb_status plumb_train_open(plumb_train_body *b, plumb_cli *cli, plumb_train_v
     PLUMB_TRY(plumb_compute_open(isas[v->isa], plumb_cli_threads(&v->common), &b->compute));
     PLUMB_TRY(plumb_model_open(folder, b->compute, &b->model));
     PLUMB_TRY(plumb_encoder_open(folder, v->chat_template, b->model->config.eos_id, &b->encoder));
-    int positions = b->model->config.max_positions;
-    b->max_length = plumb_options_given(cli->options, "max_length") ? (int)v->max_length
-                    : positions < DEFAULT_MAX_LENGTH                ? positions
-                                                                    : DEFAULT_MAX_LENGTH;
+    b->max_length = plumb_options_given(cli->options, "max_length")
+                        ? (int)v->max_length
+                        : plumb_cli_default_length(b->model->config.max_positions);
     return open_adapter(b);
 }
 
