@@ -141,7 +141,7 @@ static double measure(plumb_compute *c, const options *o, const struct shape *s,
     for (size_t i = 0; i < (size_t)rows * (size_t)s->k; i++) x[i] = (float)(i % 17) - 8;
     double best = 0, begin = now(o);
     for (size_t run = 0; run < 3 || now(o) - begin < o->seconds; run++) {
-        plumb_linear w = {weights + run % copies * bytes, o->dtype, NULL, s->n, s->k, s->what};
+        plumb_linear w = {weights + run % copies * bytes, o->dtype, NULL, s->n, s->k, s->what, false};
         double start = now(o);
         stop(plumb_linear_run(c, &w, x, s->k, rows, y, s->n, PLUMB_STORE));
         double speed = 2.0 * rows * s->n * s->k / (now(o) - start);
