@@ -525,10 +525,15 @@ static plumb_status study_all(const work *w)
 {
     const plumb_identify_report *report = w->report;
     int64_t count = (int64_t)(report->measure_count + report->models_count + report->classes_count);
+    int64_t done = 0;
     plumb_status *all = NULL, first = PLUMB_OK;
-    PLUMB_TRY(plumb_new(&all, (size_t)count, sizeof *all));
+    PLUMB_TRY(plumb_new(&all, (size_t)count, sizeof(plumb_status)));
 #pragma omp parallel for num_threads(w->o->threads) schedule(dynamic)
-    for (int64_t i = 0; i < count; i++) all[i] = study_task(w, (size_t)i);
+    for (int64_t i = 0; i < count; i++) {
+        all[i] = study_task(w, (size_t)i);
+#pragma omp critical(plumb_identify_progress)
+        plumb_progress(w->sink, "statistics", (double)++done, (double)count);
+    }
     for (int64_t i = 0; i < count; i++) {
         if (first)
             plumb_status_free(all[i]);

@@ -9,7 +9,7 @@ enum { PLUMB_LABEL_NONE, PLUMB_LABEL_REFUSAL, PLUMB_LABEL_COMPLIANCE, PLUMB_LABE
 
 typedef struct plumb_identify_field {
     const char *name;
-    double *values; /* [rows], NaN where there is none */
+    double *values; /* [rows], NaN where there is none; NULL: the field is not asked for */
 } plumb_identify_field;
 
 typedef struct plumb_identify_scores {
@@ -34,7 +34,7 @@ plumb_status plumb_identify_read(const plumb_identify_options *options, const pl
                                  plumb_identify_join *out, plumb_identify_report *report) PLUMB_MUST_USE;
 void plumb_identify_join_free(plumb_identify_join *j, size_t file_count);
 
-/* The values of a field of a score file, or NULL. */
+/* The values of a field of a score file, or NULL: it has none, or the field is not asked for. */
 const double *plumb_identify_values(const plumb_identify_scores *scores, const char *name);
 
 #endif

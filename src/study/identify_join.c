@@ -155,47 +155,42 @@ static plumb_status place_of(const reading *r, const plumb_row_key *key, int64_t
 
 /* ---- scores ---- */
 
-static plumb_status field_of(reading *r, const char *name, size_t hint, double **out)
+static bool is_wanted(const plumb_identify_options *o, const char *name)
+{
+    for (size_t i = 0; i < o->measure_count; i++)
+        if (strcmp(o->measures[i], name) == 0) return true;
+    return !o->measure_count;
+}
+
+static plumb_status add_field(reading *r, const char *name)
 {
     plumb_identify_scores *scores = r->scores;
-    if (hint < scores->count && strcmp(scores->fields[hint].name, name) == 0) {
-        *out = scores->fields[hint].values;
-        return PLUMB_OK;
-    }
-    for (size_t i = 0; i < scores->count; i++)
-        if (strcmp(scores->fields[i].name, name) == 0) {
-            *out = scores->fields[i].values;
-            return PLUMB_OK;
-        }
     plumb_identify_field field = {0};
     PLUMB_TRY(plumb_reserve(&scores->fields, &scores->capacity, scores->count + 1, sizeof field));
     PLUMB_TRY(plumb_arena_copy(&r->j->arena, &field.name, name, strlen(name)));
-    PLUMB_TRY(plumb_arena_new(&r->j->arena, &field.values, r->j->rows, sizeof *field.values));
-    for (size_t i = 0; i < r->j->rows; i++) field.values[i] = NAN;
+    if (is_wanted(r->o, name)) {
+        PLUMB_TRY(plumb_arena_new(&r->j->arena, &field.values, r->j->rows, sizeof *field.values));
+        for (size_t i = 0; i < r->j->rows; i++) field.values[i] = NAN;
+    }
     scores->fields[scores->count++] = field;
-    *out = field.values;
     return PLUMB_OK;
-}
-
-static bool is_wanted(const plumb_identify_options *o, const char *name)
-{
-    if (!o->measure_count) return strcmp(name, "index") != 0;
-    for (size_t i = 0; i < o->measure_count; i++)
-        if (strcmp(o->measures[i], name) == 0) return true;
-    return false;
 }
 
 static plumb_status keep_fields(reading *r, json_t *object, int64_t at)
 {
+    const plumb_identify_scores *scores = r->scores;
     const char *name;
     json_t *value;
-    size_t hint = 0;
+    size_t next = 0; /* rows have their fields in the same order, so that this is nearly always the right one */
     json_object_foreach(object, name, value)
     {
-        double *values;
-        if (!json_is_number(value) || !is_wanted(r->o, name)) continue;
-        PLUMB_TRY(field_of(r, name, hint++, &values));
-        values[at] = json_number_value(value) + 0.0; /* -0 equals 0 */
+        size_t i = next;
+        if (!json_is_number(value) || strcmp(name, "index") == 0) continue;
+        if (i >= scores->count || strcmp(scores->fields[i].name, name) != 0)
+            for (i = 0; i < scores->count && strcmp(scores->fields[i].name, name) != 0;) i++;
+        if (i == scores->count) PLUMB_TRY(add_field(r, name));
+        if (scores->fields[i].values) scores->fields[i].values[at] = json_number_value(value) + 0.0; /* -0 equals 0 */
+        next = i + 1;
     }
     return PLUMB_OK;
 }

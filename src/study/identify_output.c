@@ -29,6 +29,17 @@ static void cell_of(plumb_estimate e, char out[CELL])
         snprintf(out, CELL, "%.3g [%.3g, %.3g]", e.value, e.interval.low, e.interval.high);
 }
 
+/* A correlation or a share: three decimals. */
+static void share_cell(plumb_estimate e, char out[CELL])
+{
+    if (isnan(e.value))
+        snprintf(out, CELL, "-");
+    else if (isnan(e.interval.low))
+        snprintf(out, CELL, "%.3f", e.value);
+    else
+        snprintf(out, CELL, "%.3f [%.3f, %.3f]", e.value, e.interval.low, e.interval.high);
+}
+
 static plumb_status text_head(const plumb_identify_options *o, const plumb_identify_report *r, plumb_text *t)
 {
     char change[CELL];
@@ -60,17 +71,17 @@ static plumb_status text_measures(const plumb_identify_options *o, const plumb_i
     for (size_t i = 0; i < r->measure_count; i++) {
         const plumb_identify_measure *m = &r->measures[i];
         if (m->file != file) continue;
-        cell_of(m->spearman, cells[0]);
-        cell_of(m->kendall, cells[1]);
-        cell_of(m->precision, cells[2]);
-        cell_of(m->top_displaced, cells[3]);
+        share_cell(m->spearman, cells[0]);
+        share_cell(m->kendall, cells[1]);
+        share_cell(m->precision, cells[2]);
+        share_cell(m->top_displaced, cells[3]);
         PLUMB_TRY(plumb_text_printf(t, "%-*s %8" PRId64 "  %-24s %-24s %-22s %s%s\n", NAME_WIDTH, m->name, m->count,
                                     cells[0], cells[1], cells[2], cells[3],
                                     m->constant ? "  (the same for all pairs)" : ""));
     }
     if (!r->pairs) return PLUMB_OK;
     double chance = (double)plumb_amount_count(&o->top, r->pairs, true) / (double)r->pairs;
-    return plumb_text_printf(t, "%-*s %8" PRId64 "  %-24s %-24s %-22.3g %.3g\n", NAME_WIDTH, "(by chance)", r->pairs,
+    return plumb_text_printf(t, "%-*s %8" PRId64 "  %-24s %-24s %-22.3f %.3f\n", NAME_WIDTH, "(by chance)", r->pairs,
                              "0", "0", chance, (double)r->displaced / (double)r->pairs);
 }
 
@@ -107,8 +118,8 @@ static plumb_status text_models(const plumb_identify_report *r, plumb_text *t)
     for (size_t i = 0; i < r->models_count; i++) {
         const plumb_identify_models *m = &r->models[i];
         char cells[2][CELL];
-        cell_of(m->spearman, cells[0]);
-        cell_of(m->kendall, cells[1]);
+        share_cell(m->spearman, cells[0]);
+        share_cell(m->kendall, cells[1]);
         PLUMB_TRY(plumb_text_printf(t, "%-*s %8" PRId64 "  %-24s %-24s %s, %s\n", NAME_WIDTH, m->name, m->count,
                                     cells[0], cells[1], r->files[m->files[0]].path, r->files[m->files[1]].path));
     }

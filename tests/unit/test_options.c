@@ -331,21 +331,21 @@ static void varying_number_in_the_middle(void **state)
     const plumb_positional three[] = {{"DATA", "the data", 1, 1, 0},
                                       {"SCORES", "some scores", 1, -1, sizeof(plumb_list)},
                                       {"LEDGER", "a run", 1, 1, 2 * sizeof(plumb_list)}};
-    const plumb_usage usage = {.name = "three", .positionals = three, .positional_count = 3};
+    const plumb_usage several = {.name = "three", .positionals = three, .positional_count = 3};
     char *argv[] = {(char *)"x", (char *)"a", (char *)"b", (char *)"c", (char *)"d", NULL};
-    assert_null(plumb_options_parse(&usage, NULL, 5, argv, &v, &o));
+    assert_null(plumb_options_parse(&several, NULL, 5, argv, &v, &o));
     assert_string_equal(v.first.items[0], "a");
     assert_int_equal(v.middle.count, 2);
     assert_string_equal(v.middle.items[1], "c");
     assert_string_equal(v.last.items[0], "d");
     plumb_options_free(o);
-    assert_null(plumb_options_parse(&usage, NULL, 4, argv, &v, &o));
+    assert_null(plumb_options_parse(&several, NULL, 4, argv, &v, &o));
     assert_int_equal(v.middle.count, 1);
     assert_string_equal(v.last.items[0], "c");
     plumb_options_free(o);
     static const char *const missing[] = {"DATA is missing", "SCORES is missing", "LEDGER is missing"};
     for (int words = 0; words < 3; words++) {
-        plumb_status s = plumb_options_parse(&usage, NULL, words + 1, argv, &v, &o);
+        plumb_status s = plumb_options_parse(&several, NULL, words + 1, argv, &v, &o);
         assert_string_equal(plumb_status_message(s), missing[words]);
         assert_non_null(strstr(plumb_status_cure(s), "plumb three DATA SCORES... LEDGER"));
         plumb_status_free(s);
