@@ -183,6 +183,17 @@ static plumb_status find_roles(const identify_values *v, roles *r)
 
 /* ---- what is asked for ---- */
 
+/* The ledger inside of a run folder is an input too. */
+static plumb_status spare_ledger(const plumb_cli *cli, const char *ledger)
+{
+    plumb_text inside = {0};
+    plumb_status s = plumb_path_join(&inside, ledger, "ledger.jsonl");
+    const char *path = inside.data;
+    if (!s && plumb_path_exists(path)) s = plumb_cli_check_output(cli, NULL, &path, 1);
+    plumb_text_free(&inside);
+    return s;
+}
+
 static plumb_status check_inputs(const plumb_cli *cli, const identify_values *v, const roles *r)
 {
     const char *const others[] = {r->data, r->ledger, v->classes};
@@ -191,6 +202,7 @@ static plumb_status check_inputs(const plumb_cli *cli, const identify_values *v,
     for (size_t i = 0; i < r->score_count; i++) from_stdin += strcmp(r->scores[i], "-") == 0;
     PLUMB_TRY(plumb_cli_check_output(cli, NULL, others, 3));
     PLUMB_TRY(plumb_cli_check_output(cli, NULL, r->scores, r->score_count));
+    PLUMB_TRY(spare_ledger(cli, r->ledger));
     if (v->classes && v->classes_key.count)
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--classes and --classes_key exclude each other"), "give one of "
                                                                                                        "them");

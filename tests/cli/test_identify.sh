@@ -118,6 +118,9 @@ expect_code 2
 expect_err "only plumb dpo keeps a ledger"
 run "$PLUMB" identify data.jsonl a.jsonl ledger.jsonl -o a.jsonl
 expect_code 2
+run "$PLUMB" identify data.jsonl a.jsonl run -o run/ledger.jsonl
+expect_code 2
+expect_same run/ledger.jsonl ledger.jsonl
 
 begin "one step only"
 grep '"step": 0' ledger.jsonl >one.jsonl
