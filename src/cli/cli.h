@@ -205,6 +205,8 @@ extern const plumb_usage plumb_usage_sft;
 int plumb_command_sft(int argc, char **argv);
 extern const plumb_usage plumb_usage_filter;
 int plumb_command_filter(int argc, char **argv);
+extern const plumb_usage plumb_usage_identify;
+int plumb_command_identify(int argc, char **argv);
 extern const plumb_usage plumb_usage_lint;
 int plumb_command_lint(int argc, char **argv);
 extern const plumb_usage plumb_usage_tokenize;
