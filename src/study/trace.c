@@ -99,6 +99,16 @@ int plumb_differing_position(const plumb_pair *pair)
     return common < 0 ? 0 : common < last ? common : last;
 }
 
+bool plumb_pair_is_single(const plumb_pair *pair, int32_t eos)
+{
+    for (int s = 0; s < 2; s++) {
+        const plumb_ids *ids = &pair->ids[s];
+        size_t n = ids->count - (size_t)pair->prompt;
+        if (n != 1 && !(n == 2 && eos >= 0 && ids->data[ids->count - 1] == eos)) return false;
+    }
+    return !pair->truncated;
+}
+
 typedef struct waiting {
     plumb_trace_row row;
     plumb_pair_states at;
@@ -110,9 +120,9 @@ typedef struct waiting {
 /* A model and what it gave for the batch. */
 typedef struct pass {
     const plumb_model *model;
-    int64_t step; /* of a point */
-    plumb_forward *forward;
-    float *states; /* [targets][d] that predict the batch's targets */
+    int64_t step;           /* of a point */
+    plumb_forward *forward; /* of a point made anew for each batch: there may be many */
+    float *states;          /* [targets][d] that predict the batch's targets; the points use the first one's */
     size_t state_capacity;
     double *logps, *lse; /* [targets] */
     size_t logps_capacity, lse_capacity;
@@ -149,8 +159,7 @@ static plumb_status fill_tracer(plumb_tracer *t)
         pass *p = &t->passes[i];
         p->model = i == BEFORE ? o->before : i == AFTER ? o->after : o->points[i - POINTS].model;
         p->step = i < POINTS ? 0 : o->points[i - POINTS].step;
-        PLUMB_TRY(plumb_forward_new(p->model, &p->forward));
-        plumb_forward_watch(p->forward, o->sink);
+        if (i < POINTS) PLUMB_TRY(plumb_forward_new(p->model, &p->forward));
     }
     PLUMB_TRY(plumb_new(&t->map, (size_t)t->vocab, sizeof *t->map));
     for (int i = 0; i < 2; i++) {
@@ -233,10 +242,9 @@ plumb_status plumb_tracer_add(plumb_tracer *t, int64_t index, uint64_t row, cons
     *w = (waiting){.row = {.index = index, .row = row, .skip = pair->skip}};
     if (pair->skip) return t->batch.ids.count ? PLUMB_OK : plumb_tracer_flush(t);
     w->position = plumb_differing_position(pair);
-    for (int s = 0; s < 2; s++) {
-        w->row.tokens[s] = totals[s] - pair->prompt;
-        w->row.first[s] = ids[s][pair->prompt];
-    }
+    w->row.chosen_tokens = totals[0] - pair->prompt;
+    w->row.single = plumb_pair_is_single(pair, t->options.eos);
+    for (int s = 0; s < 2; s++) w->row.first[s].change.token = ids[s][pair->prompt];
     PLUMB_TRY(plumb_batch_add_pair(&t->batch, ids, totals, 2, pair->prompt, pair->shared, false, &w->at));
     PLUMB_TRY(plumb_targets_add(&t->targets, ids, 2, pair->prompt, &w->at));
     return add_places(t, w);
@@ -244,18 +252,32 @@ plumb_status plumb_tracer_add(plumb_tracer *t, int64_t index, uint64_t row, cons
 
 /* ---- a batch ---- */
 
-static plumb_status run_pass(plumb_tracer *t, pass *p)
+static plumb_status run_states(plumb_tracer *t, const pass *p, plumb_forward *f, float *states)
 {
     const float *hidden;
-    size_t n = t->targets.tokens.count, d = (size_t)t->d;
+    plumb_forward_watch(f, t->options.sink);
+    PLUMB_TRY(plumb_forward_run(f, &t->batch, &hidden));
+    plumb_gather_rows(p->model->compute, hidden, t->d, t->targets.states.data, (int)t->targets.states.count, t->d,
+                      states, t->d);
+    return PLUMB_OK;
+}
+
+static plumb_status run_pass(plumb_tracer *t, pass *p)
+{
+    size_t n = t->targets.tokens.count;
     const plumb_model *m = p->model;
     plumb_unembed u = {.w = &m->unembed, .scale = 1, .cap = (float)m->config.final_cap};
-    PLUMB_TRY(plumb_reserve(&p->states, &p->state_capacity, n * d, sizeof(float)));
+    pass *memory = p < t->passes + POINTS ? p : &t->passes[POINTS];
+    plumb_forward *own = NULL;
+    PLUMB_TRY(plumb_reserve(&memory->states, &memory->state_capacity, n * (size_t)t->d, sizeof(float)));
     PLUMB_TRY(plumb_reserve(&p->logps, &p->logps_capacity, n, sizeof(double)));
     PLUMB_TRY(plumb_reserve(&p->lse, &p->lse_capacity, n, sizeof(double)));
-    PLUMB_TRY(plumb_forward_run(p->forward, &t->batch, &hidden));
-    plumb_gather_rows(m->compute, hidden, (int)d, t->targets.states.data, (int)n, (int)d, p->states, (int)d);
-    PLUMB_TRY(plumb_unembed_logps(m->compute, &u, p->states, (int)d, (int)n, t->targets.tokens.data, p->logps, p->lse));
+    if (!p->forward) PLUMB_TRY(plumb_forward_new(m, &own));
+    plumb_status s = run_states(t, p, own ? own : p->forward, memory->states);
+    plumb_forward_free(own);
+    PLUMB_TRY(s);
+    PLUMB_TRY(
+        plumb_unembed_logps(m->compute, &u, memory->states, t->d, (int)n, t->targets.tokens.data, p->logps, p->lse));
     return plumb_model_check(m);
 }
 
@@ -266,6 +288,11 @@ static double side_logps(const pass *p, const waiting *w, int side)
     const double *logps = p->logps + w->at.first_target + (side ? w->at.targets[0] : 0);
     plumb_split_logps(logps, &w->at, side, &head, &tail);
     return head + tail;
+}
+
+static double first_logp(const pass *p, const waiting *w)
+{
+    return p->logps[w->at.first_target];
 }
 
 plumb_status plumb_traced_token_fill(const plumb_tokenizer *tokenizer, const plumb_classes *map, int vocab,
@@ -345,16 +372,18 @@ static plumb_status finish_row(plumb_tracer *t, waiting *w)
     plumb_trace_row *row = &w->row;
     plumb_course_point *course;
     for (int side = 0; side < 2; side++) {
+        PLUMB_TRY(plumb_traced_token_fill(t->options.tokenizer, t->map, t->vocab, &t->arena, &row->first[side]));
         row->before[side] = side_logps(&t->passes[BEFORE], w, side);
         row->after[side] = side_logps(&t->passes[AFTER], w, side);
         if (!isfinite(row->before[side])) return not_finite(w, "before");
         if (!isfinite(row->after[side])) return not_finite(w, "after");
     }
+    for (int m = 0; m < 2; m++) row->first_logps[m] = first_logp(&t->passes[m], w);
     row->course_count = t->options.point_count;
     PLUMB_TRY(plumb_arena_new(&t->arena, &course, row->course_count, sizeof *course));
     for (size_t i = 0; i < row->course_count; i++) {
         const pass *p = &t->passes[POINTS + i];
-        course[i] = (plumb_course_point){p->step, {side_logps(p, w, 0), side_logps(p, w, 1)}};
+        course[i] = (plumb_course_point){p->step, {side_logps(p, w, 0), side_logps(p, w, 1)}, first_logp(p, w)};
     }
     row->course = course;
     row->drop = plumb_course_drop(course, row->course_count);

@@ -70,7 +70,8 @@ typedef struct plumb_traced_place {
 /* One point of a course (study/trace_run.h). */
 typedef struct plumb_course_point {
     int64_t step;
-    double logps[2]; /* chosen, rejected; NaN: not evaluated */
+    double logps[2]; /* ln pi of chosen, rejected; NaN: not evaluated */
+    double first;    /* of chosen's first token alone; NaN: not known */
 } plumb_course_point;
 
 /* The largest drop of the chosen side along a course, max over j < i of v_j - v_i; 0, from and to -1, where it never
@@ -85,14 +86,16 @@ plumb_drop plumb_course_drop(const plumb_course_point *course, size_t count);
 typedef struct plumb_trace_row {
     int64_t index;
     uint64_t row;
-    plumb_skip skip;            /* the rest is not set then */
-    int tokens[2];              /* of the responses, a closing EOS included */
-    int32_t first[2];           /* their first tokens */
-    double before[2], after[2]; /* ln pi of chosen and rejected */
-    bool has_place;             /* else nothing is known about tokens */
-    bool listed_only;           /* gains are sums over the listed tokens, not over the vocabulary */
-    plumb_traced_place place;   /* the first at which the sides differ */
-    plumb_traced_place *places; /* [place_count] every token of the chosen side, when asked for */
+    plumb_skip skip;             /* the rest is not set then */
+    bool single;                 /* each response is one token, perhaps with EOS behind it, and was not cut */
+    int chosen_tokens;           /* of the chosen response, a closing EOS included */
+    plumb_traced_token first[2]; /* the first tokens of both responses: text and classes */
+    double first_logps[2];       /* ln pi of chosen's first token, before and after; NaN: not known */
+    double before[2], after[2];  /* ln pi of chosen and rejected */
+    bool has_place;              /* else nothing is known about tokens */
+    bool listed_only;            /* gains are sums over the listed tokens, not over the vocabulary */
+    plumb_traced_place place;    /* the first at which the sides differ */
+    plumb_traced_place *places;  /* [place_count] every token of the chosen side, when asked for */
     int place_count;
     const plumb_course_point *course; /* [course_count], steps ascending; of a run */
     size_t course_count;
@@ -117,6 +120,7 @@ typedef struct plumb_trace_options {
     const plumb_token_groups *groups;
     int top; /* tokens listed on each side, >= 1 */
     bool all_positions;
+    int32_t eos;                     /* for `single`; -1: none */
     const plumb_trace_point *points; /* [point_count], steps ascending */
     size_t point_count;
     plumb_status (*emit)(void *user, plumb_trace_row *row); /* in order; a failure stops. With points the row's course
@@ -144,6 +148,7 @@ plumb_status plumb_trace_same_tokenizer(const plumb_tokenizer *a, const char *a_
 
 /* The response token at which the two sides of a pair first differ; the last common one where one begins the other. */
 int plumb_differing_position(const plumb_pair *pair);
+bool plumb_pair_is_single(const plumb_pair *pair, int32_t eos);
 
 /* Texts and classes of a token by its id. Text from the arena. */
 plumb_status plumb_traced_token_fill(const plumb_tokenizer *t, const plumb_classes *map, int vocab, plumb_arena *arena,
