@@ -1,6 +1,8 @@
 #include "study/token_groups.h"
 
 #include <ctype.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -34,7 +36,6 @@ enum { BUILTIN_OPPOSITES = sizeof builtin_opposites / sizeof *builtin_opposites 
 
 typedef struct word {
     const char *text; /* in its normal form */
-    size_t size;
     plumb_classes classes;
 } word;
 
@@ -112,26 +113,28 @@ static word *find_word(const plumb_token_groups *g, const char *text, size_t *pl
     return NULL;
 }
 
-/* Puts a word of n bytes into class c. */
-static plumb_status add_word(plumb_token_groups *g, const char *text, size_t n, int c)
+/* Puts a word in its normal form into class c. */
+static plumb_status add_form(plumb_token_groups *g, const char *form, int c)
+{
+    size_t place = 0;
+    word *known = find_word(g, form, &place);
+    if (!known) {
+        word new = {.classes = 0};
+        PLUMB_TRY(plumb_reserve(&g->words, &g->capacity, g->word_count + 1, sizeof *g->words));
+        PLUMB_TRY(plumb_arena_copy(&g->arena, &new.text, form, strlen(form)));
+        known = &g->words[place];
+        memmove(known + 1, known, (g->word_count++ - place) * sizeof *known);
+        *known = new;
+    }
+    known->classes |= (plumb_classes)1 << c;
+    return PLUMB_OK;
+}
+
+static plumb_status add_word(plumb_token_groups *g, const char *text, int c)
 {
     char *form;
-    size_t place = 0;
-    PLUMB_TRY(normal_form(text, n, &form));
-    plumb_status s = form && *form ? PLUMB_OK : plumb_fail(PLUMB_E_INPUT, "\"%.*s\" is no word", (int)n, text);
-    word *known = s ? NULL : find_word(g, form, &place);
-    if (!s && !known) {
-        s = plumb_reserve(&g->words, &g->capacity, g->word_count + 1, sizeof *g->words);
-        word new = {.size = strlen(form)};
-        if (!s) s = plumb_arena_copy(&g->arena, &new.text, form, new.size);
-        if (!s) {
-            memmove(&g->words[place + 1], &g->words[place], (g->word_count - place) * sizeof *g->words);
-            g->words[place] = new;
-            known = &g->words[place];
-            g->word_count++;
-        }
-    }
-    if (!s) known->classes |= (plumb_classes)1 << c;
+    PLUMB_TRY(normal_form(text, strlen(text), &form));
+    plumb_status s = form && *form ? add_form(g, form, c) : plumb_fail(PLUMB_E_INPUT, "\"%s\" is no word", text);
     free(form);
     return s;
 }
@@ -186,9 +189,8 @@ static plumb_status add_builtin_words(plumb_token_groups *g)
         for (const char *at = builtin[c].words; at && !s;) {
             const char *end = strchr(at, '|');
             char text[32] = "";
-            size_t n = end ? (size_t)(end - at) : strlen(at);
-            memcpy(text, at, n);
-            if (!find_word(&filed, text, NULL)) s = add_word(g, at, n, c);
+            snprintf(text, sizeof text, "%.*s", (int)(end ? end - at : (ptrdiff_t)strlen(at)), at);
+            if (!find_word(&filed, text, NULL)) s = add_word(g, text, c);
             at = end ? end + 1 : NULL;
         }
     free(copy);
@@ -233,8 +235,7 @@ static plumb_status read_class(plumb_token_groups *g, const plumb_setting *line)
     PLUMB_TRY(check_class_name(line->key));
     PLUMB_TRY(check_list(line));
     PLUMB_TRY(add_class(g, line->key, &c));
-    for (size_t i = 0; i < line->count; i++)
-        PLUMB_TRY(add_word(g, line->values[i].text, strlen(line->values[i].text), c));
+    for (size_t i = 0; i < line->count; i++) PLUMB_TRY(add_word(g, line->values[i].text, c));
     return PLUMB_OK;
 }
 

@@ -73,21 +73,11 @@ plumb_status plumb_trace_same_shape(const plumb_model *a, const char *a_name, co
 plumb_status plumb_trace_same_tokenizer(const plumb_tokenizer *a, const char *a_name, const plumb_tokenizer *b,
                                         const char *b_name)
 {
-    static const char cure[] = "trace compares a model before training with the same model after it";
-    int32_t size = plumb_tokenizer_size(a), other = plumb_tokenizer_size(b);
-    if (size != other)
-        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: has another tokenizer than %s: %d tokens, not %d", b_name,
-                                     a_name, (int)other, (int)size),
-                          cure);
-    for (int32_t i = 0; i < size; i++) {
-        size_t n = 0, m = 0;
-        const char *x = plumb_tokenizer_token(a, i, &n), *y = plumb_tokenizer_token(b, i, &m);
-        if (!x == !y && n == m && (!x || memcmp(x, y, n) == 0)) continue;
-        return plumb_cure(
-            plumb_fail(PLUMB_E_INPUT, "%s: has another tokenizer than %s: token %d differs", b_name, a_name, (int)i),
-            cure);
-    }
-    return PLUMB_OK;
+    int32_t id = plumb_tokenizer_difference(a, b);
+    if (id < 0) return PLUMB_OK;
+    return plumb_cure(
+        plumb_fail(PLUMB_E_INPUT, "%s: has another tokenizer than %s: token %d differs", b_name, a_name, (int)id),
+        "trace compares a model before training with the same model after it");
 }
 
 /* ---- pairs that wait for their batch ---- */

@@ -14,7 +14,7 @@ typedef enum plumb_trace_format { PLUMB_TRACE_TEXT, PLUMB_TRACE_CSV, PLUMB_TRACE
 
 /* One line for each pair of single tokens: preferred and dispreferred token, probability of the preferred one (without
  * the EOS that may follow) before and after, its decrease (from the start to the lowest known point of the course where
- * there is one, else to after), the verdict, and the listed tokens that gained, y+'s own left out: benign,
+ * there is one, else to after), its verdict, and the listed tokens that gained, y+'s own left out: benign,
  * catastrophic, other. What is not known is empty. Texts of tokens stand as JSON strings, with everything escaped that
  * a terminal would obey; in CSV no cell begins like a formula. */
 plumb_status plumb_trace_table_begin(plumb_trace_format format, plumb_text *out) PLUMB_MUST_USE;

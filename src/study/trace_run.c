@@ -215,8 +215,9 @@ static plumb_status shape_of_adapter(const plumb_run_record *r, const plumb_mode
 
 static plumb_status copy_master(const plumb_tensors *set, const char *name, int rows, int columns, float *to)
 {
-    plumb_weight from;
+    plumb_weight from = {0};
     PLUMB_TRY(find_master((void *)(uintptr_t)set, name, 2, (int64_t[]){rows, columns}, &from));
+    if (!from.data) return plumb_fail(PLUMB_E_INTERNAL, "%s: a weight without data", name);
     for (size_t i = 0, n = (size_t)rows * (size_t)columns; i < n; i++) to[i] = plumb_load(from.data, from.dtype, i);
     return PLUMB_OK;
 }

@@ -88,10 +88,19 @@ static plumb_status number_cell(double value, int digits, plumb_text *cell)
     return isnan(value) ? plumb_text_string(cell, "") : plumb_text_printf(cell, "%.*g", digits, value);
 }
 
+/* Of the first token alone, which the other columns are about; a row's verdict is of the whole response, EOS included.
+ */
+static const char *verdict_of(const plumb_trace_row *row)
+{
+    double change = row->first_logps[1] - row->first_logps[0];
+    bool known = row->has_place && row->place.position == 0 && !isnan(change);
+    const char *name = plumb_verdict_name(known ? plumb_gains_verdict(&row->place.gains, change) : row->place.verdict);
+    return name ? name : "unknown";
+}
+
 static plumb_status fill_cell(const plumb_trace_row *row, const plumb_token_groups *groups, int column, int digits,
                               plumb_text *cell)
 {
-    const char *verdict = plumb_verdict_name(row->place.verdict);
     switch (column) {
     case 0:
         return plumb_text_printf(cell, "%" PRId64, row->index);
@@ -105,7 +114,7 @@ static plumb_status fill_cell(const plumb_trace_row *row, const plumb_token_grou
     case 5:
         return number_cell(decrease(row), digits, cell);
     case 6:
-        return plumb_text_string(cell, verdict ? verdict : "unknown");
+        return plumb_text_string(cell, verdict_of(row));
     default:
         return tokens_cell(row, groups, column, digits, cell);
     }

@@ -221,6 +221,30 @@ static void check_traces(const char *run, const char *folder, const char *row, c
     plumb_token_groups_free(groups);
 }
 
+/* The course from the ledger: its largest drop is that of the paper's list, found again by comparing every two steps.
+ */
+static void check_drop(const char *run, const char *folder, const json_t *metrics)
+{
+    plumb_ledger_file ledger = {0};
+    plumb_arena arena = {0};
+    plumb_course_point *course;
+    size_t count;
+    double want = 0;
+    check_ok(plumb_ledger_read(folder, &(plumb_sink){0}, &ledger));
+    check_ok(plumb_ledger_course(&ledger, 0, true, NULL, 0, &arena, &course, &count));
+    assert_int_equal(count, UPDATES + 1);
+    for (size_t j = 0; j <= COMPARED; j++)
+        for (size_t i = j + 1; i <= COMPARED; i++) {
+            static const char key[] = "per_example_per_step_preferred_token_logprob_change";
+            double fall = (j ? step_value(metrics, key, j) : 0) - step_value(metrics, key, i);
+            if (fall > want) want = fall;
+        }
+    plumb_drop drop = plumb_course_drop(course, COMPARED + 1);
+    check_change(run, (size_t)drop.to, "the preferred token from its peak", drop.value, want);
+    plumb_arena_free(&arena);
+    plumb_ledger_file_free(&ledger);
+}
+
 static void check_run(const char *run, plumb_compute *c)
 {
     json_t *expected = load_expected(run);
@@ -245,6 +269,7 @@ static void check_run(const char *run, plumb_compute *c)
     check_ok(plumb_run(&o, start, start, &e, &report));
     assert_int_equal(report.steps, UPDATES);
     check_ledger(run, folder, json_object_get(expected, "metrics"));
+    check_drop(run, folder, json_object_get(expected, "metrics"));
     check_traces(run, folder, row, start, encoder, json_object_get(expected, "metrics"));
     plumb_examples_free(&e);
     plumb_model_close(start);

@@ -319,6 +319,7 @@ static plumb_trace_row hostile_row(plumb_traced_token gained[3])
     gained[2] = (plumb_traced_token){.change = {9, 0, 0.125}, .classes = 1, .text = "own", .text_size = 3};
     row.place = (plumb_traced_place){.gained = gained, .gained_count = 3, .verdict = PLUMB_VERDICT_BENIGN};
     row.place.chosen = gained[2];
+    row.place.gains = (plumb_gains){.all = 0.75, .same = 0.5, .opposite = 0.25};
     row.first[0] = (plumb_traced_token){.text = "=cmd()", .text_size = 6};
     row.first[1] = (plumb_traced_token){.text = hostile, .text_size = sizeof hostile - 1};
     return row;
@@ -372,8 +373,8 @@ static void decrease_along_a_course(void **state)
     row.first_logps[1] = log(0.75); /* above the start, without a lower point: no decrease */
     row.course_count = 1;
     table_of(PLUMB_TRACE_CSV, &row, &t);
-    assert_non_null(strstr(t.data, ",0.5,0.75,0,"));
-    row.course_count = 0; /* before and after alone: a gain shows as one */
+    assert_non_null(strstr(t.data, ",0.5,0.75,0,none,")); /* at the end the token is above its start */
+    row.course_count = 0;                                 /* before and after alone: a gain shows as one */
     table_of(PLUMB_TRACE_CSV, &row, &t);
     assert_non_null(strstr(t.data, ",0.5,0.75,-0.25,"));
     row.first_logps[0] = row.first_logps[1] = NAN;
