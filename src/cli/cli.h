@@ -182,6 +182,8 @@ extern const plumb_usage plumb_usage_filter;
 int plumb_command_filter(int argc, char **argv);
 extern const plumb_usage plumb_usage_trace;
 int plumb_command_trace(int argc, char **argv);
+extern const plumb_usage plumb_usage_identify;
+int plumb_command_identify(int argc, char **argv);
 extern const plumb_usage plumb_usage_lint;
 int plumb_command_lint(int argc, char **argv);
 extern const plumb_usage plumb_usage_tokenize;

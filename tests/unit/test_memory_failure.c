@@ -13,6 +13,7 @@
 #include "io/output.h"
 #include "io/rows.h"
 #include "io/safetensors.h"
+#include "study/identify.h"
 #include "unit/scratch.h"
 
 void *__real_malloc(size_t size);
@@ -140,6 +141,31 @@ static plumb_status write_tensors(void)
     return plumb_tensors_finish(w);
 }
 
+/* Data, two score files, a ledger and labels joined, all statistics, and the report as JSON. */
+static plumb_status identify(void)
+{
+    static const plumb_sink silent;
+    static const char *const scores[] = {PLUMB_TEST_DATA "/identify/a.jsonl", PLUMB_TEST_DATA "/identify/b.jsonl"};
+    const plumb_identify_options o = {.data = PLUMB_TEST_DATA "/identify/data.jsonl",
+                                      .ledger = PLUMB_TEST_DATA "/identify/ledger.jsonl",
+                                      .scores = scores,
+                                      .score_count = 2,
+                                      .top = {.digits = 5, .is_percent = true},
+                                      .classes = PLUMB_TEST_DATA "/identify/labels.jsonl",
+                                      .step = -1,
+                                      .resamples = 2,
+                                      .level = 0.9,
+                                      .threads = 1,
+                                      .end = -1};
+    plumb_identify_report report = {0};
+    plumb_text t = {0};
+    plumb_status s = plumb_identify_run(&o, &silent, &report);
+    if (!s) s = plumb_identify_json(&o, &report, &t);
+    plumb_text_free(&t);
+    plumb_identify_report_free(&report);
+    return s;
+}
+
 static void opening_a_checkpoint(void **state)
 {
     (void)state;
@@ -161,12 +187,19 @@ static void writing(void **state)
     assert_false(plumb_path_exists(scratch("tensors.partial")));
 }
 
+static void joining_files(void **state)
+{
+    (void)state;
+    fail_everywhere(identify, 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opening_a_checkpoint),
         cmocka_unit_test(reading_rows),
         cmocka_unit_test(writing),
+        cmocka_unit_test(joining_files),
     };
     return cmocka_run_group_tests(tests, NULL, remove_scratch);
 }
