@@ -167,6 +167,9 @@ static plumb_status check_traced(void *user, plumb_trace_row *row)
     check_change(t->run, t->step, "the dispreferred token", real_of(json, "dlogp_rejected"),
                  step_value(t->metrics, "per_example_per_step_dispreferred_token_logprob_change", t->step));
     check_gained(t->run, t->step, json, t->metrics);
+    /* y+'s own token, by now nearly certain, is left out: the others cannot gain more than what is left. */
+    assert_true(row->place.gains.all <= 1 - row->place.chosen.change.after + 1e-6);
+    assert_true(row->place.verdict == PLUMB_VERDICT_NONE);
     assert_true(row->single && row->chosen_tokens == 1 && row->first_logps[1] == row->after[0]);
     json_decref(json);
     plumb_text_free(&line);

@@ -410,6 +410,146 @@ static void lines(void **state)
     plumb_token_groups_free(g);
 }
 
+/* ---- the ledger ---- */
+
+#define LEDGER(step, index, chosen)                                                                                    \
+    "{\"step\":" #step ",\"index\":" #index ",\"row\":\"00000000000000a" #index "\",\"logps/chosen\":" #chosen         \
+    ",\"logps/rejected\":-9"
+#define TOKEN(id, text, before, after)                                                                                 \
+    "{\"token\":" #id ",\"text\":\"" text "\",\"p_before\":" #before ",\"p_after\":" #after "}"
+
+/* Steps 0, 10, 20; pair 1 is not in the second. Its last row has tokens at position 1. */
+static const char ledger_text[] =
+    LEDGER(0, 0, -4) "}\n" LEDGER(0, 1, -1) "}\n" LEDGER(10, 0, -3) "}\n" LEDGER(20, 0, -6) "}\n" LEDGER(
+        20, 1, -2) ",\"position\":1,\"gained\":[" TOKEN(347, " No", 0.1,
+                                                        0.4) "," TOKEN(9, "yes", 0.1,
+                                                                       0.2) "],\"lost\":[" TOKEN(342, "Yes", 0.5,
+                                                                                                 0.1) "]}\n";
+
+static void read_ledger(plumb_ledger_file *ledger, plumb_ledger_tokens *tokens, const plumb_token_groups *g)
+{
+    static const plumb_sink silent;
+    mkdir(scratch("traced"), 0777);
+    scratch_file("traced/ledger.jsonl", ledger_text, sizeof ledger_text - 1);
+    check_ok(plumb_ledger_read(scratch("traced"), &silent, ledger));
+    check_ok(plumb_ledger_tokens_read(scratch("traced"), ledger, g, &silent, tokens));
+    assert_false(tokens->there[0]);
+    assert_true(tokens->there[1]);
+}
+
+static void check_course(const plumb_course_point *got, size_t count, const plumb_course_point *want, size_t expected)
+{
+    assert_int_equal(count, expected);
+    for (size_t i = 0; i < count; i++) {
+        assert_true(got[i].step == want[i].step && got[i].logps[0] == want[i].logps[0]);
+        assert_true(got[i].first == want[i].first || (isnan(got[i].first) && isnan(want[i].first)));
+    }
+}
+
+/* Models tell of steps between, and at steps of the ledger of the first token alone. */
+static void courses(void **state)
+{
+    (void)state;
+    plumb_token_groups *g;
+    plumb_ledger_file ledger = {0};
+    plumb_ledger_tokens tokens = {0};
+    plumb_arena arena = {0};
+    plumb_course_point *got;
+    size_t count;
+    static const plumb_course_point points[] = {
+        {5, {-7, -7}, -0.5}, {10, {-8, -8}, -0.75}, {12, {-5, -5}, -1}, {30, {-4, -4}, -2}};
+    check_ok(plumb_token_groups_open(NULL, &g));
+    read_ledger(&ledger, &tokens, g);
+    check_ok(plumb_ledger_course(&ledger, 0, false, points, 4, &arena, &got, &count));
+    check_course(got, count,
+                 (const plumb_course_point[]){{0, {-4, 0}, NAN},
+                                              {5, {-7, 0}, -0.5},
+                                              {10, {-3, 0}, -0.75},
+                                              {12, {-5, 0}, -1},
+                                              {20, {-6, 0}, NAN},
+                                              {30, {-4, 0}, -2}},
+                 6);
+    check_ok(plumb_ledger_course(&ledger, 0, true, NULL, 0, &arena, &got, &count));
+    check_course(got, count, (const plumb_course_point[]){{0, {-4, 0}, -4}, {10, {-3, 0}, -3}, {20, {-6, 0}, -6}}, 3);
+    check_ok(plumb_ledger_course(&ledger, 1, true, NULL, 0, &arena, &got, &count));
+    check_course(got, count, (const plumb_course_point[]){{0, {-1, 0}, -1}, {20, {-2, 0}, -2}}, 2);
+    plumb_arena_free(&arena);
+    plumb_ledger_tokens_free(&tokens);
+    plumb_ledger_file_free(&ledger);
+    plumb_token_groups_free(g);
+}
+
+/* y+ is "Yes" (342 in olmo's vocabulary) at position 1, of 3 tokens; the ledger lists what gained. */
+static void rows_of_a_ledger(void **state)
+{
+    (void)state;
+    plumb_token_groups *g;
+    plumb_tokenizer *t;
+    plumb_ledger_file ledger = {0};
+    plumb_ledger_tokens tokens = {0};
+    plumb_arena arena = {0};
+    plumb_trace_row row;
+    int32_t ids[2][4] = {{5, 6, 342, 7}, {5, 6, 401, 7}};
+    plumb_pair pair = {.ids = {{ids[0], 4, 4}, {ids[1], 4, 4}}, .prompt = 1, .shared = 2};
+    check_ok(plumb_token_groups_open(NULL, &g));
+    check_ok(plumb_tokenizer_open(oracle_path("models", "olmo"), &t));
+    read_ledger(&ledger, &tokens, g);
+    plumb_trace_options o = {.tokenizer = t, .groups = g, .top = 1, .eos = -1};
+    check_ok(plumb_ledger_trace(&ledger, &tokens, 1, &pair, &o, &arena, &row));
+    assert_true(row.index == 1 && row.row == 0xa1 && row.listed_only && row.has_place && !row.single);
+    assert_true(row.before[0] == -1 && row.after[0] == -2 && row.drop.value == 1);
+    assert_int_equal(row.place.position, 1);
+    assert_int_equal(row.place.gained_count, 1); /* --top 1; the gains are of both */
+    check_near("all gain", row.place.gains.all, 0.4, 1e-12);
+    check_near("the opposite's gain", row.place.gains.opposite, 0.3, 1e-12);
+    assert_int_equal(row.place.verdict, PLUMB_VERDICT_CATASTROPHIC);
+    assert_true(row.place.chosen.change.before == 0.5 && row.place.chosen.change.after == 0.1); /* from `lost` */
+    assert_true(isnan(row.first_logps[0])); /* the place is not the first token */
+    check_ok(plumb_ledger_trace(&ledger, &tokens, 0, &pair, &o, &arena, &row));
+    assert_false(row.has_place);
+    assert_int_equal(row.place.verdict, PLUMB_VERDICT_UNKNOWN);
+    pair.shared = 3;
+    check_error(plumb_ledger_trace(&ledger, &tokens, 1, &pair, &o, &arena, &row), PLUMB_E_INPUT,
+                "row 1: the responses differ at token 2, but at 1 in the ledger");
+    plumb_arena_free(&arena);
+    plumb_ledger_tokens_free(&tokens);
+    plumb_ledger_file_free(&ledger);
+    plumb_tokenizer_free(t);
+    plumb_token_groups_free(g);
+}
+
+static void faulty_ledger_tokens(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *tokens, *message;
+    } cases[] = {
+        {"\"gained\":5,\"lost\":[]", ":1: \"gained\" is a number; expected a list of tokens"},
+        {"\"gained\":[7],\"lost\":[]", ":1: \"gained\": a token is a number"},
+        {"\"gained\":[{\"token\":-2}],\"lost\":[]", "\"token\" is no token id"},
+        {"\"gained\":[{\"token\":1,\"p_after\":\"x\"}],\"lost\":[]", "\"p_after\" is a string"},
+        {"\"gained\":[]", "\"lost\" is missing"},
+    };
+    static const plumb_sink silent;
+    plumb_token_groups *g;
+    check_ok(plumb_token_groups_open(NULL, &g));
+    mkdir(scratch("traced"), 0777);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        plumb_ledger_file ledger = {0};
+        plumb_ledger_tokens tokens = {0};
+        plumb_text text = {0};
+        check_ok(plumb_text_printf(&text, LEDGER(0, 0, -4) ",\"position\":0,%s}\n", cases[i].tokens));
+        scratch_file("traced/ledger.jsonl", text.data, text.size);
+        check_ok(plumb_ledger_read(scratch("traced"), &silent, &ledger));
+        check_error(plumb_ledger_tokens_read(scratch("traced"), &ledger, g, &silent, &tokens), PLUMB_E_INPUT,
+                    cases[i].message);
+        plumb_ledger_tokens_free(&tokens);
+        plumb_ledger_file_free(&ledger);
+        plumb_text_free(&text);
+    }
+    plumb_token_groups_free(g);
+}
+
 static void sums(void **state)
 {
     (void)state;
@@ -442,6 +582,9 @@ int main(void)
         cmocka_unit_test(hostile_tables),
         cmocka_unit_test(decrease_along_a_course),
         cmocka_unit_test(lines),
+        cmocka_unit_test(courses),
+        cmocka_unit_test(rows_of_a_ledger),
+        cmocka_unit_test(faulty_ledger_tokens),
         cmocka_unit_test(sums),
     };
     return cmocka_run_group_tests(tests, NULL, remove_scratch);
