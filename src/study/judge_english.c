@@ -75,7 +75,6 @@ static const plumb_english_rule rules[] = {
     {PLUMB_REFUSAL_PHRASES, "i|we|and will not * "
                             "help|assist|provide|give|share|write|create|generate|tell|answer|offer|explain|support|"
                             "comply|engage|discuss|do|describe|teach|look|produce|participate|take|be"},
-    {PLUMB_REFUSAL_PHRASES, "i|we * and can|will|do not give|help|provide|assist|write|tell|take|want|support"},
     {PLUMB_REFUSAL_PHRASES, "can|could|will not help|assist you|with|in"},
     {PLUMB_REFUSAL_PHRASES, "i|we am|are not able|allowed|permitted|willing|going to"},
     {PLUMB_REFUSAL_PHRASES, "not something * i|we am|are|can|do"},
