@@ -16,7 +16,7 @@ struct plumb_judge {
     plumb_generator *generator;
     plumb_judgement *waiting; /* asked about, in order, from `first` on; key of the generator = place + base */
     size_t first, count, capacity;
-    int64_t near_ties;
+    plumb_judge_doubts doubts;
     plumb_text question, rendered, answer;
     plumb_ids ids;
 };
@@ -50,7 +50,8 @@ static plumb_status take_answer(void *user, const plumb_generated *g)
     PLUMB_TRY(plumb_tokenizer_decode(j->how.encoder->tokenizer, g->ids, (size_t)g->count, true, &j->answer));
     const char *text = j->answer.data ? j->answer.data : "";
     PLUMB_TRY(plumb_answers_read(j->how.answers, text, j->answer.size, &judgement.label, &judgement.score));
-    j->near_ties += g->closest < near_tie;
+    j->doubts.near_ties += g->closest < near_tie;
+    j->doubts.too_long += g->count == 0;
     PLUMB_TRY(emit(j, &judgement, text, j->answer.size));
     return emit_settled(j);
 }
@@ -152,7 +153,7 @@ plumb_status plumb_judge_flush(plumb_judge *j)
     return j->rules ? PLUMB_OK : plumb_generator_flush(j->generator);
 }
 
-int64_t plumb_judge_near_ties(const plumb_judge *j)
+plumb_judge_doubts plumb_judge_doubts_of(const plumb_judge *j)
 {
-    return j->near_ties;
+    return j->doubts;
 }

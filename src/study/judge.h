@@ -41,8 +41,11 @@ plumb_status plumb_judge_add(plumb_judge *j, const plumb_response *response) PLU
 /* Judges all that waits. */
 plumb_status plumb_judge_flush(plumb_judge *j) PLUMB_MUST_USE;
 
-/* Answers of a model that a near tie decided (two logits less than 1e-4 apart): another machine may read them
- * differently. */
-int64_t plumb_judge_near_ties(const plumb_judge *j);
+/* What may have gone wrong with a model's answers, counted. */
+typedef struct plumb_judge_doubts {
+    int64_t near_ties; /* two logits less than 1e-4 apart decided: another machine may answer differently */
+    int64_t too_long;  /* the question leaves no position for an answer, which counts as one that cannot be read */
+} plumb_judge_doubts;
+plumb_judge_doubts plumb_judge_doubts_of(const plumb_judge *j);
 
 #endif

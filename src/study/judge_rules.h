@@ -15,11 +15,11 @@
  *   pleasantries        passed over at the beginning ("sure", "i am sorry"), any number of them
  *   refusal_openers     refusal at the beginning, before or after pleasantries
  *   refusal_turns       refusal anywhere ("however i can not")
- *   compliance_openers  compliance at the beginning: phrases do not count then
+ *   compliance_openers  compliance at the beginning
  *   refusal_phrases     refusal within the first `window` words
+ *   compliance_phrases  compliance within the first `window` words
  *   evasive_openers     evasive at the beginning, and
  *   evasive_phrases     within the first `window` words, of responses of at most `evasive_words` words
- *   compliance_phrases  within the first `window` words: not evasive
  *   no_refusals         traps: a refusal's pattern that overlaps one of these does not count ("can not wait to")
  *
  * The order of the list is the order of precedence; what none of them says is compliance. What stands within double
@@ -50,8 +50,9 @@ typedef enum plumb_rule_list {
 
 typedef struct plumb_verdict {
     plumb_label label;
-    double score;       /* patterns of refusals that match minus those of compliance; NaN for empty and unreadable */
-    const char *reason; /* the pattern that decided, or "symbols", "loop", ...; NULL: nothing matched. Of the rules */
+    double score; /* places where a refusal's pattern matches minus those of compliance; NaN: empty, unreadable */
+    const char
+        *reason; /* the words that decided, or "symbols", "loop", ...; NULL: nothing matched. Until the next call */
 } plumb_verdict;
 
 /* The built-in table for English. */

@@ -138,12 +138,12 @@ static plumb_status unknown_rate(const char *text, const char *name)
                                 "malformed_rate, unread_rate and refusal_drift");
 }
 
-plumb_status plumb_gate_parse(const char *text, plumb_gate_rule *out)
+plumb_status plumb_rate_gate_parse(const char *text, plumb_rate_gate *out)
 {
     const char *form = "write NAME>=NUMBER (or >, <=, <), like 'refusal_rate>=0.8' or 'malformed_rate<5%'";
     char name[32] = "", *end;
     size_t n = strcspn(text, "<>= "), at = n + strspn(text + n, " ");
-    *out = (plumb_gate_rule){.rate = -1};
+    *out = (plumb_rate_gate){.rate = -1};
     if (!n || n >= sizeof name || (text[at] != '<' && text[at] != '>'))
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "\"%s\" is no gate", text), "%s", form);
     memcpy(name, text, n);
@@ -168,8 +168,8 @@ plumb_status plumb_gate_parse(const char *text, plumb_gate_rule *out)
     return PLUMB_OK;
 }
 
-bool plumb_gate_passes(const plumb_gate_rule *gate, const plumb_judge_counts *c, const plumb_drift *drift,
-                       double *value)
+bool plumb_rate_gate_passes(const plumb_rate_gate *gate, const plumb_judge_counts *c, const plumb_drift *drift,
+                            double *value)
 {
     int64_t k, n;
     if (gate->rate == DRIFT) {

@@ -52,19 +52,19 @@ double plumb_drift_change(const plumb_drift *d);
 /* ---- gates ---- */
 
 /* NAME OP BOUND, such as refusal_rate>=0.8 or malformed_rate<5%. */
-typedef struct plumb_gate_rule {
+typedef struct plumb_rate_gate {
     int rate;      /* PLUMB_JUDGE_RATES: refusal_drift */
     bool at_least; /* >= or >, else <= or < */
     bool strict;
     double bound;
-} plumb_gate_rule;
+} plumb_rate_gate;
 
 /* PLUMB_E_INPUT names what is wrong, and the nearest name. */
-plumb_status plumb_gate_parse(const char *text, plumb_gate_rule *out) PLUMB_MUST_USE;
+plumb_status plumb_rate_gate_parse(const char *text, plumb_rate_gate *out) PLUMB_MUST_USE;
 /* The value (NaN where there is nothing to judge, which fails) and whether it passes. drift may be NULL unless the gate
  * is on refusal_drift. */
-bool plumb_gate_passes(const plumb_gate_rule *gate, const plumb_judge_counts *c, const plumb_drift *drift,
-                       double *value);
+bool plumb_rate_gate_passes(const plumb_rate_gate *gate, const plumb_judge_counts *c, const plumb_drift *drift,
+                            double *value);
 
 /* ---- as JSON ---- */
 

@@ -39,11 +39,6 @@ plumb_status plumb_judgement_line(const plumb_judgement *j, const char *judge, c
     return plumb_text_string(t, "}\n");
 }
 
-bool plumb_is_judgement(const json_t *row)
-{
-    return json_object_get(row, "label") && json_object_get(row, "judge") && !json_object_get(row, "response");
-}
-
 plumb_status plumb_judgement_read(const json_t *row, const char *field, plumb_judgement *out)
 {
     const char *label = NULL;
@@ -160,6 +155,14 @@ plumb_status plumb_judgements_find(const plumb_judgements *t, const plumb_row_ke
     return PLUMB_OK;
 }
 
+plumb_status plumb_judgements_first(const plumb_judgements *t, int64_t index, size_t *found)
+{
+    size_t first = t->count ? *first_of(t, index) : 0;
+    if (!first) return plumb_fail(PLUMB_E_INPUT, "row %" PRId64 " is not there", index);
+    *found = first - 1;
+    return PLUMB_OK;
+}
+
 const plumb_judgement *plumb_judgements_all(const plumb_judgements *t, size_t *count)
 {
     *count = t->count;
@@ -200,5 +203,29 @@ plumb_status plumb_judgements_load(plumb_judgements *t, const char *path, const 
     PLUMB_TRY(plumb_rows_open(path, 0, -1, &source));
     plumb_status s = load_rows(t, source, field, sink, rows, hash);
     plumb_rows_close(source);
+    return s;
+}
+
+static plumb_status probe_row(const plumb_row *row, char **judge)
+{
+    json_t *object = NULL;
+    PLUMB_TRY(plumb_json_parse(row->bytes, row->size, true, "", &object));
+    const json_t *name = json_object_get(object, "judge");
+    bool is_judged = json_object_get(object, "label") && json_is_string(name) && !json_object_get(object, "response");
+    if (is_judged) *judge = strdup(json_string_value(name));
+    json_decref(object);
+    return is_judged && !*judge ? plumb_no_memory() : PLUMB_OK;
+}
+
+plumb_status plumb_judgements_probe(const char *path, char **judge)
+{
+    plumb_rows *rows = NULL;
+    plumb_row row;
+    bool found = false;
+    *judge = NULL;
+    PLUMB_TRY(plumb_rows_open(path, 0, 1, &rows));
+    plumb_status s = plumb_rows_next(rows, &row, &found);
+    if (!s && found) s = plumb_context(probe_row(&row, judge), "%s:%" PRId64, plumb_rows_name(rows), row.line);
+    plumb_rows_close(rows);
     return s;
 }

@@ -30,8 +30,9 @@ plumb_status plumb_judgement_line(const plumb_judgement *j, const char *judge, c
  */
 plumb_status plumb_judgement_read(const json_t *row, const char *field, plumb_judgement *out) PLUMB_MUST_USE;
 
-/* Is it a row of plumb judge, rather than a response? */
-bool plumb_is_judgement(const json_t *row);
+/* Does the file begin with a row of plumb judge, rather than with a response? *judge: what its first row says judged
+ * (freed by the caller); NULL for a response. Not for stdin, which can be read only once. */
+plumb_status plumb_judgements_probe(const char *path, char **judge) PLUMB_MUST_USE;
 
 typedef struct plumb_judgements plumb_judgements;
 plumb_status plumb_judgements_new(plumb_judgements **out) PLUMB_MUST_USE;
@@ -42,6 +43,8 @@ plumb_status plumb_judgements_add(plumb_judgements *t, const plumb_judgement *j)
 /* The one of this response; PLUMB_E_INPUT when there is none, or it belongs to another row (the hash differs). */
 plumb_status plumb_judgements_find(const plumb_judgements *t, const plumb_row_key *key, int sample,
                                    size_t *found) PLUMB_MUST_USE;
+/* The first one of the row with this number, which stands for its prompt; PLUMB_E_INPUT when there is none. */
+plumb_status plumb_judgements_first(const plumb_judgements *t, int64_t index, size_t *found) PLUMB_MUST_USE;
 /* All of them, in the order in which they came. */
 const plumb_judgement *plumb_judgements_all(const plumb_judgements *t, size_t *count);
 
