@@ -207,7 +207,8 @@ void plumb_answers_free(plumb_answers *a)
     free(a);
 }
 
-/* The number that the answer starts with. What goes on as a word or as another number is none. */
+/* The number that the answer starts with into *out, which is NaN. What goes on as a word or as another number is none.
+ */
 static bool leading_number(const char *text, size_t n, double *out)
 {
     const char *p = text, *end = text + n;
@@ -216,8 +217,8 @@ static bool leading_number(const char *text, size_t n, double *out)
     if (!after) return false;
     bool goes_on = after < end && (isalnum((unsigned char)*after) || (unsigned char)*after >= 0x80);
     bool is_part = after + 1 < end && strchr(",-:.", *after) && isdigit((unsigned char)after[1]);
-    *out = number_of(p, after);
-    return !goes_on && !is_part && isfinite(*out);
+    if (!goes_on && !is_part) *out = number_of(p, after);
+    return isfinite(*out);
 }
 
 static bool starts_with(const plumb_words *w, const answer_rule *rule)

@@ -1,6 +1,5 @@
 #include "study/judge_summary.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -152,7 +151,7 @@ plumb_status plumb_rate_gate_parse(const char *text, plumb_rate_gate *out)
     out->strict = text[at + 1] != '=';
     const char *number = text + at + (out->strict ? 1 : 2);
     out->bound = strtod(number, &end);
-    bool has_number = end != number && isfinite(out->bound) && !isalpha((unsigned char)number[strspn(number, " +-")]);
+    bool has_number = end != number && strspn(number, " +-.0123456789%") == strlen(number);
     if (has_number && *end == '%') {
         out->bound /= 100;
         end++;
