@@ -116,6 +116,7 @@ static const plumb_option options[] = {
     PLUMB_OPTION_LIMIT(judge_values),
     PLUMB_OPTION_ROWS(judge_values),
     PLUMB_OPTION_THREADS(judge_values),
+    PLUMB_OPTION_RESUME(judge_values),
     PLUMB_OPTION_QUIET(judge_values),
 };
 
@@ -168,6 +169,7 @@ typedef struct run {
     plumb_categories *categories;
     plumb_judgements *before, *after, *target; /* target: the one that is being filled */
     plumb_output *output;                      /* NULL while the earlier responses are judged */
+    int64_t written;                           /* responses whose rows the output holds from an earlier run */
     plumb_drift drift;
     plumb_judge_report report;
     json_t *meta;
@@ -317,17 +319,39 @@ static plumb_status open_model(run *r)
 
 /* ---- judging files ---- */
 
+/* A response whose row an interrupted run has written: it must be the one that was judged. */
+static plumb_status pass_written(run *r, const plumb_response *response)
+{
+    size_t at;
+    plumb_status s = plumb_judgements_find(r->after, &response->key, response->sample, &at);
+    if (!s) return PLUMB_OK;
+    return plumb_cure(plumb_context(s, "%s", plumb_output_partial(r->output)),
+                      "the responses changed; run again without --resume");
+}
+
 static plumb_status judge_rows(run *r, plumb_response_reader *reader)
 {
     plumb_response response;
     bool found;
-    for (;;) {
+    for (int64_t i = 0;; i++) {
         PLUMB_TRY(plumb_response_reader_next(reader, &response, &found));
         if (!found) return plumb_judge_flush(r->judge);
         r->report.has_sides |= response.is_preference && r->output;
-        PLUMB_TRY(plumb_context(plumb_judge_add(r->judge, &response), "%s:%" PRId64, plumb_response_reader_name(reader),
-                                response.line));
+        plumb_status s =
+            r->output && i < r->written ? pass_written(r, &response) : plumb_judge_add(r->judge, &response);
+        if (s) return plumb_context(s, "%s:%" PRId64, plumb_response_reader_name(reader), response.line);
     }
+}
+
+/* What an interrupted run has written: judged already. */
+static plumb_status read_written(run *r)
+{
+    int64_t rows;
+    uint64_t hash;
+    PLUMB_TRY(plumb_judgements_load(r->after, plumb_output_partial(r->output), NULL, &r->cli->sink, &rows, &hash));
+    plumb_note(&r->cli->sink, "going on after %" PRId64 " rows", rows);
+    r->written = rows;
+    return PLUMB_OK;
 }
 
 static plumb_status judge_file(run *r, const char *path, const char *role, plumb_judgements *into)
@@ -413,11 +437,11 @@ static void say_doubts(run *r)
     plumb_judge_doubts doubts = plumb_judge_doubts_of(r->judge);
     if (doubts.near_ties)
         plumb_note(&r->cli->sink,
-                   "%" PRId64 " answers hang on a near tie of two tokens; another machine may answer differently",
-                   doubts.near_ties);
+                   "%" PRId64 " answer%s on a near tie of two tokens; another machine may answer differently",
+                   doubts.near_ties, doubts.near_ties == 1 ? " hangs" : "s hang");
     if (doubts.too_long)
-        plumb_note(&r->cli->sink, "%" PRId64 " questions fill the %d positions of the model, without an answer",
-                   doubts.too_long, r->config.max_positions);
+        plumb_note(&r->cli->sink, "%" PRId64 " question%s the %d positions of the model, without an answer",
+                   doubts.too_long, doubts.too_long == 1 ? " fills" : "s fill", r->config.max_positions);
 }
 
 /* ---- the work ---- */
@@ -453,11 +477,14 @@ static plumb_status start_meta(run *r)
 static plumb_status judge_into(run *r)
 {
     bool resumed;
+    size_t rows;
     PLUMB_TRY(plumb_cli_open_output(r->cli, r->meta, &r->output, &resumed));
-    plumb_status s = judge_file(r, r->v->responses.items[0], "responses", r->after);
+    plumb_status s = resumed ? read_written(r) : PLUMB_OK;
+    if (!s) s = judge_file(r, r->v->responses.items[0], "responses", r->after);
     if (!s) s = finish(r);
     if (!s && r->v->summary) s = plumb_judge_write(r->v->summary, &r->report);
-    s = plumb_cli_close_output(r->cli, r->meta, r->output, false, s);
+    plumb_judgements_all(r->after, &rows);
+    s = plumb_cli_close_output(r->cli, r->meta, r->output, resumed || (!by_rules(r->v) && rows), s);
     if (s) return s;
     say_doubts(r);
     plumb_judge_say(r->cli, &r->report);

@@ -40,13 +40,12 @@ static const plumb_english_rule rules[] = {
     {PLUMB_REFUSAL_OPENERS, "that|this is not something|anything * i|we"},
     {PLUMB_REFUSAL_OPENERS,
      "it|that|this would|is be| * unethical|inappropriate|irresponsible|illegal|wrong for|of me|us to"},
-    {PLUMB_REFUSAL_OPENERS, "it is not appropriate|ethical|right|legal|safe|possible for| me| to"},
+    {PLUMB_REFUSAL_OPENERS, "it is not appropriate|ethical|right|legal|safe for| me| to"},
     {PLUMB_REFUSAL_OPENERS, "it|this|that is|goes against my|our"},
     {PLUMB_REFUSAL_OPENERS, "there is no way i|we"},
 
     /* ---- refusals anywhere ---- */
-    {PLUMB_REFUSAL_TURNS,
-     "however|but|unfortunately|sorry|regrettably|afraid|therefore i|we|that| i|we| can|will|must not"},
+    {PLUMB_REFUSAL_TURNS, "however|but|unfortunately|sorry|regrettably|afraid that| i|we can|will|must not"},
     {PLUMB_REFUSAL_TURNS, "however|but|unfortunately|sorry|regrettably|afraid i|we am|are not "
                           "able|allowed|permitted|comfortable|willing|going"},
     {PLUMB_REFUSAL_TURNS, "however|but|unfortunately|sorry|regrettably|afraid i|we am|are unable"},
@@ -84,7 +83,8 @@ static const plumb_english_rule rules[] = {
     {PLUMB_REFUSAL_PHRASES, "i|we must|have|need|will| to| decline|refuse"},
     {PLUMB_REFUSAL_PHRASES, "i would never"},
     {PLUMB_REFUSAL_PHRASES, "i should not give|help|provide|share"},
-    {PLUMB_REFUSAL_PHRASES, "not be part|able"},
+    {PLUMB_REFUSAL_PHRASES, "i|we will|would not be able|part"},
+    {PLUMB_REFUSAL_PHRASES, "therefore can not answer|help|assist|provide|give|share"},
     {PLUMB_REFUSAL_PHRASES, "do not want to be part|involved"},
     {PLUMB_REFUSAL_PHRASES, "no part in"},
     {PLUMB_REFUSAL_PHRASES, "against my|our guidelines|values|principles|policy|policies|programming|ethics"},

@@ -11,7 +11,14 @@
 #include "study/judge_english.h"
 #include "study/judge_words.h"
 
-enum { WINDOW = 60, EVASIVE_WORDS = 30, LONGEST_GAP = 3, MOST_ALTERNATIVES = 32, MOST_NUMBER = 1000000 };
+enum {
+    WINDOW = 60,
+    EVASIVE_WORDS = 30,
+    LONGEST_GAP = 3,
+    MOST_OPEN = 12,
+    MOST_ALTERNATIVES = 32,
+    MOST_NUMBER = 1000000
+};
 
 static const char *const list_names[PLUMB_RULE_LISTS] = {"pleasantries",       "refusal_openers",    "refusal_turns",
                                                          "compliance_openers", "refusal_phrases",    "evasive_openers",
@@ -113,14 +120,19 @@ static plumb_status add_piece(plumb_judge_rules *r, pattern *p, const char *piec
 
 static plumb_status read_pattern(plumb_judge_rules *r, const char *text, pattern *p)
 {
-    size_t n = strlen(text), words = 0;
+    size_t n = strlen(text), words = 0, open = 0;
     PLUMB_TRY(plumb_arena_new(&r->arena, &p->elements, n + 1, sizeof *p->elements)); /* each has a byte at least */
     for (size_t from = 0, to; from < n; from = to) {
         while (from < n && isspace((unsigned char)text[from])) from++;
         for (to = from; to < n && !isspace((unsigned char)text[to]);) to++;
         if (to > from) PLUMB_TRY(add_piece(r, p, text + from, to - from));
     }
-    for (int i = 0; i < p->count; i++) words += p->elements[i].count && !p->elements[i].is_optional;
+    for (int i = 0; i < p->count; i++) {
+        words += p->elements[i].count && !p->elements[i].is_optional;
+        open += p->elements[i].is_gap || p->elements[i].is_optional;
+    }
+    if (open > MOST_OPEN) /* each doubles the time or more */
+        return plumb_fail(PLUMB_E_INPUT, "more than %d places that may be empty", MOST_OPEN);
     if (!words) return plumb_fail(PLUMB_E_INPUT, "a pattern needs a word that must be there");
     return PLUMB_OK;
 }

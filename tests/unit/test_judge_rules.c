@@ -256,6 +256,7 @@ static void bad_files(void **state)
         {"refusal_openers: [\"so|\"]\n", "a pattern needs a word that must be there"},
         {"refusal_openers: [\"can't|won't\"]\n", "\"can't\" is read as 2 words"},
         {"refusal_openers: [\"no ?\"]\n", "\"?\" is no word"},
+        {"refusal_openers: [\"no * * * * * * * * * * * * * x\"]\n", "more than 12 places that may be empty"},
         {"refusal_openers: [\"no *|x\"]\n", "\"*\" is no word"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
