@@ -219,5 +219,9 @@ extern const plumb_usage plumb_usage_init;
 int plumb_command_init(int argc, char **argv);
 extern const plumb_usage plumb_usage_merge;
 int plumb_command_merge(int argc, char **argv);
+extern const plumb_usage plumb_usage_judge;
+int plumb_command_judge(int argc, char **argv);
+extern const plumb_usage plumb_usage_pair;
+int plumb_command_pair(int argc, char **argv);
 
 #endif
