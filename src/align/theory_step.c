@@ -264,3 +264,10 @@ plumb_status plumb_theory_step_run(const plumb_compute *c, const plumb_theory_in
     out->agrees = fabs(out->predicted - out->actual) <= out->allowed;
     return PLUMB_OK;
 }
+
+int64_t plumb_theory_step_bytes(int n, int m, int d)
+{
+    int64_t rows = (int64_t)n + m;
+    return (int64_t)sizeof(double) * (3 * rows * d + 2 * TILE * (int64_t)d + 2 * TILE * rows + 2 * rows) +
+           2 * (int64_t)sizeof(running) * rows;
+}

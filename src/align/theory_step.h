@@ -28,4 +28,7 @@ typedef struct plumb_theory_step {
 plumb_status plumb_theory_step_run(const plumb_compute *c, const plumb_theory_input *in, const plumb_theory *t,
                                    const plumb_sink *sink, plumb_arena *scratch, plumb_theory_step *out) PLUMB_MUST_USE;
 
+/* Bytes of scratch that it takes for responses of n and m tokens and states of d elements. */
+int64_t plumb_theory_step_bytes(int n, int m, int d);
+
 #endif

@@ -180,6 +180,8 @@ extern const plumb_usage plumb_usage_sft;
 int plumb_command_sft(int argc, char **argv);
 extern const plumb_usage plumb_usage_filter;
 int plumb_command_filter(int argc, char **argv);
+extern const plumb_usage plumb_usage_explain;
+int plumb_command_explain(int argc, char **argv);
 extern const plumb_usage plumb_usage_lint;
 int plumb_command_lint(int argc, char **argv);
 extern const plumb_usage plumb_usage_tokenize;
