@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { TILE = 64, LANES = 8 };
+enum { TILE = 64, LANES = 8, PARALLEL_FROM = 1 << 20 /* products a tile */ };
 
 /* A log of a sum of exponentials that grows: max + ln(sum). */
 typedef struct running {
@@ -29,6 +29,7 @@ static plumb_status new_work(const plumb_compute *c, const plumb_theory_input *i
 {
     *k = (work){.in = in, .rows = in->n + in->m, .d = in->u->w->k, .threads = plumb_compute_threads(c)};
     size_t rows = (size_t)k->rows, states = rows * (size_t)k->d, tile = TILE * (size_t)k->d;
+    if (states * TILE < PARALLEL_FROM) k->threads = 1;
     PLUMB_TRY(plumb_arena_new(a, &k->h, states, sizeof(double)));
     PLUMB_TRY(plumb_arena_new(a, &k->gradient, states, sizeof(double)));
     PLUMB_TRY(plumb_arena_new(a, &k->moved, states, sizeof(double)));
