@@ -117,7 +117,7 @@ static void sum_tile(work *k, int first, int width, double step)
 {
     (void)step;
     float cap = k->in->u->cap;
-#pragma omp parallel for num_threads(k->threads)
+#pragma omp parallel for num_threads(k->threads) if (k->threads > 1)
     for (int i = 0; i < k->rows; i++) {
         double *z = k->z + (size_t)i * TILE;
         row_logits(k, k->w, k->h + (size_t)i * (size_t)k->d, first, width, z);
@@ -136,7 +136,7 @@ static void gradient_tile(work *k, int first, int width, double step)
         const double *w = k->w + (size_t)v * (size_t)k->d;
         k->w_norm = fmax(k->w_norm, sqrt(dot(w, w, k->d)));
     }
-#pragma omp parallel for num_threads(k->threads)
+#pragma omp parallel for num_threads(k->threads) if (k->threads > 1)
     for (int i = 0; i < k->rows; i++) {
         size_t at = (size_t)i * (size_t)k->d;
         double *z = k->z + (size_t)i * TILE, *g = k->g + (size_t)i * TILE;
@@ -153,7 +153,7 @@ static void gradient_tile(work *k, int first, int width, double step)
 static void step_tile(work *k, int first, int width, double step)
 {
     float cap = k->in->u->cap;
-#pragma omp parallel num_threads(k->threads)
+#pragma omp parallel num_threads(k->threads) if (k->threads > 1)
     {
 #pragma omp for
         for (int i = 0; i < k->rows; i++) {

@@ -103,7 +103,7 @@ static void check_step(const char *name, size_t i, const plumb_explanation *x)
 static void explain_all(const char *name, const char *isa, const char *folder, const json_t *rows, const json_t *theory)
 {
     enum { CELLS = 16 };
-    plumb_compute *c = open_isa(isa, 2);
+    plumb_compute *c = open_isa(isa, 1);
     plumb_model *m;
     plumb_tokenizer *tokenizer;
     plumb_explainer *e;
@@ -152,12 +152,92 @@ static void explanations_match(void **state)
     }
 }
 
+/* ---- a model after training ---- */
+
+static void check_after(const char *name, size_t i, const plumb_explanation *x, const json_t *want)
+{
+    const plumb_explain_after *a = &x->after;
+    const json_t *gained = json_object_get(want, "gained");
+    assert_true(x->has_after);
+    close_to(name, i, "ln pi(y+) after", a->logps[0], number(want, "chosen"),
+             1e-3 * (x->score.tokens[0] / 100.0 + 0.1));
+    close_to(name, i, "ln pi(y-) after", a->logps[1], number(want, "rejected"),
+             1e-3 * (x->score.tokens[1] / 100.0 + 0.1));
+    for (int side = 0; side < 2; side++)
+        close_to(name, i, "the change", a->change[side], a->logps[side] - x->score.logps[side], 0);
+    assert_int_equal(x->is_single, !!gained);
+    if (!gained) return;
+    /* a rank is a place among 500 or more: ranks of neighbours may be exchanged */
+    close_to(name, i, "spearman_logit", a->spearman_logit, number(want, "spearman_logit"), 1e-4);
+    close_to(name, i, "spearman_probability", a->spearman_probability, number(want, "spearman_probability"), 1e-4);
+    assert_int_equal(a->gained_count, json_array_size(gained));
+    for (int k = 0; k < a->gained_count; k++) {
+        const json_t *token = json_array_get(gained, (size_t)k);
+        const plumb_explained_token *got = &a->gained[k];
+        double p_after = json_number_value(json_array_get(token, 2));
+        close_to(name, i, "a token that gained", got->id, json_number_value(json_array_get(token, 0)), 0);
+        close_to(name, i, "p_before", got->p_before, json_number_value(json_array_get(token, 1)), 2e-4 * p_after);
+        close_to(name, i, "p_after", got->p_after, p_after, 2e-4 * p_after);
+        close_to(name, i, "dlogit", got->dlogit, json_number_value(json_array_get(token, 3)), 1e-3);
+    }
+}
+
+static void compare_after(const char *name, const char *isa, const json_t *wants)
+{
+    char policy[128];
+    plumb_compute *c = open_isa(isa, 1);
+    plumb_model *before, *after;
+    plumb_tokenizer *tokenizer;
+    plumb_explainer *e;
+    size_t i;
+    json_t *want;
+    if (!c) return;
+    snprintf(policy, sizeof policy, "policy-%s", name);
+    json_t *rows = load_jsonl(oracle_path("expected", name), "scores.jsonl");
+    check_ok(plumb_model_open(oracle_path("models", name), c, &before));
+    check_ok(plumb_model_open(oracle_path("models", policy), c, &after));
+    check_ok(plumb_tokenizer_open(oracle_path("models", name), &tokenizer));
+    plumb_explain_how how = {
+        .model = before, .after = after, .tokenizer = tokenizer, .after_name = policy, .data = "pairs", .top = 5};
+    check_ok(plumb_explainer_new(&how, &e));
+    json_array_foreach(wants, i, want)
+    {
+        const plumb_explanation *x;
+        plumb_pair pair = {0};
+        size_t index = (size_t)json_integer_value(json_object_get(want, "index"));
+        reference_pair(json_array_get(rows, index), &pair);
+        check_ok(plumb_explainer_run(e, (int64_t)index, 0, &pair, &x));
+        assert_int_equal(x->matrix.bin, 0);
+        check_after(name, index, x, want);
+        plumb_pair_free(&pair);
+    }
+    plumb_explainer_free(e);
+    plumb_tokenizer_free(tokenizer);
+    plumb_model_close(after);
+    plumb_model_close(before);
+    plumb_compute_close(c);
+    json_decref(rows);
+}
+
+static void after_training_matches(void **state)
+{
+    json_error_t error;
+    const char *name;
+    json_t *wants, *all = json_load_file(PLUMB_TEST_DATA "/expected/explain_after.json", 0, &error);
+    assert_non_null(all);
+    json_object_foreach(all, name, wants) compare_after(name, *state, wants);
+    json_decref(all);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         {"explain ref", explanations_match, NULL, NULL, (void *)"ref"},
         {"explain avx2", explanations_match, NULL, NULL, (void *)"avx2"},
         {"explain avx512", explanations_match, NULL, NULL, (void *)"avx512"},
+        {"after training ref", after_training_matches, NULL, NULL, (void *)"ref"},
+        {"after training avx2", after_training_matches, NULL, NULL, (void *)"avx2"},
+        {"after training avx512", after_training_matches, NULL, NULL, (void *)"avx512"},
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
