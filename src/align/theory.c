@@ -8,7 +8,7 @@ enum { TILE = 1024 };
 
 static plumb_linear rows_as_weight(const float *rows, int n, int k, const char *name)
 {
-    return (plumb_linear){.weight = rows, .dtype = PLUMB_F32, .n = n, .k = k, .name = name};
+    return (plumb_linear){.weight = rows, .dtype = PLUMB_F32, .n = n, .k = k, .name = name, .exact = true};
 }
 
 /* The products below take states and coefficients in the place of weights, where a value that is not finite would be

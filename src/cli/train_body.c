@@ -60,15 +60,8 @@ void plumb_train_close(plumb_train_body *b)
 plumb_status plumb_train_same_tokenizer(const plumb_train_body *b, const char *folder)
 {
     plumb_tokenizer *other;
-    const plumb_tokenizer *own = b->encoder->tokenizer;
     PLUMB_TRY(plumb_tokenizer_open(folder, &other));
-    int32_t size = plumb_tokenizer_size(own), i = 0;
-    bool same = plumb_tokenizer_size(other) == size;
-    for (; same && i < size; i++) {
-        size_t n = 0, m = 0;
-        const char *a = plumb_tokenizer_token(own, i, &n), *c = plumb_tokenizer_token(other, i, &m);
-        same = n == m && (!a == !c) && (!a || memcmp(a, c, n) == 0);
-    }
+    bool same = plumb_tokenizer_difference(b->encoder->tokenizer, other) < 0;
     plumb_tokenizer_free(other);
     if (same) return PLUMB_OK;
     return plumb_cure(
