@@ -121,12 +121,7 @@ static const plumb_option options[] = {
      .offset = offsetof(explain_values, chat_template),
      .metavar = "FILE",
      .help = "a Jinja file instead of the checkpoint's own chat template"},
-    {.name = "isa",
-     .kind = PLUMB_OPTION_CHOICE,
-     .offset = offsetof(explain_values, isa),
-     .choices = "auto|ref|avx2|avx512",
-     .fallback = "auto",
-     .help = "instructions to use; auto takes the best this processor has. Results differ in the last digits"},
+    PLUMB_OPTION_ISA(explain_values),
     PLUMB_OPTION_OUTPUT(explain_values),
     PLUMB_OPTION_LIMIT(explain_values),
     PLUMB_OPTION_ROWS(explain_values),
@@ -235,19 +230,10 @@ static int choose_max_length(const run *r)
 /* Predictions are about tokens: the model after training must mean the same ones. */
 static plumb_status check_same_tokens(const plumb_tokenizer *a, const plumb_tokenizer *b, const char *name)
 {
-    int32_t count =
-        plumb_tokenizer_size(a) > plumb_tokenizer_size(b) ? plumb_tokenizer_size(a) : plumb_tokenizer_size(b);
-    for (int32_t id = 0; id < count; id++) {
-        size_t n = 0, m = 0;
-        const char *before = plumb_tokenizer_token(a, id, &n), *after = plumb_tokenizer_token(b, id, &m);
-        if (!before && !after) continue;
-        if (before && after && n == m && memcmp(before, after, n) == 0) continue;
-        return plumb_cure(
-            plumb_fail(PLUMB_E_INPUT, "%s: has another tokenizer: token %" PRId32 " is %.*s, before it is %.*s", name,
-                       id, after ? (int)m : 4, after ? after : "none", before ? (int)n : 4, before ? before : "none"),
-            "--after takes the same model after training");
-    }
-    return PLUMB_OK;
+    int32_t id = plumb_tokenizer_difference(a, b);
+    if (id < 0) return PLUMB_OK;
+    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: has another tokenizer: token %" PRId32 " differs", name, id),
+                      "--after takes the same model after training");
 }
 
 static plumb_status open_after(run *r)
@@ -262,10 +248,9 @@ static plumb_status open_after(run *r)
 
 static plumb_status open_models(run *r)
 {
-    static const char *const isas[] = {NULL, "ref", "avx2", "avx512"}; /* as in the option's choices */
     const explain_values *v = r->v;
     const char *folder = v->model.items[0];
-    PLUMB_TRY(plumb_compute_open(isas[v->isa], plumb_cli_threads(&v->common), &r->compute));
+    PLUMB_TRY(plumb_cli_open_compute(&v->common, v->isa, 0, &r->compute));
     PLUMB_TRY(plumb_model_open(folder, r->compute, &r->model));
     PLUMB_TRY(plumb_encoder_open(folder, v->chat_template, r->model->config.eos_id, &r->encoder));
     PLUMB_TRY(open_after(r));
@@ -377,6 +362,7 @@ static plumb_status put_model(run *r, const char *role, const char *folder)
 static plumb_status start_meta(run *r)
 {
     PLUMB_TRY(plumb_meta_new(r->cli->usage, r->cli->options, &r->meta));
+    PLUMB_TRY(plumb_cli_record_compute(r->meta, r->compute));
     PLUMB_TRY(put_model(r, NULL, r->v->model.items[0]));
     if (r->v->after) PLUMB_TRY(put_model(r, "after", r->v->after));
     return plumb_meta_input(r->meta, "data", r->v->data.items[0], -1, 0);
