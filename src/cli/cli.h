@@ -182,6 +182,8 @@ extern const plumb_usage plumb_usage_filter;
 int plumb_command_filter(int argc, char **argv);
 extern const plumb_usage plumb_usage_lint;
 int plumb_command_lint(int argc, char **argv);
+extern const plumb_usage plumb_usage_report;
+int plumb_command_report(int argc, char **argv);
 extern const plumb_usage plumb_usage_tokenize;
 int plumb_command_tokenize(int argc, char **argv);
 extern const plumb_usage plumb_usage_info;

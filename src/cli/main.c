@@ -18,6 +18,7 @@ static const struct command {
     {&plumb_usage_sft, plumb_command_sft},
     {&plumb_usage_dpo, plumb_command_dpo},
     {&plumb_usage_lint, plumb_command_lint},
+    {&plumb_usage_report, plumb_command_report},
     {&plumb_usage_tokenize, plumb_command_tokenize},
     {&plumb_usage_info, plumb_command_info},
     {&plumb_usage_init, plumb_command_init},
