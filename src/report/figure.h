@@ -45,7 +45,8 @@ void plumb_figure_score_commands(const plumb_report *r, plumb_figure *f);
 
 /* Values of a column for people, such as "-0.81": for sentences. */
 const char *plumb_people(double value, char buffer[40]);
-/* "12 %" of 0..1 */
+const char *plumb_people_count(size_t value, char buffer[40]);
+/* "12 %" of 0..1, not to be broken */
 const char *plumb_people_share(double value, char buffer[40]);
 /* " in RUN" where there are several runs, else nothing. */
 void plumb_put_run_name(const plumb_report *r, const plumb_report_run *run, plumb_writer *w);

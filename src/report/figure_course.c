@@ -265,7 +265,7 @@ static plumb_status draw_courses(const plumb_report *r, plumb_figure *f, course 
     if (low[1] > 0) low[1] = 0;
     for (size_t i = 0; i < r->run_count; i++) {
         const plumb_report_run *run = &r->runs[i];
-        char heading[2][200] = {"Log-probability", "Change since the start"};
+        char count[40], heading[2][200] = {"Log-probability", "Change since the start"};
         if (!all[i].steps) continue;
         for (int which = 0; several && which < 2; which++)
             snprintf(heading[which], sizeof heading[which], "%.120s: %s", run->name,
@@ -279,8 +279,8 @@ static plumb_status draw_courses(const plumb_report *r, plumb_figure *f, course 
             plumb_putf(&f->note, "%s: from metrics.jsonl, each step's quantiles are of that step's pairs only. ",
                        run->name);
         else
-            plumb_putf(&f->note, "%s%s%zu pairs at %zu evaluations. ", several ? run->name : "", several ? ": " : "",
-                       run->ledger.count, run->ledger.step_count);
+            plumb_putf(&f->note, "%s%s%s pairs at %zu evaluations. ", several ? run->name : "", several ? ": " : "",
+                       plumb_people_count(run->ledger.count, count), run->ledger.step_count);
     }
     return PLUMB_OK;
 }
@@ -332,7 +332,8 @@ static void run_rows(plumb_figure *f, const plumb_report_run *run, const run_sum
     }
 }
 
-static void run_lines(plumb_plot *p, const plumb_report_run *run, const run_summary side[2], double at)
+/* `named`: which line is which side is written beside it. */
+static void run_lines(plumb_plot *p, const plumb_report_run *run, const run_summary side[2], double at, bool named)
 {
     for (int k = 0; k < 2; k++) {
         const char *name = k ? "rejected" : "chosen";
@@ -341,6 +342,10 @@ static void run_lines(plumb_plot *p, const plumb_report_run *run, const run_summ
         snprintf(tip, sizeof tip, "%.80s, %s: mean %s", run->name, name, plumb_people(side[k].mean, a));
         plumb_plot_line(p, name, x, ys, 2);
         plumb_plot_dot(p, name, side[k].mean, y, 5, tip);
+        bool room = plumb_scale_at(&p->x, x[1]) < p->x.to - 60;
+        if (named)
+            plumb_plot_text(p, k ? "label halo rejected-text" : "label halo chosen-text", room ? x[1] : x[0], y,
+                            room ? 7 : -7, 4, room ? "start" : "end", name);
     }
 }
 
@@ -364,14 +369,12 @@ static plumb_status draw_run_panel(const plumb_report *r, plumb_figure *f, const
         char name[64];
         if (!plumb_report_has_changes(r, &r->runs[i])) continue;
         snprintf(name, sizeof name, "%.40s", r->runs[i].name);
-        run_lines(&p, &r->runs[i], all[k], at - 0.14);
+        run_lines(&p, &r->runs[i], all[k], at - 0.14, k == 0);
         plumb_plot_text_at(&p, "label", size.left, plumb_scale_at(&p.y, at + 0.28), "start", name);
         at -= 1;
         k++;
     }
     plumb_plot_end(&p);
-    plumb_put(&f->panels, "<p class=\"key\"><span class=\"swatch chosen\"></span> chosen <span class=\"swatch "
-                          "rejected\"></span> rejected</p>");
     return PLUMB_OK;
 }
 

@@ -139,7 +139,7 @@ plumb_status plumb_draw_blame(const plumb_report *r, plumb_figure *f)
         if (i >= MOST_PAIRS) continue;
         double largest = plumb_largest_blame(explain);
         plumb_putf(&f->panels, "<div class=\"panel whole\"><p class=\"heading\">Pair %lld</p>\n",
-                   (long long)json_integer_value(json_object_get(explain, "index")));
+                   (long long)json_number_value(json_object_get(explain, "index")));
         coloured_tokens(r, json_object_get(explain, "chosen"), "chosen", largest, &f->panels);
         coloured_tokens(r, json_object_get(explain, "rejected"), "rejected", largest, &f->panels);
         plumb_put(&f->panels, "</div>\n");
@@ -186,9 +186,10 @@ static void axis_label(plumb_plot *p, const json_t *side, size_t i, size_t bin, 
 /* One matrix; `other` is the side whose tokens stand along the columns. */
 static void heat_panel(plumb_figure *f, const json_t *explain, const char *name, const char *other, double largest)
 {
+    char strongest[40];
     const json_t *matrices = json_object_get(explain, "matrices"), *matrix = json_object_get(matrices, name);
     const json_t *rows_side = json_object_get(explain, "chosen"), *columns_side = json_object_get(explain, other);
-    size_t bin = (size_t)json_integer_value(json_object_get(matrices, "bin")), rows = json_array_size(matrix);
+    size_t bin = (size_t)json_number_value(json_object_get(matrices, "bin")), rows = json_array_size(matrix);
     size_t columns = json_array_size(json_array_get(matrix, 0));
     size_t m = rows > MOST_CELLS ? MOST_CELLS : rows, n = columns > MOST_CELLS ? MOST_CELLS : columns;
     if (!m || !n) return;
@@ -197,8 +198,8 @@ static void heat_panel(plumb_figure *f, const json_t *explain, const char *name,
     double cell = fmin(30, 322.0 / (double)(n > m ? n : m));
     plumb_plot_size size = {420, 66 + cell * (double)m + 10, 70, 420 - 70 - cell * (double)n, 66, 10};
     char heading[120], label[256];
-    snprintf(heading, sizeof heading, "Pair %lld: chosen with %s",
-             (long long)json_integer_value(json_object_get(explain, "index")), other);
+    snprintf(heading, sizeof heading, "Pair %lld: chosen with %s (strongest colour: \xC2\xB1%s)",
+             (long long)json_number_value(json_object_get(explain, "index")), other, plumb_people(largest, strongest));
     snprintf(label, sizeof label,
              "Heat map of alpha times inner product, %zu chosen by %zu %s tokens; the table has the "
              "numbers.",
@@ -250,23 +251,22 @@ plumb_status plumb_draw_heat(const plumb_report *r, plumb_figure *f)
     plumb_table_column(&f->table, "value", "alpha <h, h'>", PLUMB_COLUMN_NUMBER);
     for (size_t i = 0; i < drawn; i++) {
         const json_t *explain = json_array_get(r->explain_rows, i);
-        double largest = 0;
-        heat_rows(f, explain, "minus", &largest);
-        heat_rows(f, explain, "plus", &largest);
-        heat_panel(f, explain, "minus", "rejected", largest);
-        heat_panel(f, explain, "plus", "chosen", largest);
+        double largest[2] = {0, 0};
+        heat_rows(f, explain, "minus", &largest[0]);
+        heat_rows(f, explain, "plus", &largest[1]);
+        heat_panel(f, explain, "minus", "rejected", largest[0]);
+        heat_panel(f, explain, "plus", "chosen", largest[1]);
         if (i == 0 && json_object_get(explain, "alpha_ches"))
             plumb_putf(&f->finding,
                        "In pair %lld the alignment of chosen with rejected tokens adds up to %s, that of the "
                        "chosen ones with each other to %s: alpha_ches is their difference.",
-                       (long long)json_integer_value(json_object_get(explain, "index")),
+                       (long long)json_number_value(json_object_get(explain, "index")),
                        plumb_people(json_number_value(json_object_get(explain, "minus")), a),
                        plumb_people(json_number_value(json_object_get(explain, "plus")), b));
-        int64_t bin = json_integer_value(json_object_get(json_object_get(explain, "matrices"), "bin"));
+        int64_t bin = (int64_t)json_number_value(json_object_get(json_object_get(explain, "matrices"), "bin"));
         if (bin > 1)
             plumb_putf(&f->note, "Pair %lld: a cell sums %lld by %lld tokens. ",
-                       (long long)json_integer_value(json_object_get(explain, "index")), (long long)bin,
-                       (long long)bin);
+                       (long long)json_number_value(json_object_get(explain, "index")), (long long)bin, (long long)bin);
     }
     if (n > drawn) plumb_putf(&f->note, "The first %zu of %zu explained pairs. ", drawn, n);
     explain_commands(r, f);

@@ -36,6 +36,22 @@ static void measure_cloud(cloud *c)
     }
 }
 
+/* No dot lies on the frame. */
+static void give_room(double *low, double *high)
+{
+    double room = *high > *low ? 0.05 * (*high - *low) : 1;
+    *low -= room;
+    *high += room;
+}
+
+/* Each quadrant is high and wide enough for its label. */
+static void show_both_sides(double *low, double *high)
+{
+    double least = 0.14 * (*high - *low);
+    *low = fmin(*low, -least);
+    *high = fmax(*high, least);
+}
+
 /* All pairs as shaded cells, for clouds of which only a sample has dots. */
 static plumb_status draw_shades(const cloud *c, plumb_plot *p)
 {
@@ -65,7 +81,7 @@ static plumb_status draw_shades(const cloud *c, plumb_plot *p)
 /* `f` marks pairs whose chosen side fell. */
 static void draw_dots(const cloud *c, const double *chosen, plumb_plot *p)
 {
-    double radius = c->count > 400 ? 2.4 : c->count > 100 ? 3 : 4;
+    double radius = c->count > 400 ? 2.1 : c->count > 100 ? 3 : 4;
     plumb_put(p->w, "<g class=\"dots\">\n");
     for (size_t i = 0; i < c->r->count; i++) {
         if (!c->r->pairs[i].shown || !isfinite(c->x[i]) || !isfinite(c->y[i])) continue;
@@ -78,16 +94,18 @@ static void draw_dots(const cloud *c, const double *chosen, plumb_plot *p)
 
 static void sample_note(const plumb_report *r, plumb_figure *f)
 {
+    char all[40], shown[40];
+    plumb_people_count(r->count, all);
     if (r->shown == r->count) {
-        plumb_putf(&f->note, "All %zu pairs. ", r->count);
+        plumb_putf(&f->note, "All %s pairs. ", all);
         return;
     }
     size_t drawn = 0;
     for (size_t i = 0; i < r->count; i++) drawn += r->pairs[i].drawn;
     plumb_putf(&f->note,
-               "The shading counts all %zu pairs. %zu have dots and can be opened: %zu drawn at random, and those that "
+               "The shading counts all %s pairs. %s have dots and can be opened: %zu drawn at random, and those that "
                "fell most, score highest or are explained. ",
-               r->count, r->shown, drawn);
+               all, plumb_people_count(r->shown, shown), drawn);
 }
 
 /* ---- tables ---- */
@@ -219,8 +237,8 @@ plumb_status plumb_draw_score_change(const plumb_report *r, plumb_figure *f)
         whole.y_low = fmin(whole.y_low, all[k].y_low);
         whole.y_high = fmax(whole.y_high, all[k].y_high);
     }
-    plumb_nice_range(&whole.x_low, &whole.x_high, 6);
-    plumb_nice_range(&whole.y_low, &whole.y_high, 6);
+    give_room(&whole.x_low, &whole.x_high);
+    give_room(&whole.y_low, &whole.y_high);
     for (size_t k = 0; k < r->run_count; k++) {
         if (!all[k].count) continue;
         all[k].x_low = whole.x_low;
@@ -305,8 +323,10 @@ plumb_status plumb_draw_quadrants(const plumb_report *r, plumb_figure *f)
         y_low = fmin(y_low, all[k].y_low);
         y_high = fmax(y_high, all[k].y_high);
     }
-    plumb_nice_range(&x_low, &x_high, 6);
-    plumb_nice_range(&y_low, &y_high, 6);
+    give_room(&x_low, &x_high);
+    give_room(&y_low, &y_high);
+    show_both_sides(&x_low, &x_high);
+    show_both_sides(&y_low, &y_high);
     for (size_t k = 0; k < r->run_count; k++) {
         if (!all[k].count) continue;
         all[k] = (cloud){r, all[k].x, all[k].y, x_low, x_high, y_low, y_high, all[k].count};

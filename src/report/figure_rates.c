@@ -7,7 +7,7 @@
 #include "report/figure.h"
 #include "study/statistics.h"
 
-enum { MOST_CATEGORIES = 12, MOST_LINES = 64, NAME = 34 };
+enum { MOST_CATEGORIES = 12, MOST_LINES = 64, NAME = 24 };
 
 /* A row of a dot plot. */
 typedef struct estimate_line {
@@ -20,33 +20,34 @@ typedef struct estimate_line {
 static void set_name(estimate_line *line, const char *text)
 {
     plumb_writer w = {0};
-    plumb_put_visible(&w, text, strlen(text), NAME - 4, NULL);
+    plumb_put_visible(&w, text, strlen(text), NAME - 3, NULL);
     snprintf(line->name, sizeof line->name, "%s", w.text.data ? w.text.data : "");
     plumb_writer_free(&w);
 }
 
-/* Dots with intervals, one line below the other. low < high: the axis; in percent for shares. */
+/* Dots with intervals, one line below the other, names and values on the left. In percent for shares. */
 static void estimate_panel(plumb_figure *f, const char *heading, const char *label, const estimate_line *lines,
                            size_t n, double low, double high, bool share, const char *title)
 {
     plumb_plot p;
-    plumb_plot_size size = {420, 66 + 30 * (double)n, 14, 18, 20, 42};
+    plumb_plot_size size = {420, 54 + 23 * (double)n, 196, 22, 10, 42};
     plumb_plot_begin(&p, &f->panels, heading, label, size);
     share ? plumb_plot_share_x(&p, low, high, title) : plumb_plot_x(&p, low, high, title);
-    p.y = (plumb_scale){0, (double)n, size.height - size.bottom, size.top - 8};
+    p.y = (plumb_scale){0, (double)n, size.height - size.bottom, size.top};
     if (low < 0 && high > 0) plumb_plot_vertical(&p, "zero", 0);
     for (size_t i = 0; i < n; i++) {
-        double at = (double)(n - i) - 0.72, x[2] = {lines[i].low, lines[i].high}, y[2] = {at, at};
-        char value[40], text[100];
+        double at = (double)(n - i) - 0.5, x[2] = {lines[i].low, lines[i].high}, y[2] = {at, at};
+        double base = plumb_scale_at(&p.y, at) + 4;
+        char value[40];
         if (share)
             plumb_people_share(lines[i].value, value);
         else
             plumb_people(lines[i].value, value);
+        plumb_plot_horizontal(&p, "grid-line", at);
         plumb_plot_line(&p, lines[i].is_part ? "muted" : "chosen", x, y, 2);
-        plumb_plot_dot(&p, lines[i].is_part ? "muted" : "chosen", lines[i].value, at, 5, value);
-        snprintf(text, sizeof text, "%s: %s", lines[i].name, value);
-        plumb_plot_text_at(&p, "label", size.left + (lines[i].is_part ? 12 : 0), plumb_scale_at(&p.y, at + 0.4),
-                           "start", text);
+        plumb_plot_dot(&p, lines[i].is_part ? "muted" : "chosen", lines[i].value, at, 4.5, value);
+        plumb_plot_text_at(&p, "label", lines[i].is_part ? 14 : 2, base, "start", lines[i].name);
+        plumb_plot_text_at(&p, "label", size.left - 10, base, "end", value);
     }
     plumb_plot_end(&p);
 }
@@ -132,7 +133,7 @@ static double member(const json_t *object, const char *key, const char *end)
 
 static const char *score_path(const json_t *document, const json_t *measure)
 {
-    size_t at = (size_t)json_integer_value(json_object_get(measure, "scores"));
+    size_t at = (size_t)json_number_value(json_object_get(measure, "scores"));
     const char *path =
         json_string_value(json_object_get(json_array_get(json_object_get(document, "scores"), at), "path"));
     return path ? path : "";

@@ -34,7 +34,7 @@ bool plumb_present_scores(const plumb_report *r)
 static void cut_name(const plumb_amount *cut, char out[32])
 {
     double value = (double)cut->digits / pow(10, cut->places);
-    snprintf(out, 32, "%.6g%s", value, cut->is_percent ? " %" : "");
+    snprintf(out, 32, "%.6g%s", value, cut->is_percent ? "\xC2\xA0%" : "");
 }
 
 /* Where keep-lowest cuts: halfway between the last kept and the first dropped value; NaN when it keeps none or all. */
@@ -49,6 +49,10 @@ static void histogram_cuts(const plumb_report *r, plumb_plot *p, const double *a
 {
     double at[16], place[16];
     size_t count = r->options.cut_count < 16 ? r->options.cut_count : 16;
+    for (size_t i = 0; i < count; i++) { /* lines first: a label may lie across the next one */
+        double value = cut_value(ascending, n, &r->options.cuts[i]);
+        if (value >= p->x.low && value <= p->x.high) plumb_plot_vertical(p, "cut", value);
+    }
     for (size_t i = 0; i < count; i++) {
         at[i] = cut_value(ascending, n, &r->options.cuts[i]);
         place[i] = p->size.top + 10 + 15 * (double)i;
@@ -56,9 +60,7 @@ static void histogram_cuts(const plumb_report *r, plumb_plot *p, const double *a
         char name[32], text[64];
         bool right = at[i] < 0.5 * (p->x.low + p->x.high);
         cut_name(&r->options.cuts[i], name);
-        snprintf(text, sizeof text, right ? "\xE2\x86\x90 keep %s" : "keep %s \xE2\x86\x92", name);
-        if (!right) snprintf(text, sizeof text, "keep %s \xE2\x86\x90", name);
-        plumb_plot_vertical(p, "cut", at[i]);
+        snprintf(text, sizeof text, "\xE2\x86\x90 keep %s", name);
         plumb_plot_text_at(p, "label halo", plumb_scale_at(&p->x, at[i]) + (right ? 5 : -5), place[i],
                            right ? "start" : "end", text);
     }
@@ -103,6 +105,7 @@ static void histogram_panel(const plumb_report *r, plumb_figure *f, int measure,
 
 static void cut_finding(const plumb_report *r, plumb_figure *f, int measure, const double *ascending, size_t n)
 {
+    char count[40];
     const plumb_report_measure *m = &plumb_report_measures[measure];
     if (m->low_is_bad) return;
     for (size_t i = 0; i < r->options.cut_count; i++) {
@@ -110,9 +113,9 @@ static void cut_finding(const plumb_report *r, plumb_figure *f, int measure, con
         int64_t kept = plumb_amount_count(&r->options.cuts[i], (int64_t)n, true);
         cut_name(&r->options.cuts[i], name);
         if (!kept) continue;
-        plumb_putf(&f->finding, "%sthe lowest %s by %s are %lld pairs, up to %s",
-                   f->finding.text.size ? "; " : "Of the scored pairs ", name, m->field, (long long)kept,
-                   plumb_people(ascending[kept - 1], value));
+        plumb_putf(&f->finding, "%sthe lowest %s by %s are %s pairs, up to %s",
+                   f->finding.text.size ? "; " : "Of the scored pairs ", name, m->field,
+                   plumb_people_count((size_t)kept, count), plumb_people(ascending[kept - 1], value));
     }
     if (f->finding.text.size) plumb_put(&f->finding, ".");
 }
@@ -420,6 +423,16 @@ plumb_status plumb_share_held(const plumb_report *r, const plumb_report_run *run
 
 enum { CURVE = 101 };
 
+/* Beside the curve where it reaches a height, on the side that has room. */
+static void label_curve(plumb_plot *p, const char *class_name, const double *x, const double *y, double height,
+                        const char *text)
+{
+    int i = 0;
+    while (i < CURVE - 1 && y[i] < height) i++;
+    bool right = x[i] < 0.55;
+    plumb_plot_text(p, class_name, x[i], height, right ? 9 : -9, 4, right ? "start" : "end", text);
+}
+
 static void lorenz_panel(const plumb_report *r, plumb_figure *f, const plumb_report_run *run, const held curves[2],
                          double gini, const char *measure)
 {
@@ -438,7 +451,7 @@ static void lorenz_panel(const plumb_report *r, plumb_figure *f, const plumb_rep
     }
     plumb_people_number(gini, a, sizeof a);
     snprintf(label, sizeof label,
-             "Lorenz curve: the 10 %% of pairs that fell most hold %s of the displacement; Gini "
+             "Lorenz curve: the 10\xC2\xA0%% of pairs that fell most hold %s of the displacement; Gini "
              "coefficient %s.",
              plumb_people_share(held_at(&curves[0], 0.1), b), a);
     plumb_plot_begin(&p, &f->panels, plumb_report_changed_runs(r) > 1 ? run->name : NULL, label, plumb_panel);
@@ -447,19 +460,19 @@ static void lorenz_panel(const plumb_report *r, plumb_figure *f, const plumb_rep
     plumb_plot_line(&p, "guide", ends, ends, 2);
     if (scored) plumb_plot_line(&p, "accent", x, y[1], CURVE);
     plumb_plot_line(&p, "rejected", x, y[0], CURVE);
-    plumb_plot_text(&p, "label halo rejected-text", 0.3, y[0][30], 6, -4, "start", "largest fall first");
+    label_curve(&p, "label halo rejected-text", x, y[0], 0.62, "largest fall first");
     if (scored) {
         char text[120];
-        snprintf(text, sizeof text, "by %s", measure);
-        plumb_plot_text(&p, "label halo accent-text", 0.62, y[1][62], 6, 18, "start", text);
+        snprintf(text, sizeof text, "highest %s first", measure);
+        label_curve(&p, "label halo accent-text", x, y[1], 0.38, text);
     }
     plumb_plot_end(&p);
     if (f->finding.text.size) plumb_put(&f->finding, " ");
-    plumb_putf(&f->finding, "The 10 %% of pairs that fell most hold %s of all lost log-probability",
+    plumb_putf(&f->finding, "The 10\xC2\xA0%% of pairs that fell most hold %s of all lost log-probability",
                plumb_people_share(held_at(&curves[0], 0.1), b));
     plumb_put_run_name(r, run, &f->finding);
     if (scored)
-        plumb_putf(&f->finding, ", the 10 %% with the highest scores %s",
+        plumb_putf(&f->finding, ", the 10\xC2\xA0%% with the highest scores %s",
                    plumb_people_share(held_at(&curves[1], 0.1), b));
     plumb_put(&f->finding, ".");
 }

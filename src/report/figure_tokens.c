@@ -48,7 +48,7 @@ static double gain_at(const plumb_gaining *g, const plumb_gaining_token *t, size
 static void token_name(const plumb_gaining_token *t, size_t most, bool with_class, plumb_writer *w)
 {
     plumb_writer plain = {0};
-    if (!t->text) {
+    if (!t->text_size) {
         plumb_putf(w, "token %lld", (long long)t->token);
     } else {
         plumb_put_visible(&plain, t->text, t->text_size, most, NULL);
@@ -201,6 +201,7 @@ plumb_status plumb_draw_tokens(const plumb_report *r, plumb_figure *f)
             run->gaining.steps > 1 ? lines_panel(f, run, tokens, shown) : bars_panel(f, run, tokens, shown);
         token_rows(f, run, tokens, listed);
         if (!s) s = token_finding(r, f, run, tokens);
+        if (r->run_count > 1) plumb_putf(&f->note, "%s: ", run->name);
         plumb_putf(&f->note, "%zu different tokens are among those that gained most at some pair; %zu are drawn. ",
                    run->gaining.count, shown);
         free(tokens);

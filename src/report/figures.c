@@ -104,7 +104,7 @@ const plumb_figure_kind plumb_figure_kinds[] = {
     {.id = "identify",
      .title = "How well each measure finds the displaced pairs",
      .reading = "Dot: the measure's value; line: its bootstrap interval. Left: rank correlation with the change (the "
-                "more negative the better). Right: precision among the pairs with the highest scores.",
+                "more negative the better, except for rate). Right: precision among the pairs with the highest scores.",
      .wide = true,
      .present = plumb_present_identify,
      .draw = plumb_draw_identify,
@@ -235,8 +235,13 @@ const char *plumb_people_share(double value, char buffer[40])
         snprintf(number, sizeof number, "%.1f", percent);
     else
         snprintf(number, sizeof number, "%.0f", percent);
-    snprintf(buffer, 40, "%s %%", number);
+    snprintf(buffer, 40, "%s\xC2\xA0%%", number);
     return buffer;
+}
+
+const char *plumb_people_count(size_t value, char buffer[40])
+{
+    return plumb_people((double)value, buffer);
 }
 
 void plumb_put_run_name(const plumb_report *r, const plumb_report_run *run, plumb_writer *w)

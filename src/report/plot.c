@@ -41,7 +41,7 @@ static void put_label(plumb_plot *p, const plumb_ticks *ticks, double value, boo
     plumb_ticks percent = *ticks;
     percent.decimals = ticks->decimals > 2 ? ticks->decimals - 2 : 0;
     plumb_tick_label(share ? &percent : ticks, share ? 100 * value : value, label, sizeof label);
-    plumb_putf(p->w, "%s%s</text>", label, share ? " %" : "");
+    plumb_putf(p->w, "%s%s</text>", label, share ? "\xC2\xA0%" : "");
 }
 
 static void axis_x(plumb_plot *p, double low, double high, const char *title, bool share)

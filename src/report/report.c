@@ -117,7 +117,9 @@ const char *plumb_report_verdict(const plumb_report *r)
 void plumb_report_title(const plumb_report *r, plumb_writer *w)
 {
     size_t n = 0;
-    for (size_t i = 0; i < r->run_count && n < 4; i++) plumb_putf(w, "%s%s", n++ ? ", " : "", r->runs[i].name);
+    for (size_t i = 0; i < r->run_count && n < 4; i++)
+        if (plumb_report_has_changes(r, &r->runs[i]) || !r->runs[i].is_trace)
+            plumb_putf(w, "%s%s", n++ ? ", " : "", r->runs[i].name);
     if (n) return;
     const plumb_sources *lists[] = {&r->scores, &r->explains, &r->identifies, &r->data};
     for (size_t k = 0; k < 4 && !n; k++)

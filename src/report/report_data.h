@@ -144,7 +144,7 @@ struct plumb_report {
     size_t figure_count;
     size_t missing[24], missing_count; /* rows of the table of figures without data */
     plumb_writer headline, verdict, next, next_why;
-    bool alarming;
+    bool alarming, fewer_refusals;
 };
 
 /* ---- report_input.c ---- */

@@ -176,8 +176,8 @@ static input_kind kind_of_row(const json_t *row)
     const char *kind = json_string_value(json_object_get(row, "kind"));
     if (kind && strcmp(kind, "identify") == 0) return IDENTIFY;
     if (has(row, "index") && has(row, "row")) {
-        if (json_is_object(json_object_get(row, "chosen"))) return EXPLAIN;
         if (has(row, "dlogp_chosen")) return TRACE;
+        if (has(json_object_get(row, "chosen"), "tokens")) return EXPLAIN;
         if (has(row, "label") && has(row, "sample")) return JUDGE;
         if (has(row, "step") && has(row, "logps/chosen")) return LEDGER;
         if (is_score_row(row)) return SCORES;

@@ -9,7 +9,7 @@
 const plumb_report_measure plumb_report_measures[PLUMB_REPORT_MEASURES] = {
     {"ln_ches", "length-normalised CHES", false},    {"ches", "CHES", false},
     {"alpha_ches", "CHES with coefficients", false}, {"last_hidden", "last hidden states, inner product", false},
-    {"edit_similarity", "edit similarity", false},   {"rate", "predicted rate of ln pi(y+)", true},
+    {"edit_similarity", "edit similarity", false},   {"rate", "predicted rate of ln \xCF\x80(y\xE2\x81\xBA)", true},
 };
 
 const char *const plumb_report_verdicts[PLUMB_REPORT_VERDICTS] = {"none", "benign", "catastrophic", "other"};
@@ -97,7 +97,7 @@ static plumb_status gaining_token(plumb_gaining *g, const json_t *item, plumb_ga
         const json_t *classes = json_object_get(item, "class");
         if (json_is_array(classes)) classes = json_array_get(classes, 0);
         const char *name = json_string_value(classes);
-        if (name) strncat(token->class_name, name, sizeof token->class_name - 1);
+        if (name && strcmp(name, "none") != 0) strncat(token->class_name, name, sizeof token->class_name - 1);
     }
     *out = &g->tokens[at];
     return PLUMB_OK;

@@ -125,7 +125,7 @@ static void people_cell(const plumb_column *column, double value, char out[40])
     } else if (column->kind == PLUMB_COLUMN_SHARE) {
         char number[32];
         plumb_people_number(100 * value, number, sizeof number);
-        snprintf(out, 40, "%s %%", number);
+        snprintf(out, 40, "%s\xC2\xA0%%", number);
     } else if (column->kind == PLUMB_COLUMN_PAIR) {
         snprintf(out, 40, "%.0f", value);
     } else {

@@ -35,18 +35,18 @@ static run_numbers count_run(const plumb_report *r, const plumb_report_run *run)
 
 static void say_run(plumb_report *r, const plumb_report_run *run, const run_numbers *n)
 {
-    char a[40], b[40], c[40];
+    char a[40], b[40], c[40], d[40];
     plumb_writer *w = &r->verdict;
     if (plumb_report_changed_runs(r) > 1)
         plumb_putf(w, "In %s the ", run->name);
     else
         plumb_put(w, "The ");
-    plumb_putf(
-        w,
-        "chosen responses %s %s nats of log-probability on average and the rejected ones %s %s; %s of %zu chosen "
-        "responses became less likely. ",
-        n->mean[0] < 0 ? "lost" : "gained", plumb_people(fabs(n->mean[0]), a), n->mean[1] < 0 ? "lost" : "gained",
-        plumb_people(fabs(n->mean[1]), b), plumb_people_share(n->fell, c), n->count);
+    plumb_putf(w,
+               "chosen responses %s %s nats of log-probability on average and the rejected ones %s %s; %s of %s chosen "
+               "responses became less likely. ",
+               n->mean[0] < 0 ? "lost" : "gained", plumb_people(fabs(n->mean[0]), a),
+               n->mean[1] < 0 ? "lost" : "gained", plumb_people(fabs(n->mean[1]), b), plumb_people_share(n->fell, c),
+               plumb_people_count(n->count, d));
 }
 
 /* Where the mass went, of all traces. */
@@ -58,8 +58,8 @@ static void say_verdicts(plumb_report *r)
     for (int i = 1; i < PLUMB_REPORT_VERDICTS; i++) fell += n[i];
     if (!fell) return;
     plumb_putf(&r->verdict,
-               "Of the %lld traced pairs that fell, the probability of %lld went to tokens of the opposite meaning "
-               "(catastrophic), of %lld to tokens of the same meaning (benign), of %lld elsewhere. ",
+               "Traced pairs that fell: %lld. Probability went to tokens of the opposite meaning in %lld of them "
+               "(catastrophic), to tokens of the same meaning in %lld (benign), elsewhere in %lld. ",
                (long long)fell, (long long)n[2], (long long)n[1], (long long)n[3]);
     if (2 * n[2] >= fell) r->alarming = true;
 }
@@ -73,7 +73,7 @@ static plumb_status say_held(plumb_report *r, const plumb_report_run *run)
     if (measure < 0) return PLUMB_OK;
     PLUMB_TRY(plumb_share_held(r, run, measure, 0.1, &held));
     if (isnan(held)) return PLUMB_OK;
-    plumb_putf(&r->verdict, "The 10 %% of pairs with the highest %s hold %s of the displacement",
+    plumb_putf(&r->verdict, "The 10\xC2\xA0%% of pairs with the highest %s hold %s of the displacement",
                plumb_report_measures[measure].field, plumb_people_share(held, a));
     plumb_put_run_name(r, run, &r->verdict);
     plumb_put(&r->verdict, held >= 0.2 ? ". " : ": the score does not single out these pairs. ");
@@ -101,14 +101,15 @@ static void say_judges(plumb_report *r)
     bool apart = one.high < two.low || two.high < one.low;
     plumb_putf(&r->verdict, "Refusals: %s in %s, %s in %s%s. ", plumb_people_share(before, a), first->name,
                plumb_people_share(after, b), last->name, apart ? "" : " (the intervals overlap)");
-    if (apart && after < before) r->alarming = true;
+    r->fewer_refusals = apart && after < before;
+    if (r->fewer_refusals) r->alarming = true;
 }
 
 static void say_scores(plumb_report *r)
 {
     int measure = plumb_best_measure(r);
     const plumb_report_pair *worst = NULL;
-    char a[40];
+    char a[40], b[40];
     if (measure < 0) return;
     double sign = plumb_report_measures[measure].low_is_bad ? -1 : 1;
     for (size_t i = 0; i < r->count; i++) {
@@ -116,9 +117,9 @@ static void say_scores(plumb_report *r)
         if (isfinite(value) && (!worst || value > sign * worst->measure[measure])) worst = &r->pairs[i];
     }
     plumb_putf(&r->verdict,
-               "%zu pairs are scored. The one that the model finds hardest to tell apart by %s is pair %lld (%s). "
+               "%s pairs are scored. The one that the model finds hardest to tell apart by %s is pair %lld (%s). "
                "Scores rank pairs; what training does to them only a run's ledger shows. ",
-               r->scored, plumb_report_measures[measure].field, (long long)worst->index,
+               plumb_people_count(r->scored, b), plumb_report_measures[measure].field, (long long)worst->index,
                plumb_people(worst->measure[measure], a));
 }
 
@@ -223,7 +224,7 @@ plumb_status plumb_report_key_numbers(const plumb_report *r, plumb_table *t)
     plumb_table_column(t, "name", "name", PLUMB_COLUMN_TEXT);
     plumb_table_column(t, "value", "value", PLUMB_COLUMN_TEXT);
     if (r->count) add_number(t, "pairs", (double)r->count, false);
-    if (r->run_count > 1) add_number(t, "runs", (double)r->run_count, false);
+    if (plumb_report_changed_runs(r) > 1) add_number(t, "runs", (double)plumb_report_changed_runs(r), false);
     if (run && plumb_report_changed_runs(r) == 1) {
         run_numbers n = count_run(r, run);
         add_number(t, "mean change, chosen", n.mean[0], false);

@@ -1,5 +1,6 @@
 #include "report/writer.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -202,19 +203,30 @@ void plumb_put_csv(plumb_writer *w, const char *bytes, size_t n)
     plumb_put(w, "\"");
 }
 
+/* Must this character be escaped here? Some are markup only where a block begins, an underscore only beside a word. */
+static bool is_markup(uint32_t c, bool starts, bool in_word)
+{
+    if (!c || c >= 0x80) return false;
+    if (c == '_') return !in_word;
+    return strchr("\\`*[]|~$!", (int)c) || (starts && strchr("#+-=>:0123456789", (int)c));
+}
+
 void plumb_put_markdown(plumb_writer *w, const char *bytes, size_t n)
 {
     size_t size;
     for (size_t i = 0; i < n; i += size) {
         char out[16];
         uint32_t c = decode((const unsigned char *)bytes + i, n - i, &size);
+        bool in_word = i && i + 1 < n && isalnum((unsigned char)bytes[i - 1]) && isalnum((unsigned char)bytes[i + 1]);
         if (c == '\n' || c == '\r' || c == '\t')
             plumb_put(w, " ");
         else if (c == '<')
             plumb_put(w, "&lt;");
         else if (c == '&')
             plumb_put(w, "&amp;");
-        else if (c && c < 0x80 && strchr("\\`*_{}[]()#+-!|>~@:$", (int)c))
+        else if (is_markup(c, i == 0, in_word) && isdigit((int)c))
+            plumb_putf(w, "&#%d;", (int)c); /* a backslash would stay */
+        else if (is_markup(c, i == 0, in_word))
             plumb_putf(w, "\\%c", (int)c);
         else
             plumb_put_bytes(w, out, visible(c, out));
