@@ -105,7 +105,8 @@ plumb_status plumb_draw_refusals(const plumb_report *r, plumb_figure *f)
             plumb_putf(&f->note, "%s: the first %d of %zu categories. ", judge->name, MOST_CATEGORIES,
                        judge->category_count);
         if (judge->unread)
-            plumb_putf(&f->note, "%s: %lld responses without a label. ", judge->name, (long long)judge->unread);
+            plumb_putf(&f->note, "%s: %lld response%s without a label. ", judge->name, (long long)judge->unread,
+                       judge->unread == 1 ? "" : "s");
         plumb_figure_command(r, f, judge->record, "plumb judge responses.jsonl -o judged.jsonl");
     }
     estimate_panel(f, NULL, "Refusal rates with Wilson intervals; the table has the numbers.", lines, n, 0, 1, true,

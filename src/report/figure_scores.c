@@ -113,9 +113,10 @@ static void cut_finding(const plumb_report *r, plumb_figure *f, int measure, con
         int64_t kept = plumb_amount_count(&r->options.cuts[i], (int64_t)n, true);
         cut_name(&r->options.cuts[i], name);
         if (!kept) continue;
-        plumb_putf(&f->finding, "%sthe lowest %s by %s are %s pairs, up to %s",
+        plumb_putf(&f->finding, "%sthe lowest %s by %s: %s pair%s, up to %s",
                    f->finding.text.size ? "; " : "Of the scored pairs ", name, m->field,
-                   plumb_people_count((size_t)kept, count), plumb_people(ascending[kept - 1], value));
+                   plumb_people_count((size_t)kept, count), kept == 1 ? "" : "s",
+                   plumb_people(ascending[kept - 1], value));
     }
     if (f->finding.text.size) plumb_put(&f->finding, ".");
 }

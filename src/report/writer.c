@@ -208,12 +208,13 @@ static bool is_markup(uint32_t c, bool starts, bool in_word)
 {
     if (!c || c >= 0x80) return false;
     if (c == '_') return !in_word;
-    return strchr("\\`*[]|~$!", (int)c) || (starts && strchr("#+-=>:0123456789", (int)c));
+    return strchr("\\`*[]|~$!", (int)c) || (starts && strchr("#+-=>:", (int)c));
 }
 
 void plumb_put_markdown(plumb_writer *w, const char *bytes, size_t n)
 {
-    size_t size;
+    size_t size, digits = 0; /* digits in front and a point would begin a list */
+    while (digits < n && isdigit((unsigned char)bytes[digits])) digits++;
     for (size_t i = 0; i < n; i += size) {
         char out[16];
         uint32_t c = decode((const unsigned char *)bytes + i, n - i, &size);
@@ -224,9 +225,7 @@ void plumb_put_markdown(plumb_writer *w, const char *bytes, size_t n)
             plumb_put(w, "&lt;");
         else if (c == '&')
             plumb_put(w, "&amp;");
-        else if (is_markup(c, i == 0, in_word) && isdigit((int)c))
-            plumb_putf(w, "&#%d;", (int)c); /* a backslash would stay */
-        else if (is_markup(c, i == 0, in_word))
+        else if (is_markup(c, i == 0, in_word) || (i && i == digits && (c == '.' || c == ')')))
             plumb_putf(w, "\\%c", (int)c);
         else
             plumb_put_bytes(w, out, visible(c, out));

@@ -176,6 +176,9 @@ def check_opening(browser):
     browser.key("Escape", 27)
     if browser.evaluate(OPENED):
         yield "Escape does not close the pair"
+    if not browser.evaluate("!!document.querySelector('.panel[tabindex]')"):
+        yield "no figure can be reached with the tab key"
+        return
     browser.evaluate("document.querySelector('.panel[tabindex]').focus()")
     browser.key("ArrowRight", 39)
     browser.key("ArrowRight", 39)
