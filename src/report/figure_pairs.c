@@ -71,7 +71,8 @@ static plumb_status draw_shades(const cloud *c, plumb_plot *p)
         if (!cells[i]) continue;
         int shade = 1 + (int)floor((SHADES - 1) * log((double)cells[i]) / fmax(1e-9, log((double)most)) + 1e-9);
         snprintf(class_name, sizeof class_name, "k%d", most == 1 ? SHADES : shade);
-        double x = p->x.low + i % COLUMNS * width, y = p->y.low + i / COLUMNS * height;
+        int row = i / COLUMNS;
+        double x = p->x.low + i % COLUMNS * width, y = p->y.low + row * height;
         plumb_plot_bar(p, class_name, x, y, x + width, y + height, NULL);
     }
     free(cells);

@@ -32,9 +32,9 @@ static int larger_gain(const void *a, const void *b, void *last_step)
 static plumb_status order_tokens(const plumb_gaining *g, plumb_gaining_token ***out)
 {
     size_t last = g->steps - 1;
-    PLUMB_TRY(plumb_new(out, g->count, sizeof **out));
+    PLUMB_TRY(plumb_new(out, g->count, sizeof(void *)));
     for (size_t i = 0; i < g->count; i++) (*out)[i] = &g->tokens[i];
-    qsort_r(*out, g->count, sizeof **out, larger_gain, &last);
+    qsort_r(*out, g->count, sizeof(void *), larger_gain, &last);
     return PLUMB_OK;
 }
 

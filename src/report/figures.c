@@ -132,9 +132,9 @@ static void free_figure(plumb_figure *f)
 
 static plumb_status figure_end(plumb_figure *f)
 {
-    plumb_writer *parts[] = {&f->finding, &f->note, &f->panels, &f->command, &f->table.texts};
+    plumb_writer *parts[5] = {&f->finding, &f->note, &f->panels, &f->command, &f->table.texts};
     plumb_status s = PLUMB_OK;
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    for (size_t i = 0; i < 5; i++) {
         plumb_status each = plumb_writer_end(parts[i]);
         if (s)
             plumb_status_free(each);

@@ -77,8 +77,8 @@ void plumb_report_free(plumb_report *r)
     json_decref(r->identify_rows);
     free(r->data_path);
     free(r->model_path);
-    plumb_writer *writers[] = {&r->texts, &r->headline, &r->verdict, &r->next, &r->next_why};
-    for (size_t i = 0; i < sizeof writers / sizeof *writers; i++) plumb_writer_free(writers[i]);
+    plumb_writer *writers[5] = {&r->texts, &r->headline, &r->verdict, &r->next, &r->next_why};
+    for (size_t i = 0; i < 5; i++) plumb_writer_free(writers[i]);
     free(r);
 }
 

@@ -139,6 +139,7 @@ struct plumb_report {
     json_t *identify_rows; /* array */
     size_t text_limit;     /* bytes after which the page cuts texts */
     plumb_writer texts;
+    const json_t *data_record;    /* that data_path is from; NULL: data_path was given */
     char *data_path, *model_path; /* of the records; NULL: not known. For commands */
     struct plumb_figure *figures; /* [figure_count] drawn */
     size_t figure_count;

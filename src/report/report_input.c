@@ -412,7 +412,7 @@ static plumb_status read_file(plumb_report *r, const char *path, input_kind kind
 plumb_status plumb_report_add(plumb_report *r, const char *path, const plumb_sink *sink, int64_t *rows, uint64_t *hash)
 {
     struct stat about;
-    input_kind kind;
+    input_kind kind = OTHER;
     *rows = -1;
     *hash = 0;
     if (strcmp(path, "-") == 0)

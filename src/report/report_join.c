@@ -225,7 +225,9 @@ static plumb_status recorded_path(const json_t *record, const char *key, char **
 static plumb_status recorded_paths(plumb_report *r, const json_t *record)
 {
     if (!record) return PLUMB_OK;
+    bool known = r->data_path != NULL;
     PLUMB_TRY(recorded_path(record, "data", &r->data_path));
+    if (!known && r->data_path) r->data_record = record;
     return recorded_path(record, "model", &r->model_path);
 }
 
@@ -349,6 +351,23 @@ static plumb_status texts_of_explains(plumb_report *r)
     return PLUMB_OK;
 }
 
+/* Data that a record names are read with the columns that it records. */
+static void recorded_keys(plumb_report *r)
+{
+    static const char *const ways[] = {"none", "turn", "word"}; /* as plumb_implicit_prompt */
+    plumb_preference_keys *keys = &r->options.keys;
+    const json_t *options = json_object_get(r->data_record, "options");
+    const char *prompt = json_string_value(json_object_get(options, "prompt_key"));
+    const char *chosen = json_string_value(json_object_get(options, "chosen_key"));
+    const char *rejected = json_string_value(json_object_get(options, "rejected_key"));
+    const char *implicit = json_string_value(json_object_get(options, "implicit_prompt"));
+    if (prompt) keys->prompt = prompt;
+    if (chosen) keys->chosen = chosen;
+    if (rejected) keys->rejected = rejected;
+    for (int i = 0; implicit && i < 3; i++)
+        if (strcmp(implicit, ways[i]) == 0) keys->implicit = (plumb_implicit_prompt)i;
+}
+
 plumb_status plumb_report_read_texts(plumb_report *r, const plumb_sink *sink)
 {
     for (size_t i = 0; i < r->data.count; i++) {
@@ -362,6 +381,7 @@ plumb_status plumb_report_read_texts(plumb_report *r, const plumb_sink *sink)
     PLUMB_TRY(texts_of_explains(r));
     if (r->data.count || !r->data_path || !r->shown || r->with_texts == r->shown) return PLUMB_OK;
     int64_t fitting = 0;
+    recorded_keys(r);
     plumb_status s = plumb_path_exists(r->data_path) ? read_data(r, r->data_path, sink, &fitting) : PLUMB_OK;
     if (s && plumb_status_code(s) != PLUMB_E_INPUT) return s;
     if (s || !fitting)

@@ -120,7 +120,7 @@ static plumb_status add_gained(plumb_gaining *g, size_t step, const json_t *row)
         PLUMB_TRY(gaining_token(g, item, &token));
         PLUMB_TRY(number(item, "p_before", &before));
         PLUMB_TRY(number(item, "p_after", &after));
-        if (isfinite(after - before)) token->gain[step] += after - before;
+        if (token && isfinite(after - before)) token->gain[step] += after - before;
     }
     return PLUMB_OK;
 }

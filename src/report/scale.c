@@ -32,7 +32,10 @@ plumb_ticks plumb_nice_ticks(double low, double high, int most)
     for (;; t.step = round_step(t.step * 1.01)) {
         double first = ceil(low / t.step - 1e-9), last = floor(high / t.step + 1e-9);
         if (last - first + 1 > most) continue;
-        for (double k = first; k <= last; k++) t.at[t.count++] = k == 0 ? 0 : k * t.step;
+        for (; t.count <= (int)(last - first); t.count++) {
+            double k = first + t.count;
+            t.at[t.count] = k == 0 ? 0 : k * t.step; /* no -0 */
+        }
         break;
     }
     t.decimals = (int)fmax(0, -floor(log10(t.step) + 1e-9));
@@ -41,6 +44,10 @@ plumb_ticks plumb_nice_ticks(double low, double high, int most)
 
 void plumb_nice_range(double *low, double *high, int most)
 {
+    if (!isfinite(*low) || !isfinite(*high)) { /* of no values at all */
+        *low = 0;
+        *high = 1;
+    }
     if (!(*high > *low)) {
         double room = *low ? fabs(*low) * 0.1 : 1;
         *low -= room;

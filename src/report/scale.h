@@ -23,7 +23,8 @@ typedef struct plumb_ticks {
 
 /* At most `most` (2..15) ticks within [low, high]; an empty or infinite range gets none. */
 plumb_ticks plumb_nice_ticks(double low, double high, int most);
-/* Widens [low, high] to the multiples of the ticks' step; an empty range is first widened about its value. */
+/* Widens [low, high] to the multiples of the ticks' step; an empty range is first widened about its value, one
+ * that is not finite becomes [0, 1]. */
 void plumb_nice_range(double *low, double *high, int most);
 /* "-1,200", "0.05", "1e-7": the label of a tick, with U+2212 as minus. size 32 is enough. */
 void plumb_tick_label(const plumb_ticks *ticks, double value, char *out, size_t size);

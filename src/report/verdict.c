@@ -116,6 +116,7 @@ static void say_scores(plumb_report *r)
         double value = sign * r->pairs[i].measure[measure];
         if (isfinite(value) && (!worst || value > sign * worst->measure[measure])) worst = &r->pairs[i];
     }
+    if (!worst) return;
     plumb_putf(&r->verdict,
                "%s pairs are scored. The one that the model finds hardest to tell apart by %s is pair %lld (%s). "
                "Scores rank pairs; what training does to them only a run's ledger shows. ",

@@ -45,18 +45,22 @@ void plumb_put(plumb_writer *w, const char *string)
 void plumb_putf(plumb_writer *w, const char *format, ...)
 {
     char small[256], *large = NULL;
-    va_list arguments, again;
+    va_list arguments;
     va_start(arguments, format);
-    va_copy(again, arguments);
     int n = vsnprintf(small, sizeof small, format, arguments);
     va_end(arguments);
-    if (n >= 0 && (size_t)n < sizeof small)
+    if (n >= 0 && (size_t)n < sizeof small) {
         plumb_put_bytes(w, small, (size_t)n);
-    else if (n < 0 || vasprintf(&large, format, again) < 0)
+        return;
+    }
+    va_start(arguments, format);
+    n = vasprintf(&large, format, arguments);
+    va_end(arguments);
+    if (n < 0) {
         plumb_writer_keep(w, plumb_no_memory());
-    else
-        plumb_put_bytes(w, large, (size_t)n);
-    va_end(again);
+        return;
+    }
+    plumb_put_bytes(w, large, (size_t)n);
     free(large);
 }
 

@@ -58,7 +58,24 @@ expect_out '"next": "plumb'
 expect_out '{"id": "refusals", "needs": "judged responses", "command": "plumb generate'
 expect_out '"dlogp_chosen":'
 
+begin "columns that the record names"
+sed 's/"prompt"/"question"/; s/"chosen"/"good"/' "$pairs" >columns.jsonl
+ok "$PLUMB" score "$model" columns.jsonl --prompt_key question --chosen_key good -q -o columns.scores.jsonl
+run "$PLUMB" report columns.scores.jsonl -o columns.html
+expect_code 0
+grep -q "I can't help with getting into a home" columns.html || complain "no texts"
+rm columns.jsonl
+run "$PLUMB" report columns.scores.jsonl -o columns.html
+expect_code 0
+expect_err "the pairs' texts are left out: columns.jsonl, which the records name, is not there; give the data file too"
+
 # ---- rows made by hand ----
+
+begin "a ledger without a single number"
+printf '{"step":0,"index":0,"row":"00000000000000aa","logps/chosen":null,"logps/rejected":null}\n{"step":1,"index":0,"row":"00000000000000aa","logps/chosen":null,"logps/rejected":null}\n' >null.jsonl
+run "$PLUMB" report null.jsonl
+expect_code 0
+grep -qE '="[^"]*(nan|inf)' stdout && complain "coordinates that are no numbers"
 
 # Twenty pairs: the higher the score the more the chosen side falls, half of them fall.
 awk 'BEGIN {

@@ -68,6 +68,11 @@ static void test_nice_range(void **state)
     low = high = 0;
     plumb_nice_range(&low, &high, 5);
     assert_true(low <= -1 && high >= 1);
+    low = INFINITY;
+    high = -INFINITY;
+    plumb_nice_range(&low, &high, 5);
+    close_to(low, 0);
+    close_to(high, 1);
     low = high = -40;
     plumb_nice_range(&low, &high, 5);
     assert_true(low < -40 && high > -40);
