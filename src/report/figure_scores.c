@@ -77,6 +77,7 @@ static void histogram_panel(const plumb_report *r, plumb_figure *f, int measure,
     for (int i = 0; i < b.count; i++) most = fmax(most, (double)b.n[i]);
     snprintf(label, sizeof label, "Histogram of %s over %zu pairs, median %s, largest %s.", m->label, n,
              plumb_people(plumb_quantile(ascending, n, 0.5), x), plumb_people(ascending[n - 1], y));
+    most = fmax(most, 4); /* whole pairs on the axis */
     plumb_nice_range(&low, &most, 5);
     plumb_plot_begin(&p, &f->panels, NULL, label, plumb_panel);
     plumb_plot_y(&p, low, most, "pairs");

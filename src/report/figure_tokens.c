@@ -38,10 +38,10 @@ static plumb_status order_tokens(const plumb_gaining *g, plumb_gaining_token ***
     return PLUMB_OK;
 }
 
-/* For each hundred pairs. */
+/* Mean over the pairs: a token that is not among a pair's gained ones counts as 0 there. */
 static double gain_at(const plumb_gaining *g, const plumb_gaining_token *t, size_t step)
 {
-    return g->pairs[step] ? 100 * t->gain[step] / (double)g->pairs[step] : NAN;
+    return g->pairs[step] ? t->gain[step] / (double)g->pairs[step] : NAN;
 }
 
 /* A token as people see it: its text in quotes, white space shown, or its number. Cut at `most` bytes. */
@@ -93,7 +93,7 @@ static plumb_status lines_panel(plumb_figure *f, const plumb_report_run *run, pl
                      "Lines over steps of the probability that the tokens gained; the table has "
                      "the numbers.",
                      size);
-    plumb_plot_y(&p, low, high, "probability gained, per 100 pairs");
+    plumb_plot_share_y(&p, low, high, "probability gained, mean over pairs");
     plumb_plot_x(&p, x[0], x[g->steps - 1] > x[0] ? x[g->steps - 1] : x[0] + 1, "step");
     for (size_t i = n; i-- > 0;) {
         for (size_t t = 0; t < g->steps; t++) y[t] = gain_at(g, tokens[i], t);
@@ -129,7 +129,7 @@ static plumb_status bars_panel(plumb_figure *f, const plumb_report_run *run, plu
     plumb_nice_range(&low, &high, 5);
     plumb_plot_begin(&p, &f->panels, run->name,
                      "Bars of the probability that the tokens gained; the table has the numbers.", size);
-    plumb_plot_x(&p, low, high, "probability gained, per 100 pairs");
+    plumb_plot_share_x(&p, low, high, "probability gained, mean over pairs");
     p.y = (plumb_scale){0, (double)n, size.height - size.bottom, size.top - 8};
     for (size_t i = 0; i < n; i++) {
         double at = (double)(n - i) - 0.5;
@@ -138,7 +138,7 @@ static plumb_status bars_panel(plumb_figure *f, const plumb_report_run *run, plu
         char tip[80], a[40];
         token_name(tokens[i], 12, true, &name);
         plumb_status s = plumb_writer_end(&name);
-        snprintf(tip, sizeof tip, "%s", plumb_people(gain_at(g, tokens[i], 0), a));
+        snprintf(tip, sizeof tip, "%s", plumb_people_share(gain_at(g, tokens[i], 0), a));
         plumb_plot_bar(&p, opposite ? "bar rose" : "bar", 0, at - 0.33, gain_at(g, tokens[i], 0), at + 0.33, tip);
         if (!s) plumb_plot_text_at(&p, "label", size.left - 7, plumb_scale_at(&p.y, at) + 4, "end", name.text.data);
         plumb_writer_free(&name);
@@ -175,8 +175,8 @@ static plumb_status token_finding(const plumb_report *r, plumb_figure *f, const 
         if (f->finding.text.size) plumb_put(&f->finding, " ");
         plumb_putf(&f->finding, "%s gained most", name.text.data);
         if (r->run_count > 1) plumb_putf(&f->finding, " in %s", run->name);
-        plumb_putf(&f->finding, ": %s of probability in each hundred pairs.",
-                   plumb_people(gain_at(g, tokens[0], g->steps - 1), a));
+        plumb_putf(&f->finding, ": on average %s of probability a pair.",
+                   plumb_people_share(gain_at(g, tokens[0], g->steps - 1), a));
     }
     plumb_writer_free(&name);
     return s;
@@ -189,7 +189,7 @@ plumb_status plumb_draw_tokens(const plumb_report *r, plumb_figure *f)
     plumb_table_column(&f->table, "token", "token", PLUMB_COLUMN_COUNT);
     plumb_table_column(&f->table, "text", "text", PLUMB_COLUMN_TEXT);
     plumb_table_column(&f->table, "class", "class", PLUMB_COLUMN_TEXT);
-    plumb_table_column(&f->table, "gain_per_100_pairs", "gained per 100 pairs", PLUMB_COLUMN_NUMBER);
+    plumb_table_column(&f->table, "mean_gain", "probability gained, mean", PLUMB_COLUMN_SHARE);
     for (size_t k = 0; k < r->run_count; k++) {
         const plumb_report_run *run = &r->runs[k];
         plumb_gaining_token **tokens = NULL;

@@ -52,8 +52,9 @@ const plumb_figure_kind plumb_figure_kinds[] = {
      .remedy = "plumb score MODEL DATA -o scores.jsonl"},
     {.id = "tokens",
      .title = "Tokens that gained most",
-     .reading = "Where the probability went at the first position at which the two responses differ: the sum of each "
-                "token's gains since the start, for each hundred pairs.",
+     .reading =
+         "Where the probability went at the first position at which the two responses differ: each token's "
+         "gain since the start, as the mean over the pairs; a pair counts where its list of gains has the token.",
      .present = plumb_present_tokens,
      .draw = plumb_draw_tokens,
      .missing = "tokens that gained",
@@ -231,7 +232,9 @@ const char *plumb_people_share(double value, char buffer[40])
 {
     char number[32];
     double percent = 100 * value;
-    if (percent != 0 && percent != 100 && (percent < 1 || percent > 99))
+    if (percent > 0 && percent < 0.1)
+        snprintf(number, sizeof number, "%.1g", percent);
+    else if (percent != 0 && percent != 100 && (percent < 10 || percent > 99))
         snprintf(number, sizeof number, "%.1f", percent);
     else
         snprintf(number, sizeof number, "%.0f", percent);

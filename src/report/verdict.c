@@ -175,35 +175,81 @@ static void say_next(plumb_report *r, bool displaced)
              "plumb score MODEL DATA -o scores.jsonl");
 }
 
-plumb_status plumb_report_judge_all(plumb_report *r)
+/* What all runs together say. */
+typedef struct runs_summary {
+    size_t displaced, fine;
+    bool many; /* in some run many fell */
+    const plumb_report_run *worst, *best;
+} runs_summary;
+
+static runs_summary say_runs(plumb_report *r)
 {
-    const plumb_report_run *first = first_changed(r);
-    bool displaced = false, many = false;
-    double worst = -1;
-    const plumb_report_run *worst_run = first;
+    runs_summary all = {0};
+    double worst = INFINITY, best = -INFINITY;
+    for (size_t i = 0; i < r->run_count; i++) {
+        const plumb_report_run *run = &r->runs[i];
+        if (!plumb_report_has_changes(r, run)) continue;
+        run_numbers n = count_run(r, run);
+        all.displaced += n.mean[0] < 0;
+        all.fine += n.mean[0] >= 0;
+        all.many = all.many || n.fell >= many_fell;
+        if (n.mean[0] < worst) all.worst = run;
+        if (n.mean[0] > best) all.best = run;
+        worst = fmin(worst, n.mean[0]);
+        best = fmax(best, n.mean[0]);
+        say_run(r, run, &n);
+    }
+    return all;
+}
+
+/* "run-all, run-b": the runs that lost, or those that did not. */
+static void put_names(plumb_report *r, bool displaced)
+{
+    const char *before = "";
     for (size_t i = 0; i < r->run_count; i++) {
         if (!plumb_report_has_changes(r, &r->runs[i])) continue;
         run_numbers n = count_run(r, &r->runs[i]);
-        displaced = displaced || n.mean[0] < 0;
-        many = many || n.fell >= many_fell;
-        if (-n.mean[0] > worst) {
-            worst = -n.mean[0];
-            worst_run = &r->runs[i];
-        }
-        say_run(r, &r->runs[i], &n);
+        if ((n.mean[0] < 0) != displaced) continue;
+        plumb_putf(&r->headline, "%s%s", before, r->runs[i].name);
+        before = ", ";
     }
-    r->alarming = displaced;
+}
+
+static void put_headline(plumb_report *r, const runs_summary *all)
+{
+    if (all->displaced && all->fine) {
+        plumb_put(&r->headline, "Likelihood displacement in ");
+        put_names(r, true);
+        plumb_put(&r->headline, "; none in ");
+        put_names(r, false);
+        return;
+    }
+    plumb_put(&r->headline, all->displaced      ? "Likelihood displacement: the chosen responses became less likely"
+                            : r->fewer_refusals ? "The model refuses less than before"
+                            : all->many         ? "Chosen responses gained on average, but many of them fell"
+                            : all->fine         ? "No likelihood displacement: the chosen responses became more likely"
+                            : r->scored         ? "Scored, not yet trained"
+                            : r->judge_count    ? "Judged responses"
+                                                : "What is known so far");
+}
+
+plumb_status plumb_report_judge_all(plumb_report *r)
+{
+    runs_summary all = say_runs(r);
+    r->alarming = all.displaced > 0;
     say_verdicts(r);
-    if (worst_run) PLUMB_TRY(say_held(r, worst_run));
-    if (!first) say_scores(r);
+    if (all.worst) PLUMB_TRY(say_held(r, all.worst));
+    if (!all.worst) say_scores(r);
     say_judges(r);
-    plumb_put(&r->headline, displaced        ? "Likelihood displacement: the chosen responses became less likely"
-                            : many           ? "Chosen responses gained on average, but many of them fell"
-                            : first          ? "No likelihood displacement: the chosen responses became more likely"
-                            : r->scored      ? "Scored, not yet trained"
-                            : r->judge_count ? "Judged responses"
-                                             : "What is known so far");
-    say_next(r, displaced || many || r->alarming);
+    put_headline(r, &all);
+    if (all.displaced && all.fine) {
+        plumb_putf(&r->next_why, "Go on with %s; see what its model says now.", all.best->name);
+        plumb_put(&r->next, "plumb generate ");
+        plumb_put_shell(&r->next, all.best->path);
+        plumb_put(&r->next, " PROMPTS -o responses.jsonl && plumb judge responses.jsonl -o judged.jsonl");
+    } else {
+        say_next(r, all.displaced || all.many || r->alarming);
+    }
     PLUMB_TRY(plumb_writer_end(&r->headline));
     PLUMB_TRY(plumb_writer_end(&r->verdict));
     PLUMB_TRY(plumb_writer_end(&r->next_why));

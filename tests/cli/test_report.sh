@@ -135,6 +135,8 @@ run "$PLUMB" report l.jsonl fell.jsonl s.jsonl --format json -q
 expect_code 0
 expect_out '"id": "runs"'
 expect_out 'The chosen responses fared best in l.jsonl: on average 0 nats.'
+expect_out '"headline": "Likelihood displacement in fell.jsonl; none in l.jsonl"'
+expect_out '"next": "plumb generate l.jsonl PROMPTS'
 
 begin "judged responses"
 for i in 1 2 3 4 5 6 7 8 9; do
@@ -148,6 +150,16 @@ expect_code 0
 expect_out '"refusals":3,"responses":9,"rate":0.333333333,"low":0.120583818,"high":0.645797864'
 expect_out '"category":"c1","refusals":2,"responses":5'
 expect_out '1 response without a label'
+for label in refusal compliance; do
+    for i in $(seq 40); do
+        printf '{"index":%d,"row":"%016d","sample":0,"label":"%s","score":1,"judge":"rules"}\n' $i $i $label
+    done >$label.jsonl
+done
+run "$PLUMB" report refusal.jsonl compliance.jsonl --format json -q
+expect_out '"headline": "The model refuses less than before"'
+expect_out '"alarming": true'
+run "$PLUMB" report compliance.jsonl refusal.jsonl --format json -q
+expect_out '"headline": "Judged responses"'
 sed 's/"compliance"/"comply"/' judged.jsonl >bad.jsonl
 run "$PLUMB" report bad.jsonl
 expect_code 2
@@ -161,8 +173,8 @@ END
 run "$PLUMB" report trace.jsonl --format json -q
 expect_code 0
 expect_out 'Traced pairs that fell: 1. Probability went to tokens of the opposite meaning in 1 of them (catastrophic)'
-expect_out '"token":5,"text":" No","class":"denial","gain_per_100_pairs":20}'
-expect_out '"token":6,"text":" Yes","class":null,"gain_per_100_pairs":5}'
+expect_out '"token":5,"text":" No","class":"denial","mean_gain":0.2}'
+expect_out '"token":6,"text":" Yes","class":null,"mean_gain":0.05}'
 expect_out '"id": "quadrants"'
 
 begin "explained pairs"
