@@ -105,11 +105,12 @@ quoted() {
     done
 }
 
-# step OUTPUT COMMAND ARGUMENTS...: plumb COMMAND ARGUMENTS... -o OUTPUT, unless that was done before.
+# step OUTPUT COMMAND ARGUMENTS...: plumb COMMAND ARGUMENTS... -o OUTPUT, unless that was done before. (init takes its OUTPUT
+# among the arguments.)
 step() {
     made=$1
     shift
-    set -- "$@" -o "$made"
+    [ "$1" = init ] || set -- "$@" -o "$made"
     note=$out/commands/$(printf %s "${made#"$out"/}" | tr / +)
     line="plumb$(quoted "$@")"
     if [ -e "$note" ] && [ "$(cat "$note")" != "$line" ]; then
