@@ -141,7 +141,7 @@ change_of() {
         match($0, /"step":[0-9]+/); step = substr($0, RSTART + 7, RLENGTH - 7)
         match($0, /"index":[0-9]+/); row = substr($0, RSTART + 8, RLENGTH - 8)
         if (!match($0, /"logps\/chosen":-?[0-9.e+-]+/)) next
-        value = substr($0, RSTART + 15, RLENGTH - 15)
+        value = substr($0, RSTART + 15, RLENGTH - 15) + 0
         if (!(row in first)) { first[row] = value; n++ }
         last[row] = value
     } END {
