@@ -318,25 +318,25 @@ static plumb_status add_resume(plumb_demo *d, const plumb_demo_step *step, words
 
 /* ---- what is said ---- */
 
-/* Words of a paragraph, folded at the width; blanks and line ends before the first stay. */
+/* Words of a paragraph, folded at the width between two of them; blanks and line ends before the first stay. */
 static plumb_status put_folded(plumb_text *out, const char *text, int indent, int width)
 {
     size_t lead = strspn(text, " \n");
     PLUMB_TRY(plumb_text_append(out, text, lead));
-    int column = (int)lead;
-    for (const char *p = text + lead; *p;) {
+    int column = (int)lead, gap = 0;
+    for (const char *p = text + lead; *p; p += gap) {
         size_t n = strcspn(p, " ");
-        if (p > text + lead && column + 1 + (int)n > width) {
+        if (gap && column + gap + (int)n > width) {
             PLUMB_TRY(plumb_text_printf(out, "\n%*s", indent, ""));
             column = indent;
-        } else if (p > text + lead) {
-            PLUMB_TRY(plumb_text_string(out, " "));
-            column++;
+        } else {
+            PLUMB_TRY(plumb_text_printf(out, "%*s", gap, ""));
+            column += gap;
         }
         PLUMB_TRY(plumb_text_append(out, p, n));
         column += (int)n;
         p += n;
-        while (*p == ' ') p++;
+        gap = (int)strspn(p, " ");
     }
     return plumb_text_string(out, "\n");
 }
