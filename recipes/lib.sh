@@ -66,22 +66,32 @@ parse() {
     mkdir -p "$out/commands"
 }
 
+# Options stand in strings that are split at blanks: a world whose path has some is reached by a link.
+use_world() {
+    case $world in
+    *[[:space:]]*)
+        case $out in *[[:space:]]*) fail "$out: a name without blanks is needed" "give another folder with --out" ;; esac
+        [ -e "$out/world" ] || ln -s "$(cd "$world" && pwd)" "$out/world"
+        world=$out/world
+        ;;
+    esac
+}
 # The demo world's folder, unless a model is given.
 world=
 find_world() {
     [ -z "${model:-}" ] || return 0
     for world in "${PLUMB_WORLD:-}" "$here/../world" "$(dirname "$PLUMB")/world" "$here/../../world"; do
-        [ -f "$world/model/config.json" ] && return 0
+        [ -f "$world/model/config.json" ] && use_world && return 0
     done
     fail "the demo world is not there" "give --model and the data, or set PLUMB_WORLD to its folder"
 }
 
-# given NAME: the option or a file of the world. of_world NAME FILE: sets an option that is not given.
+# of_world NAME FILE: an option that is not given is a file of the world.
 of_world() {
     eval "value=\$$1"
     [ -n "$value" ] || [ -z "$world" ] || [ ! -e "$world/$2" ] || eval "$1=\$world/\$2"
 }
-# config_of_world NAME FILE FALLBACK: options of a command, as one string.
+# config_of_world NAME FILE FALLBACK: options of a command, as one string: given, or in a file of the world.
 config_of_world() {
     eval "value=\$$1"
     [ -z "$value" ] || return 0

@@ -20,6 +20,8 @@ option dpo "" "options of plumb dpo for all runs"
 option sft_coeff 0.1 "weight of the SFT term"
 option steps "" "optimiser steps of each run; without it those of the world, or 60"
 option runs "all sft gold lowest-5 lowest-15 random-15" "which runs"
+option gold "" "preference data with a refusal and a compliance, instead of those among the samples"
+option temperature 1 "temperature of the samples when rates are measured"
 option samples 1 "samples of each prompt when rates are measured"
 option limit "" "only so many of the prompts"
 option seed 42 "seed of everything random"
@@ -42,7 +44,10 @@ few=${limit:+--limit $limit}
     step "$out/responses.jsonl" generate "$model" "$prompts" $few $generate --n 2 --temperature 1 --seed "$seed"
     step "$out/labels.jsonl" judge "$out/responses.jsonl" $judge
     step "$out/pairs.jsonl" pair "$out/responses.jsonl" --labels "$out/labels.jsonl" $pair
-    step "$out/gold.jsonl" pair "$out/responses.jsonl" --labels "$out/labels.jsonl" $pair --gold
+    if [ -z "$gold" ]; then
+        gold=$out/gold.jsonl
+        step "$gold" pair "$out/responses.jsonl" --labels "$out/labels.jsonl" $pair --gold
+    fi
     step "$out/scores.jsonl" score "$model" "$out/pairs.jsonl"
     for share in 5 15; do
         step "$out/lowest-$share.jsonl" filter "$out/pairs.jsonl" "$out/scores.jsonl" --by ln_ches --keep-lowest $share%
@@ -54,7 +59,7 @@ few=${limit:+--limit $limit}
 rate() {
     # shellcheck disable=SC2086
     {
-        step "$out/$1.$4.responses.jsonl" generate "$2" "$3" $few $generate --n "$samples" --temperature 1 --seed "$seed"
+        step "$out/$1.$4.responses.jsonl" generate "$2" "$3" $few $generate --n "$samples" --temperature "$temperature" --seed "$seed"
         step "$out/$1.$4.jsonl" judge "$out/$1.$4.responses.jsonl" $judge
     }
     # shellcheck disable=SC2046
@@ -74,7 +79,8 @@ for run in $runs; do
     case $run in
     all) data=$out/pairs.jsonl ;;
     sft) data=$out/pairs.jsonl more="--sft_coeff $sft_coeff" ;;
-    gold | lowest-5 | lowest-15 | random-15) ;;
+    gold) data=$gold ;;
+    lowest-5 | lowest-15 | random-15) ;;
     *) fail "--runs: $run is not a run" "they are: all sft gold lowest-5 lowest-15 random-15" ;;
     esac
     # shellcheck disable=SC2086
@@ -82,7 +88,8 @@ for run in $runs; do
     rates "$run" "$out/run-$run"
 done
 
-set -- "$out/scores.jsonl"
+set --
+case " $runs " in *" all "* | *" sft "*) set -- "$out/scores.jsonl" ;; esac # they are of all pairs
 for run in $runs; do set -- "$@" "$out/run-$run"; done
 for run in start $runs; do set -- "$@" "$out/$run.test.jsonl"; done
 step "$out/report.html" report "$@"

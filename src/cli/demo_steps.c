@@ -18,6 +18,7 @@
 #include <xxhash.h>
 
 #include "io/mapped_file.h"
+#include "io/output.h"
 
 #define LOG_NAME "plumb-demo.log"
 
@@ -25,14 +26,11 @@
 
 static plumb_status join(plumb_demo *d, const char *folder, const char *name, const char **out)
 {
-    char *path = NULL;
-    size_t a = strlen(folder), b = strlen(name);
-    PLUMB_TRY(plumb_arena_new(&d->arena, &path, a + b + 2, 1));
-    memcpy(path, folder, a);
-    path[a] = '/';
-    memcpy(path + a + 1, name, b + 1);
-    *out = path;
-    return PLUMB_OK;
+    plumb_text path = {0};
+    plumb_status s = plumb_path_join(&path, folder, name);
+    if (!s) s = plumb_arena_copy(&d->arena, out, path.data, path.size);
+    plumb_text_free(&path);
+    return s;
 }
 
 plumb_status plumb_demo_path(plumb_demo *d, const char *name, const char **out)

@@ -76,6 +76,13 @@ run sh "$recipes/unalignment.sh" --out un --samples 2 --seed 5
 expect_code 2
 expect_err "was made by another command"
 
+begin "a world whose path has blanks, and gold pairs of other origin"
+ln -s "$work/world" "a world"
+PLUMB_WORLD="$work/a world" run sh "$recipes/unalignment.sh" --out blank --runs gold --gold un/gold.jsonl --temperature 0 --limit 20
+expect_code 0
+expect_err '$ plumb dpo blank/world/model un/gold.jsonl'
+expect_err '--temperature 0'
+
 begin "a command's exit code passes through"
 run sh "$recipes/unalignment.sh" --out failing --dpo --nonsense --runs all
 expect_code 2
