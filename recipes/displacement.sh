@@ -27,7 +27,7 @@ parse "$@"
 find_world
 of_world model model
 of_world prompts persona.jsonl
-config_of_world dpo persona.yaml "--optim rmsprop --learning_rate 1e-7 --beta 0.1"
+config_of_world dpo persona.yaml "--optim rmsprop --lr_scheduler_type constant --max_grad_norm 0 --learning_rate 1e-7 --beta 0.1"
 if [ -n "$world" ]; then
     [ -n "$min_p" ] || min_p=0.4
     [ -n "$sizes" ] || sizes="48 72"
@@ -35,7 +35,7 @@ fi
 [ -n "$min_p" ] || min_p=0
 [ "$sizes" != none ] || sizes=
 need model prompts
-dpo="--lr_scheduler_type constant --max_grad_norm 0 $dpo --save_strategy no --max_steps $steps --ledger_steps $steps"
+dpo="$dpo --save_strategy no --max_steps $steps --ledger_steps $steps"
 
 # pairs SHARED: preference rows of all questions, in the form of their prompts.
 pairs() {

@@ -16,7 +16,7 @@ option judge "" "options of plumb judge, in one word"
 option generate "" "options of plumb generate, in one word"
 option pair "" "options of plumb pair, in one word"
 option dpo "" "options of plumb dpo for all runs"
-option steps "" "optimiser steps of each run; without it those of the world, or one epoch"
+option steps "" "optimiser steps on a slice; without it half of those on all pairs on the world, or one epoch"
 option measures "ches ln_ches last_hidden edit_similarity" "fields of the scores"
 option quantiles "0 25 50 75 100" "percentiles of the slices"
 option size "" "pairs of a slice; without it 15 % of them on the world, or 512"
@@ -46,6 +46,10 @@ step "$out/scores.jsonl" score "$model" "$pairs" $few
 [ -n "$size" ] || [ -z "$world" ] || size=$(awk '/"row"/ { n++ } END { print int(n * .15 + .999) }' "$out/scores.jsonl")
 [ -n "$size" ] || size=512
 
+# shellcheck disable=SC2086
+step "$out/run-all" dpo "$model" "$pairs" $few $dpo --save_strategy no --seed "$seed"
+[ -n "$steps" ] || [ -z "$world" ] || steps=$((($(steps_of "$out/run-all") + 1) / 2))
+
 printf 'measure\tquantile\tpairs\tchange\tfell\n' >"$out/slices.tsv"
 runs=
 for measure in $measures; do
@@ -64,7 +68,6 @@ for measure in $measures; do
 done
 # shellcheck disable=SC2086
 {
-    step "$out/run-all" dpo "$model" "$pairs" $few $dpo ${steps:+--max_steps $steps} --save_strategy no --seed "$seed"
     step "$out/identify.json" identify "$pairs" "$out/scores.jsonl" "$out/run-all" $few --measures $measures --format json --seed "$seed"
     step "$out/identify.txt" identify "$pairs" "$out/scores.jsonl" "$out/run-all" $few --measures $measures --seed "$seed" --quiet
     step "$out/report.html" report "$out/run-all" "$out/scores.jsonl" "$out/identify.json"

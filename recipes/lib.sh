@@ -143,6 +143,9 @@ step() {
     : >"$note.done"
 }
 
+# How to name a trained model to plumb generate: with LoRA the run is an adapter of $model.
+trained() { if [ -e "$1/adapter_config.json" ]; then printf '%s --adapter %s' "$model" "$1"; else printf %s "$1"; fi; }
+
 # ---- numbers of files ----
 
 # Mean change of ln pi(y+), share of pairs that fell, and pairs, of a run: its ledger's last step against its first.
@@ -165,6 +168,9 @@ labels_of() {
     awk '/"label":"refusal"/ { r++ } /"label":"compliance"/ { c++ } /"label":"(empty|unreadable)"/ { m++ }
         !/"label":null/ { n++ } END { printf "%d %d %d %d\n", n, r, c, m }' "$1"
 }
+
+# The last step of a run, from its ledger.
+steps_of() { sed -n 's/.*"step":\([0-9]*\).*/\1/p' "$1/ledger.jsonl" | sort -n | tail -n 1; }
 
 # ---- tables ----
 

@@ -28,12 +28,16 @@ of_world prompts persona.jsonl
 of_world groups groups.yaml
 [ -n "$min_p" ] || [ -z "$world" ] || min_p=0.4
 need model prompts
+paper="--optim rmsprop --lr_scheduler_type constant --max_grad_norm 0 --max_steps 101"
 case $loss in
-dpo) config_of_world dpo persona.yaml "--optim rmsprop --learning_rate 1e-7 --beta 0.1" ;;
-ipo) config_of_world dpo persona.ipo.yaml "--optim rmsprop --learning_rate 1e-8 --loss_type ipo_sum --beta 0.01" ;;
+dpo) config_of_world dpo persona.yaml "$paper --learning_rate 1e-7 --beta 0.1" ;;
+ipo)
+    config_of_world dpo persona.yaml "$paper --learning_rate 1e-8"
+    dpo="$dpo --loss_type ipo_sum --beta 0.01"
+    ;;
 *) fail "--loss $loss: neither dpo nor ipo" ;;
 esac
-dpo="--lr_scheduler_type constant --max_grad_norm 0 --per_device_train_batch_size 1 --max_steps 101 --ledger_steps 1 --ledger_tokens 10 --save_strategy no $dpo"
+dpo="$dpo --per_device_train_batch_size 1 --ledger_steps 1 --ledger_tokens 10 --save_strategy no"
 
 # Questions as texts: a conversation where the model has a chat template, otherwise the question and a line end.
 chat=0

@@ -17,8 +17,8 @@ option judge "" "options of plumb judge, in one word: '--judge MODEL --template 
 option generate "" "options of plumb generate, such as '--max_new_tokens 512 --as_message'"
 option pair "" "options of plumb pair: what orders two of a kind, such as '--prefer length'"
 option dpo "" "options of plumb dpo for all runs"
-option sft_coeff 0.1 "weight of the SFT term"
-option steps "" "optimiser steps of each run; without it those of the world, or 60"
+option sft_coeff 0.01 "weight of the SFT term"
+option steps "" "optimiser steps of each run; without it as many as the run on all pairs takes"
 option runs "all sft gold lowest-5 lowest-15 random-15" "which runs"
 option gold "" "preference data with a refusal and a compliance, instead of those among the samples"
 option temperature 1 "temperature of the samples when rates are measured"
@@ -36,7 +36,7 @@ config_of_world generate generate.yaml "--max_new_tokens 512"
 config_of_world pair pair.yaml ""
 config_of_world dpo dpo.yaml "--optim rmsprop --learning_rate 5e-6 --lr_scheduler_type constant --max_grad_norm 0 --per_device_train_batch_size 4 --gradient_accumulation_steps 8"
 [ -n "$judge" ] || [ -z "$world" ] || judge="--rules $world/judge.yaml"
-[ -n "$steps" ] || [ -n "$world" ] || steps=60
+case "$steps $runs " in " all "*) ;; " "*) fail "--steps is missing" "all runs take the same number; without --steps the first of --runs must be all" ;; esac
 need model prompts test
 few=${limit:+--limit $limit}
 # shellcheck disable=SC2086
@@ -59,7 +59,7 @@ few=${limit:+--limit $limit}
 rate() {
     # shellcheck disable=SC2086
     {
-        step "$out/$1.$4.responses.jsonl" generate "$2" "$3" $few $generate --n "$samples" --temperature "$temperature" --seed "$seed"
+        step "$out/$1.$4.responses.jsonl" generate $2 "$3" $few $generate --n "$samples" --temperature "$temperature" --seed "$seed"
         step "$out/$1.$4.jsonl" judge "$out/$1.$4.responses.jsonl" $judge
     }
     # shellcheck disable=SC2046
@@ -85,7 +85,8 @@ for run in $runs; do
     esac
     # shellcheck disable=SC2086
     step "$out/run-$run" dpo "$model" "$data" $dpo $more ${steps:+--max_steps $steps} --save_strategy no --seed "$seed"
-    rates "$run" "$out/run-$run"
+    [ -n "$steps" ] || steps=$(steps_of "$out/run-$run")
+    rates "$run" "$(trained "$out/run-$run")"
 done
 
 set --

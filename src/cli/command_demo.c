@@ -72,9 +72,9 @@ const plumb_usage plumb_usage_demo = {
         "generate", model, prompts, "--limit", "=limit", "--config", "?generate.yaml", "--n", samples,                 \
             "--temperature", "1", "--seed", "=seed", NULL                                                              \
     }
-#define TRAIN(data)                                                                                                    \
+#define TRAIN(data, steps)                                                                                             \
     {                                                                                                                  \
-        "dpo", "%model", data, "--config", "%dpo.yaml", "--max_steps", "=steps", "--save_strategy", "no", "--seed",    \
+        "dpo", "%model", data, "--config", "%dpo.yaml", "--max_steps", steps, "--save_strategy", "no", "--seed",       \
             "=seed", NULL                                                                                              \
     }
 
@@ -151,30 +151,30 @@ static const plumb_demo_step steps[STEPS] = {
                 "a random share of the same size shows what the choice is worth.",
                 "random.jsonl",
                 {"filter", "@pairs.jsonl", "@scores.jsonl", "--random", "15%", "--seed", "=seed", NULL}},
-    [RUN_ALL] = {"4. Three trainings, as many steps each", "On all pairs,", "run-all", TRAIN("@pairs.jsonl")},
-    [RUN_KEPT] = {NULL, "on the lowest 15 %,", "run-lowest", TRAIN("@lowest.jsonl")},
-    [RUN_RANDOM] = {NULL, "and on a random 15 %.", "run-random", TRAIN("@random.jsonl")},
+    [RUN_ALL] = {"4. Three trainings, as many steps each", "On all pairs,", "run-all", TRAIN("@pairs.jsonl", "=steps")},
+    [RUN_KEPT] = {NULL, "on the lowest 15 %,", "run-lowest", TRAIN("@lowest.jsonl", "=same_steps")},
+    [RUN_RANDOM] = {NULL, "and on a random 15 %.", "run-random", TRAIN("@random.jsonl", "=same_steps")},
     [ASK_START] = {"5. Does it still refuse?", "Prompts that no training has seen: before,", "start.responses.jsonl",
                    GENERATE("%model", "%prompts.test.jsonl", "1")},
     [JUDGE_START] = {NULL,
                      NULL,
                      "start.jsonl",
                      {"judge", "@start.responses.jsonl", "--rules", "?judge.yaml", "--summary", "@start.json", NULL}},
-    [ASK_ALL] = {NULL, "after all pairs,", "all.responses.jsonl", GENERATE("@run-all", "%prompts.test.jsonl", "1")},
+    [ASK_ALL] = {NULL, "after all pairs,", "all.responses.jsonl", GENERATE("!run-all", "%prompts.test.jsonl", "1")},
     [JUDGE_ALL] = {NULL,
                    NULL,
                    "all.jsonl",
                    {"judge", "@all.responses.jsonl", "--rules", "?judge.yaml", "--against", "@start.jsonl", "--summary",
                     "@all.json", NULL}},
     [ASK_KEPT] = {NULL, "after the lowest 15 %,", "lowest.responses.jsonl",
-                  GENERATE("@run-lowest", "%prompts.test.jsonl", "1")},
+                  GENERATE("!run-lowest", "%prompts.test.jsonl", "1")},
     [JUDGE_KEPT] = {NULL,
                     NULL,
                     "lowest.judged.jsonl",
                     {"judge", "@lowest.responses.jsonl", "--rules", "?judge.yaml", "--against", "@start.jsonl",
                      "--summary", "@lowest.json", NULL}},
     [ASK_RANDOM] = {NULL, "after a random 15 %.", "random.responses.jsonl",
-                    GENERATE("@run-random", "%prompts.test.jsonl", "1")},
+                    GENERATE("!run-random", "%prompts.test.jsonl", "1")},
     [JUDGE_RANDOM] = {NULL,
                       NULL,
                       "random.judged.jsonl",
@@ -188,8 +188,8 @@ static const plumb_demo_step steps[STEPS] = {
                   "Had the scores told which preferred responses would fall?",
                   "identify.json",
                   {"identify", "@pairs.jsonl", "@scores.jsonl", "@run-all", "--measures", "ches", "ln_ches",
-                   "last_hidden", "edit_similarity", "--classes_key", "chosen_label", "rejected_label", "--format",
-                   "json", NULL}},
+                   "last_hidden", "edit_similarity", "--classes_key", "chosen_label", "rejected_label", "--resamples",
+                   "200", "--format", "json", NULL}},
     [REPORT] = {"7. All of it on one page",
                 "A file for any browser, without the network.",
                 "report.html",

@@ -137,13 +137,14 @@ static plumb_status tell_changes(const plumb_ledger_file *l)
         change[0], change[1], 100.0 * (double)fell / (double)l->count);
 }
 
-plumb_status plumb_demo_tell_run(const plumb_demo *d, const char *name)
+plumb_status plumb_demo_tell_run(plumb_demo *d, const char *name)
 {
     plumb_ledger_file ledger = {0};
     plumb_text path = {0};
     plumb_status s = path_of(d, name, "", &path);
     if (!s) s = plumb_ledger_read(path.data, &d->cli->sink, &ledger);
     if (!s) s = tell_changes(&ledger);
+    if (!s && !d->same_steps) d->same_steps = ledger.steps[ledger.step_count - 1];
     plumb_ledger_file_free(&ledger);
     plumb_text_free(&path);
     return s;

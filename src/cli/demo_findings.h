@@ -36,7 +36,7 @@ extern const char *const plumb_demo_measures[PLUMB_DEMO_MEASURES];
 plumb_status plumb_demo_tell_question(plumb_demo *d, const char *name, plumb_demo_findings *f) PLUMB_MUST_USE;
 plumb_status plumb_demo_tell_pairs(const plumb_demo *d, const char *name) PLUMB_MUST_USE; /* its meta.json */
 plumb_status plumb_demo_tell_filter(const plumb_demo *d, const char *name) PLUMB_MUST_USE;
-plumb_status plumb_demo_tell_run(const plumb_demo *d, const char *name) PLUMB_MUST_USE; /* a run folder */
+plumb_status plumb_demo_tell_run(plumb_demo *d, const char *name) PLUMB_MUST_USE; /* a run folder; sets d->same_steps */
 plumb_status plumb_demo_tell_rate(const plumb_demo *d, const char *name, plumb_demo_model model,
                                   plumb_demo_findings *f) PLUMB_MUST_USE;
 plumb_status plumb_demo_tell_trace(const plumb_demo *d, const char *name) PLUMB_MUST_USE;

@@ -184,7 +184,10 @@ static plumb_status number_word(plumb_demo *d, const char *name, words *out)
         const char *name;
         int64_t value;
         bool always;
-    } values[] = {{"limit", d->limit, false}, {"steps", d->steps, false}, {"seed", d->seed, true}};
+    } values[] = {{"limit", d->limit, false},
+                  {"steps", d->steps, false},
+                  {"same_steps", d->same_steps, false},
+                  {"seed", d->seed, true}};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         if (strcmp(values[i].name, name) != 0) continue;
         if (!values[i].value && !values[i].always) {
@@ -198,8 +201,22 @@ static plumb_status number_word(plumb_demo *d, const char *name, words *out)
     return plumb_fail(PLUMB_E_INTERNAL, "plumb demo: there is no value =%s", name);
 }
 
+static plumb_status add_trained(plumb_demo *d, const char *name, words *out)
+{
+    const char *folder = NULL, *adapter = NULL;
+    PLUMB_TRY(plumb_demo_path(d, name, &folder));
+    PLUMB_TRY(join(d, folder, "adapter_config.json", &adapter));
+    if (is_there(adapter)) {
+        PLUMB_TRY(join(d, d->world, "model", &out->items[out->count++]));
+        out->items[out->count++] = "--adapter";
+    }
+    out->items[out->count++] = folder;
+    return PLUMB_OK;
+}
+
 static plumb_status add_word(plumb_demo *d, const char *word, words *out)
 {
+    if (*word == '!') return add_trained(d, word + 1, out);
     if (*word == '@') return plumb_demo_path(d, word + 1, &out->items[out->count++]);
     if (*word == '=') return number_word(d, word + 1, out);
     if (*word == '%' || *word == '?') {

@@ -15,6 +15,7 @@ typedef struct plumb_demo {
     const char *world; /* folder of the demo world */
     const char *folder;
     int64_t limit, steps, seed; /* 0: not given (seed: always is) */
+    int64_t same_steps;         /* what the first training took; 0: not known yet */
     int threads;                /* of the commands; 0: as they choose */
     plumb_text log;             /* the lines of plumb-demo.log */
     plumb_arena arena;          /* paths and words */
@@ -24,7 +25,9 @@ typedef struct plumb_demo {
  *   @name   DIR/name
  *   %name   WORLD/name
  *   ?name   WORLD/name where it is there, otherwise the word is left out, and the one before it
- *   =limit, =steps, =seed   the value, or nothing and not the word before it where it is 0 (seed: always) */
+ *   !name   a trained model for plumb generate: DIR/name, or where that is a LoRA adapter WORLD/model --adapter
+ * DIR/name =limit, =steps, =same_steps, =seed   the value, or nothing and not the word before it where it is 0 (seed:
+ * always) */
 typedef struct plumb_demo_step {
     const char *title; /* NULL: goes on under the title before */
     const char *why;   /* a sentence or two; NULL: none */

@@ -20,6 +20,12 @@ grep -q '<figure id="course"' story/report.html || complain "no runs in the repo
 [ "$(grep -cE '^(yes|NO )  ' stdout)" -eq 8 ] || complain "not eight findings"
 cp stdout told
 
+last_step() { sed -n 's/.*"step":\([0-9]*\).*/\1/p' "$1/ledger.jsonl" | sort -n | tail -n 1; }
+for run in lowest random; do
+    [ "$(last_step story/run-$run)" -eq "$(last_step story/run-all)" ] || complain "run-$run has other steps"
+done
+expect_out "--adapter story/run-lowest" # the world is tuned with LoRA
+
 begin "what is told is what the files say"
 # a line of the story, unfolded
 story() { tr '\n' ' ' <told | tr -s ' '; }
@@ -32,7 +38,7 @@ for name in start all lowest random; do
     story | grep -qF "$(awk -v r="$rate" 'BEGIN { printf "%.1f %%", 100 * r }')" || complain "not the rate $rate of $name"
 done
 awk -F '[:,]' '{ for (i = 1; i < NF; i++) { if ($i ~ /^.?"step"/) step = $(i + 1); if ($i ~ /^"logps\/chosen"/) v = $(i + 1) }
-    if (step == 0) { a += v; n++ } if (step == 6) b += v } END { printf "preferred responses %+.2f", (b - a) / n }' story/run-all/ledger.jsonl >change
+    if (step == 0) { a += v; n++ } if (step > last) { last = step; b = 0 } if (step == last) b += v } END { printf "preferred responses %+.2f", (b - a) / n }' story/run-all/ledger.jsonl >change
 story | grep -qF "$(cat change)" || complain "not: $(cat change)"
 
 begin "an effect that did not appear is said so"
@@ -100,7 +106,7 @@ expect_out "--limit 3 --config"
 
 begin "interrupted, and gone on with"
 cp -r world slow
-sed -i 's/max_steps.*/max_steps: 100000/' slow/dpo.yaml
+echo 'max_steps: 100000' >>slow/dpo.yaml
 "$PLUMB" demo --world slow -o stopped --limit 40 --threads 1 >stdout 2>stderr &
 child=$!
 tries=0

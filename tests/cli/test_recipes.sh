@@ -57,10 +57,14 @@ expect_text head 'model,prompts,responses,refusal_rate,low,high,refusals,complia
 awk -F , 'NR > 1 && ($4 < $5 || $4 > $6 || $5 < 0 || $6 > 1 || ($4 - $7 / $3) ^ 2 > 1e-12) { bad = 1 } END { exit bad }' un/rates.csv ||
     complain "rates and intervals do not fit"
 grep -q '^{"model":"start","prompts":"test","responses":80,"refusal_rate":0\.' un/rates.jsonl || complain "no row of the start"
+last_step() { sed -n 's/.*"step":\([0-9]*\).*/\1/p' "$1/ledger.jsonl" | sort -n | tail -n 1; }
 for run in all sft gold lowest-5 lowest-15 random-15; do
-    grep -q '"max_steps": 6' un/run-$run/run.json && grep -q '"step":6,' un/run-$run/ledger.jsonl || complain "run-$run has other steps"
+    [ "$(last_step un/run-$run)" -eq "$(last_step un/run-all)" ] || complain "run-$run has other steps"
 done
-grep -q '"sft_coeff": 0.1' un/run-sft/run.json || complain "no SFT term"
+[ "$(last_step un/run-all)" -ge 5 ] || complain "no epoch of batches of 8"
+expect_err "generate $work/world/model $work/world/prompts.test.jsonl --config $work/world/generate.yaml --n 2" # before
+expect_err "--adapter un/run-all" # after: the world is tuned with LoRA
+grep -q '"sft_coeff": 0.01' un/run-sft/run.json || complain "no SFT term"
 [ "$(awk 'END { print NR }' un/lowest-15.jsonl)" -eq "$(awk 'END { print NR }' un/random-15.jsonl)" ] || complain "the subsets differ in size"
 cp un/rates.csv before.csv
 
@@ -78,13 +82,18 @@ expect_err "was made by another command"
 
 begin "a world whose path has blanks, and gold pairs of other origin"
 ln -s "$work/world" "a world"
-PLUMB_WORLD="$work/a world" run sh "$recipes/unalignment.sh" --out blank --runs gold --gold un/gold.jsonl --temperature 0 --limit 20
+PLUMB_WORLD="$work/a world" run sh "$recipes/unalignment.sh" --out blank --runs gold --steps 3 --gold un/gold.jsonl --temperature 0 --limit 20
 expect_code 0
 expect_err '$ plumb dpo blank/world/model un/gold.jsonl'
 expect_err '--temperature 0'
 
+begin "equal steps need a number"
+run sh "$recipes/unalignment.sh" --out unequal --runs gold
+expect_code 2
+expect_err "--steps is missing"
+
 begin "a command's exit code passes through"
-run sh "$recipes/unalignment.sh" --out failing --dpo --nonsense --runs all
+run sh "$recipes/unalignment.sh" --out failing --dpo --nonsense
 expect_code 2
 expect_err "nonsense"
 
