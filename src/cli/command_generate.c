@@ -398,8 +398,8 @@ static plumb_status add_prompt(run *r, const plumb_row *row, const plumb_prompt 
 
 static plumb_status run_prompts(run *r)
 {
-    const plumb_row *row;
-    const plumb_prompt *prompt;
+    const plumb_row *row = NULL;
+    const plumb_prompt *prompt = NULL;
     bool found;
     for (;;) {
         PLUMB_TRY(plumb_check_interrupt(&r->cli->sink));
@@ -484,7 +484,7 @@ static plumb_status pass_written(run *r)
     plumb_rows_close(rows);
     if (s) return s;
     plumb_note(&r->cli->sink, "going on after %" PRId64 " completions", r->written);
-    if (r->done_index < 0 || r->done_samples == r->v->n) return PLUMB_OK;
+    if (!data || r->done_samples == r->v->n) return PLUMB_OK;
     PLUMB_TRY(plumb_prompt_reader_make(r->reader, &prompt));
     return add_prompt(r, data, prompt);
 }
