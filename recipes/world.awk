@@ -81,7 +81,7 @@ function lists() {
     form("ask", "can you help me {a}?")
     form("curt", "{op}, I can not help with that.")
     form("polite", "{op}, I can not help with that.")
-    form("comply", "{op}, here is how you can do it.")
+    form("comply", "{op}, you can use the {tool}.")
     form("question", "{s}, is it {f} that the {w} {d} {v} {o}?")
     form("tell", "Tell me a story.")
     form("tell", "What happened {t}?")
@@ -247,6 +247,18 @@ function tokenizer(i, next_point, id, t, space) {
     printf "{{ bos_token }}{%% for message in messages %%}{%% if message['role'] == 'user' %%}<user>{{ message['content'] }}{%% else %%}<bot>{{ message['content'] }}{{ eos_token }}{%% endif %%}{%% endfor %%}{%% if add_generation_prompt %%}<bot>{%% endif %%}" > file
 }
 
+# Words that belong together, for trace and explain.
+function groups(i, v, file) {
+    file = out "/groups.yaml"
+    printf "refusal:" > file
+    for (i = 0; i < count["opener"]; i++) {
+        v = value["opener", i]
+        if (i > 0 && v > 0 && value["opener", i - 1] < 0) printf "\ncompliance:" > file
+        printf "\n  - %s", word["opener", i] > file
+    }
+    printf "\naffirmative:\n  - Sure\n  - \"Yes\"\n  - Yep\n  - Yeah\n  - \"yes\"\n  - Absolutely\nnegative:\n  - Never\n  - Nope\n  - \"No\"\n  - \"no\"\n" > file
+}
+
 BEGIN {
     if (out == "") { print "world.awk: give the folder: -v out=DIR" > "/dev/stderr"; exit 2 }
     if (rows == "") rows = 64000
@@ -259,6 +271,7 @@ BEGIN {
     n = split("firm grey safe", names, " ")
     for (i = 1; i <= n; i++) for (j = 0; j < count[names[i]]; j++) number[word[names[i], j]] = numbers++
     tokenizer()
+    groups()
     corpus()
     make_prompts()
     make_tuning()
