@@ -40,13 +40,14 @@ typedef struct plumb_generated {
     const int32_t *ids; /* [count] the new tokens, the ending EOS included; valid during the call */
     int count;
     plumb_finish finish;
-    double closest;   /* greedy: the smallest distance between the largest and the second logit on the way; else INFINITY */
-    int closest_at;   /* at which new token that was */
+    double
+        closest; /* greedy: the smallest distance between the largest and the second logit on the way; else INFINITY */
+    int closest_at; /* at which new token that was */
 } plumb_generated;
 
 typedef struct plumb_generator_options {
     plumb_sampling sampling;
-    int slots;            /* completions that run side by side; 0: a default. Changes time and memory, no result */
+    int slots; /* completions that run side by side; 0: a default. Changes time and memory, no result */
     /* After each new token, when not NULL: ends the completion (PLUMB_FINISH_STOP) when *stop is set. */
     plumb_status (*stop)(void *user, const plumb_generated *so_far, bool *stop);
     /* Called for each completion, in the order of plumb_generator_add and, within a prompt, of samples. */
