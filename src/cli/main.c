@@ -20,6 +20,7 @@ static const struct command {
     {&plumb_usage_explain, plumb_command_explain},
     {&plumb_usage_trace, plumb_command_trace},
     {&plumb_usage_identify, plumb_command_identify},
+    {&plumb_usage_generate, plumb_command_generate},
     {&plumb_usage_lint, plumb_command_lint},
     {&plumb_usage_tokenize, plumb_command_tokenize},
     {&plumb_usage_info, plumb_command_info},

@@ -32,10 +32,9 @@ static plumb_status open_adapter(plumb_train_body *b)
 
 plumb_status plumb_train_open(plumb_train_body *b, plumb_cli *cli, plumb_train_values *v)
 {
-    static const char *const isas[] = {NULL, "ref", "avx2", "avx512"}; /* as in the option's choices */
     const char *folder = v->model.items[0];
     *b = (plumb_train_body){.cli = cli, .v = v};
-    PLUMB_TRY(plumb_compute_open(isas[v->isa], plumb_cli_threads(&v->common), &b->compute));
+    PLUMB_TRY(plumb_cli_open_compute(&v->common, v->isa, 0, &b->compute));
     PLUMB_TRY(plumb_model_open(folder, b->compute, &b->model));
     PLUMB_TRY(plumb_encoder_open(folder, v->chat_template, b->model->config.eos_id, &b->encoder));
     b->max_length = plumb_options_given(cli->options, "max_length")
