@@ -205,6 +205,10 @@ extern const plumb_usage plumb_usage_sft;
 int plumb_command_sft(int argc, char **argv);
 extern const plumb_usage plumb_usage_filter;
 int plumb_command_filter(int argc, char **argv);
+extern const plumb_usage plumb_usage_explain;
+int plumb_command_explain(int argc, char **argv);
+extern const plumb_usage plumb_usage_trace;
+int plumb_command_trace(int argc, char **argv);
 extern const plumb_usage plumb_usage_identify;
 int plumb_command_identify(int argc, char **argv);
 extern const plumb_usage plumb_usage_lint;
@@ -215,7 +219,13 @@ extern const plumb_usage plumb_usage_info;
 int plumb_command_info(int argc, char **argv);
 extern const plumb_usage plumb_usage_init;
 int plumb_command_init(int argc, char **argv);
+extern const plumb_usage plumb_usage_generate;
+int plumb_command_generate(int argc, char **argv);
 extern const plumb_usage plumb_usage_merge;
 int plumb_command_merge(int argc, char **argv);
+extern const plumb_usage plumb_usage_judge;
+int plumb_command_judge(int argc, char **argv);
+extern const plumb_usage plumb_usage_pair;
+int plumb_command_pair(int argc, char **argv);
 
 #endif

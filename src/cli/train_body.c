@@ -32,10 +32,9 @@ static plumb_status open_adapter(plumb_train_body *b)
 
 plumb_status plumb_train_open(plumb_train_body *b, plumb_cli *cli, plumb_train_values *v)
 {
-    static const char *const isas[] = {NULL, "ref", "avx2", "avx512"}; /* as in the option's choices */
     const char *folder = v->model.items[0];
     *b = (plumb_train_body){.cli = cli, .v = v};
-    PLUMB_TRY(plumb_compute_open(isas[v->isa], plumb_cli_threads(&v->common), &b->compute));
+    PLUMB_TRY(plumb_cli_open_compute(&v->common, v->isa, 0, &b->compute));
     PLUMB_TRY(plumb_model_open(folder, b->compute, &b->model));
     PLUMB_TRY(plumb_encoder_open(folder, v->chat_template, b->model->config.eos_id, &b->encoder));
     b->max_length = plumb_options_given(cli->options, "max_length")
@@ -60,15 +59,8 @@ void plumb_train_close(plumb_train_body *b)
 plumb_status plumb_train_same_tokenizer(const plumb_train_body *b, const char *folder)
 {
     plumb_tokenizer *other;
-    const plumb_tokenizer *own = b->encoder->tokenizer;
     PLUMB_TRY(plumb_tokenizer_open(folder, &other));
-    int32_t size = plumb_tokenizer_size(own), i = 0;
-    bool same = plumb_tokenizer_size(other) == size;
-    for (; same && i < size; i++) {
-        size_t n = 0, m = 0;
-        const char *a = plumb_tokenizer_token(own, i, &n), *c = plumb_tokenizer_token(other, i, &m);
-        same = n == m && (!a == !c) && (!a || memcmp(a, c, n) == 0);
-    }
+    bool same = plumb_tokenizer_difference(b->encoder->tokenizer, other) < 0;
     plumb_tokenizer_free(other);
     if (same) return PLUMB_OK;
     return plumb_cure(
