@@ -22,6 +22,7 @@ static const struct command {
     {&plumb_usage_identify, plumb_command_identify},
     {&plumb_usage_generate, plumb_command_generate},
     {&plumb_usage_lint, plumb_command_lint},
+    {&plumb_usage_report, plumb_command_report},
     {&plumb_usage_tokenize, plumb_command_tokenize},
     {&plumb_usage_info, plumb_command_info},
     {&plumb_usage_init, plumb_command_init},
