@@ -726,7 +726,7 @@ static void diverged_weights_are_no_result(void **state)
     for (size_t i = 0; i < 2; i++) {
         const char *folder = new_folder("diverged");
         plumb_run_report report;
-        assert_says(run_it(&trained[i], &(way){.folder = folder, .change = diverge}, &report), PLUMB_E_INTERNAL,
+        assert_says(run_it(&trained[i], &(way){.folder = folder, .change = diverge}, &report), PLUMB_E_DIVERGED,
                     "no checkpoint was written before");
         assert_false(is_there(in_folder(folder, "model.safetensors")));
     }
@@ -748,7 +748,7 @@ static void the_last_good_checkpoint_stays(void **state)
     plumb_status s = run_it(&plain, &(way){.folder = folder, .change = warm_then_diverge}, &report);
     assert_non_null(strstr(plumb_status_message(s), "step 3: the loss is"));
     assert_non_null(strstr(plumb_status_message(s), "in the batch of rows "));
-    assert_says(s, PLUMB_E_INTERNAL, "checkpoint-1 is the last good checkpoint");
+    assert_says(s, PLUMB_E_DIVERGED, "checkpoint-1 is the last good checkpoint");
     assert_true(is_there(in_folder(folder, "checkpoint-1/masters.safetensors")));
 }
 
@@ -771,12 +771,12 @@ static void a_diverged_end_is_noticed(void **state)
     (void)state;
     plumb_run_report report;
     const char *folder = new_folder("diverged");
-    assert_says(run_it(&plain, &(way){.folder = folder, .change = end_in_divergence}, &report), PLUMB_E_INTERNAL,
+    assert_says(run_it(&plain, &(way){.folder = folder, .change = end_in_divergence}, &report), PLUMB_E_DIVERGED,
                 "after step 1: ");
     assert_false(is_there(in_folder(folder, "model.safetensors")));
     static const variant sft = {.name = "SFT", .sft = true}; /* has no ledger that would notice */
     assert_says(run_it(&sft, &(way){.folder = new_folder("diverged"), .change = end_in_infinity}, &report),
-                PLUMB_E_INTERNAL, "step 1: model.embed_tokens.weight holds a NaN or an infinity");
+                PLUMB_E_DIVERGED, "step 1: model.embed_tokens.weight holds a NaN or an infinity");
     assert_false(is_there(in_folder(folder, "model.safetensors")));
 }
 
