@@ -238,13 +238,6 @@ static plumb_status start_gzip(plumb_rows *r)
     return PLUMB_OK;
 }
 
-/* Enough bytes to tell one format from another, unless the file is shorter. */
-static plumb_status fill_beginning(plumb_rows *r)
-{
-    while (r->last < SNIFF && !r->at_end) PLUMB_TRY(fill(r));
-    return PLUMB_OK;
-}
-
 static plumb_status open_source(plumb_rows *r, const char *path)
 {
     bool is_stdin = strcmp(path, "-") == 0;
@@ -259,10 +252,10 @@ static plumb_status open_source(plumb_rows *r, const char *path)
         PLUMB_TRY(plumb_open_file(path, &r->fd, &r->size));
     }
     (void)posix_fadvise(r->fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* a hint; pipes have no use for it */
-    PLUMB_TRY(fill_beginning(r));
+    while (r->last < SNIFF && !r->at_end) PLUMB_TRY(fill(r));
     if (r->last >= 2 && memcmp(r->buffer, "\x1F\x8B", 2) == 0) {
         PLUMB_TRY(start_gzip(r));
-        PLUMB_TRY(fill_beginning(r));
+        PLUMB_TRY(fill(r)); /* once: damage behind the first rows shows when they have been read */
     }
     return refuse_foreign(r);
 }
