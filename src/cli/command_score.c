@@ -10,6 +10,7 @@
 #include "base/progress.h"
 #include "cli/cli.h"
 #include "cli/meta.h"
+#include "cli/work_time.h"
 #include "cli/show_pair.h"
 #include "io/json.h"
 #include "study/score_summary.h"
@@ -455,38 +456,12 @@ static plumb_status score_into(run *r)
     return s;
 }
 
-/* Operations per second of the linears, from one small product: for the estimate of --dry-run. */
-static plumb_status measure_speed(run *r, double *flops)
-{
-    enum { ROWS = 512, WIDTH = 1024, TURNS = 3 };
-    float *x = NULL, *y = NULL, *w = NULL;
-    double best = 0;
-    plumb_status s = plumb_new(&x, ROWS * WIDTH, sizeof *x);
-    if (!s) s = plumb_new(&y, ROWS * WIDTH, sizeof *y);
-    if (!s) s = plumb_new(&w, WIDTH * WIDTH, sizeof *w);
-    plumb_linear linear = {.weight = w, .dtype = PLUMB_F32, .n = WIDTH, .k = WIDTH, .name = "speed"};
-    for (int i = 0; i < TURNS && !s; i++) {
-        double start = now();
-        s = plumb_linear_run(r->compute, &linear, x, WIDTH, ROWS, y, WIDTH, PLUMB_STORE);
-        double seconds = now() - start;
-        double speed = 2.0 * ROWS * WIDTH * WIDTH / (seconds > 0 ? seconds : 1e-9);
-        if (speed > best) best = speed;
-    }
-    free(x);
-    free(y);
-    free(w);
-    *flops = best;
-    return s;
-}
-
 static plumb_status say_plan(run *r)
 {
     char time[64], bytes[64], parameters[64], cut[64] = "not cut";
-    double speed;
     int rows, wanted, threads = plumb_compute_threads(r->compute);
-    PLUMB_TRY(measure_speed(r, &speed));
+    PLUMB_TRY(plumb_work_time(r->compute, plumb_scorer_flops(r->scorer), time, sizeof time));
     plumb_scorer_largest(r->scorer, &rows, &wanted);
-    plumb_format_duration(plumb_scorer_flops(r->scorer) / (0.8 * speed), time, sizeof time);
     plumb_format_bytes((double)plumb_scorer_bytes(r->scorer), bytes, sizeof bytes);
     plumb_format_count((double)plumb_config_parameters(&r->config), parameters, sizeof parameters);
     if (r->max_length) snprintf(cut, sizeof cut, "max_length %d", r->max_length);
