@@ -7,7 +7,8 @@
 int plumb_cpus(void);
 
 /* The least quota, in processors, of the cgroups that `membership` (/proc/self/cgroup) names and of those above them:
- * cpu.max (v2) or cpu.cfs_quota_us and cpu.cfs_period_us (v1) below the folder `root` (/sys/fs/cgroup), v1 in its folder cpu. 0: no quota. */
+ * cpu.max (v2) or cpu.cfs_quota_us and cpu.cfs_period_us (v1) below the folder `root` (/sys/fs/cgroup), v1 in its
+ * folder cpu. 0: no quota. */
 double plumb_cgroup_cpus(const char *root, const char *membership);
 
 #endif

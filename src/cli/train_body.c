@@ -62,12 +62,11 @@ void plumb_train_close(plumb_train_body *b)
 plumb_status plumb_train_same_tokenizer(const plumb_train_body *b, const char *folder)
 {
     const char *part;
-    PLUMB_TRY(plumb_tokenizer_difference(b->v->model.items[0], folder, &part));
+    PLUMB_TRY(plumb_tokenizer_compare(b->v->model.items[0], folder, &part));
     if (!part) return PLUMB_OK;
-    return plumb_cure(
-        plumb_fail(PLUMB_E_INPUT, "--reference %s: has another tokenizer than %s: the %s differ", folder,
-                   b->v->model.items[0], part),
-        "the reference must be a model of the same family: usually the one that training starts from");
+    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--reference %s: has another tokenizer than %s: the %s differ", folder,
+                                 b->v->model.items[0], part),
+                      "the reference must be a model of the same family: usually the one that training starts from");
 }
 
 plumb_status plumb_train_say_reference(plumb_train_body *b, const char *folder)
@@ -225,15 +224,15 @@ static plumb_status say_plan(plumb_train_body *b)
     PLUMB_TRY(count_steps(b, &steps, &per_epoch));
     plumb_format_count((double)plumb_config_parameters(&b->model->config), parameters, sizeof parameters);
     plumb_cli_tell(b->cli, "model: %s, %s, %s parameters", b->options.model, b->model->config.architecture->class_name,
-                  parameters);
+                   parameters);
     plumb_cli_tell(b->cli, "data: %zu of %" PRId64 " rows, max_length %d, %" PRId64 " cut", b->examples.count,
-                  (int64_t)b->examples.count + b->examples.skipped[PLUMB_SKIP_PROMPT_TOO_LONG] +
-                      b->examples.skipped[PLUMB_SKIP_EMPTY_RESPONSE] + b->examples.skipped[PLUMB_SKIP_NO_PROMPT_TOKEN] +
-                      b->examples.skipped[PLUMB_SKIP_BAD_ROW],
-                  b->max_length, b->examples.truncated);
+                   (int64_t)b->examples.count + b->examples.skipped[PLUMB_SKIP_PROMPT_TOO_LONG] +
+                       b->examples.skipped[PLUMB_SKIP_EMPTY_RESPONSE] +
+                       b->examples.skipped[PLUMB_SKIP_NO_PROMPT_TOKEN] + b->examples.skipped[PLUMB_SKIP_BAD_ROW],
+                   b->max_length, b->examples.truncated);
     plumb_cli_tell(b->cli, "run: %" PRId64 " steps (%" PRId64 " an epoch) of %" PRId64 " rows, into %s", steps,
-                  per_epoch, b->options.order.batch * b->options.order.accumulation,
-                  b->options.folder ? b->options.folder : "nothing");
+                   per_epoch, b->options.order.batch * b->options.order.accumulation,
+                   b->options.folder ? b->options.folder : "nothing");
     PLUMB_TRY(plan_memory(b));
     return b->v->common.dry_run ? say_work(b) : PLUMB_OK;
 }
@@ -314,11 +313,10 @@ static plumb_status compare_options(const json_t *now, const json_t *then, const
 static plumb_status compare_with(const json_t *now, const json_t *old, const char *path)
 {
     static const char *const programs[] = {"plumb", "command"};
-    static const char *const inputs[][2] = {
-        {"model", "from another model"},
-        {"adapter", "from another adapter"},
-        {"reference", "with another reference"},
-        {"data", "on other data"}};
+    static const char *const inputs[][2] = {{"model", "from another model"},
+                                            {"adapter", "from another adapter"},
+                                            {"reference", "with another reference"},
+                                            {"data", "on other data"}};
     enum { INPUTS = sizeof inputs / sizeof *inputs };
     char what[128];
     for (int i = 0; i < 2; i++) {

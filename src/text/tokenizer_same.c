@@ -98,7 +98,7 @@ static plumb_status load(const char *path, json_t **root)
     return s;
 }
 
-plumb_status plumb_tokenizer_difference(const char *a, const char *b, const char **part)
+plumb_status plumb_tokenizer_compare(const char *a, const char *b, const char **part)
 {
     json_t *first = NULL, *second = NULL;
     *part = NULL;

@@ -8,6 +8,6 @@
  * unknown and byte tokens, added tokens, normalizer, pre-tokenizer. *part names the first that differs, or is NULL. How
  * a file writes them does not matter: merges as strings or pairs, null and false written out or not, the order of keys.
  * What a text is wrapped in (post-processor, chat template) is left out: one model's serves both. */
-plumb_status plumb_tokenizer_difference(const char *a, const char *b, const char **part) PLUMB_MUST_USE;
+plumb_status plumb_tokenizer_compare(const char *a, const char *b, const char **part) PLUMB_MUST_USE;
 
 #endif

@@ -345,7 +345,6 @@ plumb_status plumb_trainer_accumulate(plumb_trainer *t, const plumb_example *con
     return s;
 }
 
-
 /* ---- the update ---- */
 
 static int compare_names(const void *a, const void *b)

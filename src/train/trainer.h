@@ -19,7 +19,7 @@ typedef struct plumb_trainer_options {
     const plumb_objective *objective; /* NULL: SFT, the mean over the tokens of a step of -ln p(token) */
     plumb_optimizer optimizer;
     double weight_decay, max_grad_norm;
-    bool keep_activations; /* else they are computed again in the backward pass */
+    bool keep_activations;  /* else they are computed again in the backward pass */
     const plumb_sink *sink; /* asked before each layer of a pass whether to stop; NULL: never. Borrowed */
 } plumb_trainer_options;
 

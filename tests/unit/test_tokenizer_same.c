@@ -62,7 +62,7 @@ static void parts_are_compared(void **state)
         orders[0] = path;
         orders[1] = other;
         for (int k = 0; k < 2; k++) { /* from both sides */
-            assert_ok(plumb_tokenizer_difference(orders[k], orders[!k], &part));
+            assert_ok(plumb_tokenizer_compare(orders[k], orders[!k], &part));
             if (!part != !cases[i].part || (part && strcmp(part, cases[i].part) != 0))
                 fail_msg("case %d: %s differ, expected %s", (int)i, part ? part : "no parts",
                          cases[i].part ? cases[i].part : "none");
@@ -76,8 +76,8 @@ static void files_that_cannot_be_read(void **state)
     const char *part;
     char path[1024];
     snprintf(path, sizeof path, "%s", scratch_file("base.json", base, sizeof base - 1));
-    assert_says(plumb_tokenizer_difference(path, scratch("missing.json"), &part), PLUMB_E_INPUT, "missing.json");
-    assert_says(plumb_tokenizer_difference(scratch_file("broken.json", "{", 1), path, &part), PLUMB_E_INPUT,
+    assert_says(plumb_tokenizer_compare(path, scratch("missing.json"), &part), PLUMB_E_INPUT, "missing.json");
+    assert_says(plumb_tokenizer_compare(scratch_file("broken.json", "{", 1), path, &part), PLUMB_E_INPUT,
                 "broken.json");
 }
 
