@@ -336,3 +336,24 @@ int plumb_cli_run(const plumb_usage *usage, int argc, char **argv, void *values,
     plumb_options_free(cli.options);
     return code;
 }
+
+plumb_status plumb_cli_open_compute(const plumb_common *common, int isa, int compute, plumb_compute **out)
+{
+    static const char *const isas[] = {NULL, "ref", "avx2", "avx512"}; /* as in PLUMB_OPTION_ISA */
+    static const plumb_arithmetic kinds[] = {PLUMB_FP32, PLUMB_BF16_AUTO, PLUMB_BF16_DOT, PLUMB_BF16_ROUNDED};
+    PLUMB_TRY(plumb_compute_open(isas[isa], plumb_cli_threads(common), out));
+    plumb_status s = plumb_context(plumb_compute_use(*out, kinds[compute]), "--compute");
+    if (!s) return PLUMB_OK;
+    plumb_compute_close(*out);
+    *out = NULL;
+    return s;
+}
+
+plumb_status plumb_cli_record_compute(json_t *meta, const plumb_compute *c)
+{
+    json_t *options = json_object_get(meta, "options");
+    if (json_object_set_new(options, "isa", json_string(plumb_compute_isa(c))) ||
+        json_object_set_new(options, "compute", json_string(plumb_compute_arithmetic(c))))
+        return plumb_no_memory();
+    return PLUMB_OK;
+}

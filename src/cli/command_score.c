@@ -21,7 +21,7 @@ typedef struct score_values {
     int compat, implicit_prompt, hash;
     int64_t max_length;
     const char *prompt_key, *chosen_key, *rejected_key, *chat_template;
-    int isa;
+    int isa, compute;
     bool write_out;
 } score_values;
 
@@ -97,12 +97,8 @@ static const plumb_option options[] = {
      .help = "what the model's hash in FILE.meta.json covers: headers, config, tokenizer and 64 KiB samples of each "
              "tensor, "
              "or every byte"},
-    {.name = "isa",
-     .kind = PLUMB_OPTION_CHOICE,
-     .offset = offsetof(score_values, isa),
-     .choices = "auto|ref|avx2|avx512",
-     .fallback = "auto",
-     .help = "instructions to use; auto takes the best this processor has. Results differ in the last digits"},
+    PLUMB_OPTION_COMPUTE(score_values),
+    PLUMB_OPTION_ISA(score_values),
     PLUMB_OPTION_OUTPUT(score_values),
     PLUMB_OPTION_LIMIT(score_values),
     PLUMB_OPTION_ROWS(score_values),
@@ -199,10 +195,9 @@ static int choose_max_length(run *r)
 
 static plumb_status open_model(run *r)
 {
-    static const char *const isas[] = {NULL, "ref", "avx2", "avx512"}; /* as in the option's choices */
-    const char *folder = r->v->model.items[0], *isa = isas[r->v->isa];
+    const char *folder = r->v->model.items[0];
     PLUMB_TRY(plumb_config_load(folder, &r->config));
-    PLUMB_TRY(plumb_compute_open(isa, plumb_cli_threads(&r->v->common), &r->compute));
+    PLUMB_TRY(plumb_cli_open_compute(&r->v->common, r->v->isa, r->v->compute, &r->compute));
     if (plumb_measures_need(r->measures)) PLUMB_TRY(plumb_model_open(folder, r->compute, &r->model));
     PLUMB_TRY(plumb_encoder_open(folder, r->v->chat_template, r->config.eos_id, &r->encoder));
     r->max_length = choose_max_length(r);
@@ -331,9 +326,7 @@ static plumb_status start_meta(run *r)
     uint64_t hash;
     char text[17] = "";
     PLUMB_TRY(plumb_meta_new(r->cli->usage, r->cli->options, &r->meta));
-    /* "auto" says little: a run that goes on with other instructions would mix results. */
-    json_t *isa = json_string(plumb_compute_isa(r->compute));
-    if (json_object_set_new(json_object_get(r->meta, "options"), "isa", isa)) return plumb_no_memory();
+    PLUMB_TRY(plumb_cli_record_compute(r->meta, r->compute));
     PLUMB_TRY(plumb_model_hash(r->v->model.items[0], r->v->hash == 1, &hash));
     snprintf(text, sizeof text, "%016" PRIx64, hash);
     PLUMB_TRY(plumb_meta_model(r->meta, r->v->model.items[0], text));
@@ -469,9 +462,9 @@ static plumb_status say_plan(run *r)
     plumb_cli_tell(r->cli, "model: %s, %s, %s parameters", r->v->model.items[0], r->config.architecture->class_name,
                    parameters);
     plumb_cli_tell(r->cli, "data: %s, %" PRId64 " row%s, %s", r->v->data.items[0], given, given == 1 ? "" : "s", cut);
-    plumb_cli_tell(r->cli, "work: %.3g TFLOP at the least, %d thread%s of %s, about %s",
+    plumb_cli_tell(r->cli, "work: %.3g TFLOP at the least, %d thread%s of %s, %s, about %s",
                    plumb_scorer_flops(r->scorer) / 1e12, threads, threads == 1 ? "" : "s",
-                   plumb_compute_isa(r->compute), time);
+                   plumb_compute_isa(r->compute), plumb_compute_arithmetic(r->compute), time);
     plumb_cli_tell(r->cli, "memory: the mapped checkpoint and about %s for the largest batch (%d packed tokens)", bytes,
                    rows);
     list_passed_over(r);

@@ -17,11 +17,16 @@ static const struct command {
     {&plumb_usage_filter, plumb_command_filter},
     {&plumb_usage_sft, plumb_command_sft},
     {&plumb_usage_dpo, plumb_command_dpo},
+    {&plumb_usage_explain, plumb_command_explain},
+    {&plumb_usage_trace, plumb_command_trace},
+    {&plumb_usage_identify, plumb_command_identify},
     {&plumb_usage_lint, plumb_command_lint},
     {&plumb_usage_tokenize, plumb_command_tokenize},
     {&plumb_usage_info, plumb_command_info},
     {&plumb_usage_init, plumb_command_init},
     {&plumb_usage_merge, plumb_command_merge},
+    {&plumb_usage_judge, plumb_command_judge},
+    {&plumb_usage_pair, plumb_command_pair},
 };
 /* clang-format on */
 

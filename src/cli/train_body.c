@@ -77,8 +77,8 @@ plumb_status plumb_train_say_reference(plumb_train_body *b, const char *folder)
     PLUMB_TRY(plumb_model_hash(folder, b->v->hash == 1, &hash));
     if (own && b->model->adapter) /* a fresh adapter adds nothing and is not attached */
         snprintf(adapter, sizeof adapter, " adapter %016" PRIx64, plumb_adapter_hash(b->model->adapter));
-    snprintf(b->reference_key, sizeof b->reference_key, "%016" PRIx64 "%s %s plumb-" PLUMB_VERSION, hash, adapter,
-             plumb_compute_isa(b->compute));
+    snprintf(b->reference_key, sizeof b->reference_key, "%016" PRIx64 "%s %s %s plumb-" PLUMB_VERSION, hash, adapter,
+             plumb_compute_isa(b->compute), plumb_compute_arithmetic(b->compute));
     plumb_cli_tell(b->cli, "reference: %s (%016" PRIx64 "%s)%s", folder, hash, adapter,
                    own ? ", the model as it is at the start" : "");
     return PLUMB_OK;

@@ -26,6 +26,7 @@
 #ifndef PLUMB_COMPUTE_COMPUTE_H
 #define PLUMB_COMPUTE_COMPUTE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,6 +40,18 @@ typedef struct plumb_compute plumb_compute;
 plumb_status plumb_compute_open(const char *isa, int threads, plumb_compute **out) PLUMB_MUST_USE;
 void plumb_compute_close(plumb_compute *c);
 const char *plumb_compute_isa(const plumb_compute *c);
+
+/* What the linears of a model compute with. fp32: stored weights are widened, all is fp32. bf16: weights and inputs are
+ * rounded to bf16, sums are fp32; products that are no linear (attention, norms, softmax, sums, gradients) stay fp32.
+ * BF16 takes bf16 dot products (two steps of k in one instruction) where this CPU has them and a measurement of a
+ * millisecond shows them to be faster than fp32; else, and with BF16_ROUNDED always, rounded operands go through the
+ * fp32 kernels: the same accuracy, no faster than fp32. The two differ in the last bits, as instruction sets do. */
+typedef enum plumb_arithmetic { PLUMB_FP32, PLUMB_BF16_AUTO, PLUMB_BF16_DOT, PLUMB_BF16_ROUNDED } plumb_arithmetic;
+/* Settles on one of PLUMB_FP32, PLUMB_BF16_DOT, PLUMB_BF16_ROUNDED. PLUMB_BF16_DOT is PLUMB_E_INPUT on a CPU without
+ * such products. A context begins with fp32. */
+plumb_status plumb_compute_use(plumb_compute *c, plumb_arithmetic arithmetic) PLUMB_MUST_USE;
+/* "fp32", "bf16-dot" or "bf16-rounded": with the instruction set what numbers of a model depend on. */
+const char *plumb_compute_arithmetic(const plumb_compute *c);
 int plumb_compute_threads(const plumb_compute *c);
 
 /* A buffer of n bytes, aligned to 64, not zeroed; released with plumb_compute_release (NULL is fine). */
@@ -58,6 +71,7 @@ typedef struct plumb_linear {
     const float *bias; /* [n] or NULL */
     int n, k;
     const char *name; /* for messages: "model.layers.3.mlp.up_proj.weight" */
+    bool exact;       /* always fp32: no weight of a model, but activations in its place */
 } plumb_linear;
 
 typedef enum plumb_store {
@@ -121,6 +135,9 @@ void plumb_add(plumb_compute *c, const float *x, int ldx, int rows, int n, float
 /* y [count][n]: row i is row index[i] of x. */
 void plumb_gather_rows(plumb_compute *c, const float *x, int ldx, const int32_t *index, int count, int n, float *y,
                        int ldy);
+/* The opposite: row index[i] of y becomes row i of x. The rows named are different ones. */
+void plumb_place_rows(plumb_compute *c, const float *x, int ldx, const int32_t *index, int count, int n, float *y,
+                      int ldy);
 /* Of each row of x the `count` blocks of `block` elements that stand `stride` apart, side by side in y: takes the
  * queries out of a fused matrix that holds q, k, v head by head. */
 void plumb_copy_blocks(plumb_compute *c, const float *x, int ldx, int rows, int block, int stride, int count, float *y,
@@ -189,6 +206,11 @@ plumb_status plumb_unembed_statistics(plumb_compute *c, const plumb_unembed *u, 
 /* Logits z [rows][last - first] of the vocabulary entries first .. last - 1, before the cap. */
 plumb_status plumb_unembed_tile(plumb_compute *c, const plumb_unembed *u, const float *h, int ldh, int rows, int first,
                                 int last, float *z, int ldz) PLUMB_MUST_USE;
+
+/* Logits z [rows][vocabulary] of the whole vocabulary, after the cap: what a sampler draws from. The same numbers, to
+ * the bit, as the log-probabilities above are made of. */
+plumb_status plumb_unembed_logits(plumb_compute *c, const plumb_unembed *u, const float *h, int ldh, int rows, float *z,
+                                  int ldz) PLUMB_MUST_USE;
 
 /* The derivative of a row's log-probability with respect to its logits before the cap, in place over a tile of them:
  * z [rows][n] holds logits first .. first + n - 1 before the cap, z[i][v] becomes

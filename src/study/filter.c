@@ -12,6 +12,7 @@
 #include "base/row_hash.h"
 #include "io/json.h"
 #include "io/rows.h"
+#include "study/row_key.h"
 
 enum { MOST_DIGITS = 18, PROGRESS_EVERY = 4096 };
 
@@ -257,17 +258,6 @@ static bool read_index(const char *p, const char *end, int64_t *out)
     return true;
 }
 
-static bool read_hash(const char *p, size_t n, uint64_t *out)
-{
-    if (n != 16) return false;
-    for (*out = 0; n--; p++) {
-        int digit = *p >= '0' && *p <= '9' ? *p - '0' : *p >= 'a' && *p <= 'f' ? *p - 'a' + 10 : -1;
-        if (digit < 0) return false;
-        *out = *out << 4 | (uint64_t)digit;
-    }
-    return true;
-}
-
 static bool is_key(const char *key, size_t n, const char *name, size_t name_size)
 {
     return n == name_size && memcmp(key, name, n) == 0;
@@ -289,7 +279,8 @@ static const char *scan_value(const plumb_scores *s, const char *key, size_t n, 
         return length && !is_score && *key != 'i' && *key != 'r' && !is_key(key, n, "skipped", 7) ? p + length : NULL;
     }
     if (is_key(key, n, "index", 5) && !(found->index = !is_string && read_index(p, end, &out->index))) return NULL;
-    if (is_key(key, n, "row", 3) && !(found->row = is_string && read_hash(p + 1, (size_t)(end - p - 1), &out->hash)))
+    if (is_key(key, n, "row", 3) &&
+        !(found->row = is_string && plumb_row_hash_parse(p + 1, (size_t)(end - p - 1), &out->hash)))
         return NULL;
     if (is_key(key, n, "skipped", 7) && !(out->is_skipped = is_string)) return NULL;
     if (is_score) {
@@ -365,20 +356,11 @@ static plumb_status read_measure(const plumb_scores *s, json_t *object, score_ro
 
 static plumb_status read_object(const plumb_scores *s, json_t *object, score_row *out)
 {
-    const char *hash = NULL, *skipped = NULL;
-    if (!json_is_object(object))
-        return plumb_fail(PLUMB_E_INPUT, "the row is %s; expected an object", plumb_json_kind(object));
-    *out = (score_row){.index = -1};
-    PLUMB_TRY(plumb_json_int(object, "index", &out->index));
-    PLUMB_TRY(plumb_json_string(object, "row", &hash));
+    const char *skipped = NULL;
+    plumb_row_key key;
+    PLUMB_TRY(plumb_cure(plumb_row_key_read(object, "plumb score", &key), "the order is: plumb filter DATA SCORES"));
+    *out = (score_row){.index = key.index, .hash = key.row};
     PLUMB_TRY(plumb_json_string(object, "skipped", &skipped));
-    if (!hash || !json_object_get(object, "index"))
-        return plumb_cure(
-            plumb_fail(PLUMB_E_INPUT, "\"%s\" is missing: this is not a row of plumb score", hash ? "index" : "row"),
-            "the order is: plumb filter DATA SCORES");
-    if (out->index < 0) return plumb_fail(PLUMB_E_INPUT, "\"index\" is not a row number");
-    if (!read_hash(hash, strlen(hash), &out->hash))
-        return plumb_fail(PLUMB_E_INPUT, "\"row\" is \"%.40s\"; expected 16 lower-case hexadecimal digits", hash);
     out->is_skipped = skipped != NULL;
     return out->is_skipped ? PLUMB_OK : read_measure(s, object, out);
 }

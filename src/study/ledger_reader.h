@@ -12,21 +12,25 @@ typedef struct plumb_ledger_pair {
     uint64_t row;
 } plumb_ledger_pair;
 
-/* Pairs in the order of their first appearance; steps ascending. A pair that an evaluation does not have is NaN. */
+/* Pairs in the order of their first appearance; steps ascending, whatever their order in the file. What a row does not
+ * have (a pair that an evaluation lacks, null) is NaN. */
 typedef struct plumb_ledger_file {
     plumb_ledger_pair *pairs; /* [count] */
     size_t count;
     int64_t *steps; /* [step_count] */
     size_t step_count;
-    double *logps[2];     /* [step_count][count] chosen, rejected */
-    double *ref_logps[2]; /* the same; NULL: the ledger has none */
+    double *logps[2];         /* [step_count][count] chosen, rejected */
+    double *ref_logps[2];     /* the same; NULL: the ledger has none */
     double *ln_ches, *weight; /* of the gate, the same shape; NULL: there was none */
-    bool has_tokens; /* rows carry position, gained, lost */
-    plumb_arena arena;
+    bool has_tokens;          /* rows carry position, gained, lost */
+    size_t *slots;            /* [slot_count] index -> pair + 1, open addressing, 0: free; for plumb_ledger_find */
+    size_t slot_count;
+    plumb_arena arena; /* holds all of it */
 } plumb_ledger_file;
 
-/* Reads FILE, or FILE/ledger.jsonl of a run folder. PLUMB_E_INPUT with file:line for rows that are no ledger rows, a
- * pair twice in one step, one index with two hashes, and an empty ledger (what an SFT run has). *out must be {0}. */
+/* Reads FILE ("-": stdin), or FILE/ledger.jsonl of a run folder. PLUMB_E_INPUT with file:line for rows that are no
+ * ledger rows, a pair twice in one step, one index with two hashes, and an empty ledger (what an SFT run has). *out
+ * must be {0} and is freed with plumb_ledger_file_free, after an error too. */
 plumb_status plumb_ledger_read(const char *path, const plumb_sink *sink, plumb_ledger_file *out) PLUMB_MUST_USE;
 void plumb_ledger_file_free(plumb_ledger_file *l);
 

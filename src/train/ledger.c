@@ -1,10 +1,10 @@
 #include "train/ledger.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "align/token_changes.h"
 #include "io/json.h"
 
 enum { BLOCK = 32 /* examples whose distributions are held at once */, LOGP_DIGITS = 17, DIGITS = 9, WORSTS = 3 };
@@ -102,53 +102,7 @@ void plumb_ledger_start_as_reference(plumb_ledger *l, plumb_examples *e)
 
 /* ---- tokens that gained and lost ---- */
 
-typedef struct change {
-    int32_t token;
-    double before, after;
-} change;
-
-static bool more(const change *a, const change *b, int sign)
-{
-    double x = sign * (a->after - a->before), y = sign * (b->after - b->before);
-    return x > y || (x == y && a->token < b->token);
-}
-
-/* The K changes that are largest in the direction of `sign`, largest first, by insertion into a short list. */
-static int top_changes(const float *before, const float *after, int vocab, int sign, int k, change *out)
-{
-    int count = 0;
-    for (int v = 0; v < vocab; v++) {
-        change c = {v, before[v], after[v]};
-        if (!(sign * (c.after - c.before) > 0)) continue;
-        if (count == k && !more(&c, &out[k - 1], sign)) continue;
-        int at = count < k ? count++ : k - 1;
-        while (at > 0 && more(&c, &out[at - 1], sign)) {
-            out[at] = out[at - 1];
-            at--;
-        }
-        out[at] = c;
-    }
-    return count;
-}
-
-/* Probabilities p [rows][vocab] of the next token after states h [rows][d]. */
-static plumb_status probabilities(const plumb_model *m, const float *h, int rows, float *p, double *lse)
-{
-    int vocab = m->config.vocab_size, d = m->config.hidden_size;
-    float cap = (float)m->config.final_cap;
-    plumb_unembed u = {.w = &m->unembed, .scale = 1, .cap = cap};
-    PLUMB_TRY(plumb_unembed_logps(m->compute, &u, h, d, rows, NULL, NULL, lse));
-    PLUMB_TRY(plumb_unembed_tile(m->compute, &u, h, d, rows, 0, vocab, p, vocab));
-    for (int i = 0; i < rows; i++)
-        for (int v = 0; v < vocab; v++) {
-            float *z = &p[(size_t)i * (size_t)vocab + (size_t)v];
-            double capped = cap > 0 ? cap * tanh(*z / (double)cap) : *z;
-            *z = (float)exp(capped - lse[i]);
-        }
-    return PLUMB_OK;
-}
-
-static plumb_status append_changes(const plumb_ledger *l, const char *key, const change *list, int count,
+static plumb_status append_changes(const plumb_ledger *l, const char *key, const plumb_token_change *list, int count,
                                    plumb_text *rows)
 {
     PLUMB_TRY(plumb_text_printf(rows, ",\"%s\":[", key));
@@ -175,18 +129,25 @@ static plumb_status append_changes(const plumb_ledger *l, const char *key, const
 typedef struct block {
     size_t first;
     int rows;
-    float *before, *after; /* [BLOCK][vocab] */
-    double lse[BLOCK];
-    change *changes; /* [tokens] */
+    float *before, *after;       /* [BLOCK][vocab] */
+    plumb_token_change *changes; /* [tokens] */
 } block;
+
+static plumb_status fill_probabilities(const plumb_model *m, const float *h, int rows, float *p)
+{
+    double lse[BLOCK];
+    plumb_unembed u = {.w = &m->unembed, .scale = 1, .cap = (float)m->config.final_cap};
+    PLUMB_TRY(plumb_unembed_logps(m->compute, &u, h, m->config.hidden_size, rows, NULL, NULL, lse));
+    return plumb_token_probabilities(m, h, rows, lse, p);
+}
 
 static plumb_status fill_block(const plumb_ledger *l, const plumb_model *policy, size_t first, block *b)
 {
     size_t left = l->count - first;
     b->first = first;
     b->rows = left < BLOCK ? (int)left : BLOCK;
-    PLUMB_TRY(probabilities(l->start, l->start_state + first * l->d, b->rows, b->before, b->lse));
-    return probabilities(policy, l->state + first * l->d, b->rows, b->after, b->lse);
+    PLUMB_TRY(fill_probabilities(l->start, l->start_state + first * l->d, b->rows, b->before));
+    return fill_probabilities(policy, l->state + first * l->d, b->rows, b->after);
 }
 
 static plumb_status append_tokens(const plumb_ledger *l, const plumb_example *x, size_t i, const block *b,
@@ -196,9 +157,9 @@ static plumb_status append_tokens(const plumb_ledger *l, const plumb_example *x,
     size_t at = (i - b->first) * (size_t)vocab;
     int last = (x->totals[0] < x->totals[1] ? x->totals[0] : x->totals[1]) - x->prompt - 1;
     PLUMB_TRY(plumb_text_printf(rows, ",\"position\":%d", common < 0 ? 0 : common < last ? common : last));
-    int count = top_changes(b->before + at, b->after + at, vocab, 1, k, b->changes);
+    int count = plumb_token_changes(b->before + at, b->after + at, vocab, 1, k, b->changes);
     PLUMB_TRY(append_changes(l, "gained", b->changes, count, rows));
-    count = top_changes(b->before + at, b->after + at, vocab, -1, k, b->changes);
+    count = plumb_token_changes(b->before + at, b->after + at, vocab, -1, k, b->changes);
     return append_changes(l, "lost", b->changes, count, rows);
 }
 

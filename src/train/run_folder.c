@@ -436,6 +436,11 @@ plumb_status plumb_run_folder_save(plumb_run_folder *f, plumb_trainer *t, const 
     return s;
 }
 
+int64_t plumb_run_checkpoint_before(const char *path, int64_t step)
+{
+    return newest_checkpoint(path, step, NULL);
+}
+
 int64_t plumb_run_folder_newest(const plumb_run_folder *f, int64_t step)
 {
     return newest_checkpoint(f->path, step, NULL);

@@ -34,7 +34,7 @@ static job make_job(plumb_compute *c, const struct unembed_case *t)
         uint16_t bits = plumb_to_bf16(value);
         memcpy(weight + i * size, t->dtype == PLUMB_F32 ? (void *)&value : (void *)&bits, size);
     }
-    j.w = (plumb_linear){weight, t->dtype, NULL, t->vocabulary, t->d, "lm_head.weight"};
+    j.w = (plumb_linear){weight, t->dtype, NULL, t->vocabulary, t->d, "lm_head.weight", false};
     j.h = random_rows(t->rows, t->d, j.ldh, t->size, NAN, &seed);
     j.dh = random_rows(t->rows, t->d, j.ldh, 0.1f, GUARD, &seed);
     j.dw = random_rows(t->vocabulary, t->d, t->d, 0.1f, 0, &seed);
