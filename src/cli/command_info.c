@@ -427,7 +427,6 @@ static json_t *weights_json(const run *r)
     }
     for (int i = 0; i < plumb_tensors_files(r->model->tensors); i++)
         json_array_append_new(files, json_string(file_name(r, i)));
-    const plumb_config *c = &r->model->config;
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "parameters", (json_int_t)r->parameters,
                      "embedding_parameters", (json_int_t)r->embedding, "stored_values", (json_int_t)r->elements,
                      "bytes", (json_int_t)r->bytes, "file_bytes", (json_int_t)r->file_bytes, "tensors_by_dtype", types,
