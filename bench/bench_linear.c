@@ -1,6 +1,7 @@
 /* Speed of the matrix products as a share of what the CPU's fused multiply-adds reach in the same run.
  *
- *     bench_linear [--isa avx512] [--threads 2] [--rows 256 512 ...] [--seconds 0.5] [--dtype bfloat16] [--clock cpu]
+ *     bench_linear [--isa avx512] [--compute fp32|bf16-dot|bf16-rounded] [--threads 2] [--rows 256 512 ...] [--seconds
+ * 0.5] [--dtype bfloat16] [--clock cpu]
  *
  * For each shape of a linear and number of rows: the best of several runs. The weights of successive runs are different
  * ones, together larger than the caches, as the layers of a model are. On a machine that others use, --clock cpu counts
@@ -26,6 +27,7 @@ typedef struct options {
     int row_counts;
     double seconds;
     plumb_dtype dtype;
+    plumb_arithmetic arithmetic;
     bool cpu_clock;
 } options;
 
@@ -91,16 +93,35 @@ __attribute__((target("avx2,fma"))) static double chains_avx2(void)
     return 2.0 * 8 * CHAINS * STEPS;
 }
 
-static double chains(const char *isa)
+/* Dot products of pairs of bf16: four operations for each of 16 sums. */
+__attribute__((target("avx512f,avx512bf16"))) static double chains_dot(void)
 {
+    __m512 sum[CHAINS];
+    __m512i factor = _mm512_set1_epi32(0x3f003f00);
+#    pragma GCC unroll 16
+    for (int i = 0; i < CHAINS; i++) sum[i] = _mm512_set1_ps((float)i);
+    for (int step = 0; step < STEPS; step++) {
+#    pragma GCC unroll 16
+        for (int i = 0; i < CHAINS; i++) {
+            sum[i] = _mm512_dpbf16_ps(sum[i], (__m512bh)factor, (__m512bh)factor);
+            __asm__ volatile("" : "+v"(sum[i]));
+        }
+    }
+    return 4.0 * 16 * CHAINS * STEPS;
+}
+
+static double chains(const options *o)
+{
+    const char *isa = o->isa;
+    if (o->arithmetic == PLUMB_BF16_DOT) return chains_dot();
     return strcmp(isa, "avx512") == 0 ? chains_avx512() : strcmp(isa, "avx2") == 0 ? chains_avx2() : 0;
 }
 
 #else
 
-static double chains(const char *isa)
+static double chains(const options *o)
 {
-    (void)isa;
+    (void)o;
     return 0;
 }
 
@@ -111,7 +132,7 @@ static double measure_peak(const options *o)
 {
     double done = 0, start = now(o);
 #pragma omp parallel num_threads(o->threads) reduction(+ : done)
-    done += chains(o->isa);
+    done += chains(o);
     return done / (now(o) - start);
 }
 
@@ -141,7 +162,7 @@ static double measure(plumb_compute *c, const options *o, const struct shape *s,
     for (size_t i = 0; i < (size_t)rows * (size_t)s->k; i++) x[i] = (float)(i % 17) - 8;
     double best = 0, begin = now(o);
     for (size_t run = 0; run < 3 || now(o) - begin < o->seconds; run++) {
-        plumb_linear w = {weights + run % copies * bytes, o->dtype, NULL, s->n, s->k, s->what};
+        plumb_linear w = {weights + run % copies * bytes, o->dtype, NULL, s->n, s->k, s->what, false};
         double start = now(o);
         stop(plumb_linear_run(c, &w, x, s->k, rows, y, s->n, PLUMB_STORE));
         double speed = 2.0 * rows * s->n * s->k / (now(o) - start);
@@ -167,8 +188,9 @@ static void run(plumb_compute *c, const options *o)
     }
     for (int i = 0; i < SHAPES; i++)
         for (int j = 0; j < o->row_counts; j++) speeds[i][j] = measure(c, o, &shapes[i], o->rows[j], weights, &peak);
-    printf("%s, %d threads, %s time, %s weights, FMA peak %.1f GFLOP/s\n", o->isa, o->threads,
-           o->cpu_clock ? "CPU" : "elapsed", plumb_dtype_name(o->dtype), peak * 1e-9);
+    printf("%s, %d threads, %s time, %s weights, %s peak %.1f GFLOP/s\n", o->isa, o->threads,
+           o->cpu_clock ? "CPU" : "elapsed", plumb_dtype_name(o->dtype),
+           o->arithmetic == PLUMB_BF16_DOT ? "bf16 dot" : "FMA", peak * 1e-9);
     printf("%-20s %6s %6s", "", "n", "k");
     for (int j = 0; j < o->row_counts; j++) printf("   m = %-5d    ", o->rows[j]);
     for (int i = 0; i < SHAPES; i++) {
@@ -186,9 +208,8 @@ static void run(plumb_compute *c, const options *o)
 
 static void usage(void)
 {
-    fprintf(
-        stderr,
-        "usage: bench_linear [--isa NAME] [--threads N] [--rows M ...] [--seconds S] [--dtype NAME] [--clock cpu]\n");
+    fprintf(stderr, "usage: bench_linear [--isa NAME] [--threads N] [--rows M ...] [--seconds S] [--dtype NAME] "
+                    "[--clock cpu] [--compute NAME]\n");
     exit(2);
 }
 
@@ -198,6 +219,14 @@ static plumb_dtype parse_dtype(const char *name)
         if (strcmp(name, plumb_dtype_name(d)) == 0) return d;
     usage();
     return PLUMB_F32;
+}
+
+static plumb_arithmetic parse_arithmetic(const char *name)
+{
+    if (strcmp(name, "bf16-dot") == 0) return PLUMB_BF16_DOT;
+    if (strcmp(name, "bf16-rounded") == 0) return PLUMB_BF16_ROUNDED;
+    if (strcmp(name, "fp32") != 0) usage();
+    return PLUMB_FP32;
 }
 
 static options parse(int argc, char **argv)
@@ -216,6 +245,8 @@ static options parse(int argc, char **argv)
             o.cpu_clock = strcmp(argv[i], "cpu") == 0;
         else if (strcmp(name, "--dtype") == 0)
             o.dtype = parse_dtype(argv[i]);
+        else if (strcmp(name, "--compute") == 0)
+            o.arithmetic = parse_arithmetic(argv[i]);
         else if (strcmp(name, "--rows") == 0)
             for (o.row_counts = 0, i--; i + 1 < argc && o.row_counts < 16 && strtol(argv[i + 1], NULL, 10) > 0; i++)
                 o.rows[o.row_counts++] = (int)strtol(argv[i + 1], NULL, 10);
@@ -230,6 +261,7 @@ int main(int argc, char **argv)
     options o = parse(argc, argv);
     plumb_compute *c;
     stop(plumb_compute_open(o.isa, o.threads, &c));
+    stop(plumb_compute_use(c, o.arithmetic));
     o.isa = plumb_compute_isa(c);
     o.threads = plumb_compute_threads(c);
     run(c, &o);

@@ -725,6 +725,18 @@ static bool leave_to_twins(const plumb_options *o, size_t count)
     return count < least;
 }
 
+/* How many of the next `count` words positional i takes: all it may, but those that later ones cannot do without. */
+static size_t words_of(const plumb_usage *usage, size_t i, size_t count)
+{
+    const plumb_positional *p = &usage->positionals[i];
+    size_t later = 0, least = (size_t)p->least < count ? (size_t)p->least : count;
+    for (size_t j = i + 1; p->most != p->least && j < usage->positional_count; j++)
+        later += (size_t)usage->positionals[j].least;
+    size_t take = count > later ? count - later : 0;
+    if (take < least) take = least;
+    return p->most >= 0 && take > (size_t)p->most ? (size_t)p->most : take;
+}
+
 static plumb_status set_positionals(plumb_options *o, const char **given, size_t count)
 {
     bool few = leave_to_twins(o, count);
@@ -732,7 +744,7 @@ static plumb_status set_positionals(plumb_options *o, const char **given, size_t
         const plumb_positional *p = &o->usage->positionals[i];
         const plumb_option *twin = twin_of(o, p);
         bool by_twin = twin && few && *(char *const *)plumb_option_place(o, twin);
-        size_t take = by_twin ? 0 : p->most >= 0 && count > (size_t)p->most ? (size_t)p->most : count;
+        size_t take = by_twin ? 0 : words_of(o->usage, i, count);
         if (!by_twin && take < (size_t)p->least) return missing_positional(o, p, (int)take);
         *(plumb_list *)(void *)(o->values + p->offset) = (plumb_list){given, take};
         if (twin) PLUMB_TRY(join_twin(o, p, twin));

@@ -99,7 +99,7 @@ typedef struct plumb_foreign_option {
 typedef struct plumb_positional {
     const char *name; /* as the usage line shows it: "DATA" */
     const char *help;
-    int least, most; /* how many; most < 0: any number. Only the last positional may take a varying number */
+    int least, most; /* how many; most < 0: any number. Only one positional may take a varying number */
     size_t offset;   /* of a plumb_list in the command's struct */
 } plumb_positional;
 

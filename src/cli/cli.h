@@ -19,6 +19,7 @@
 #include "base/options.h"
 #include "base/sink.h"
 #include "base/status.h"
+#include "compute/compute.h"
 #include "io/output.h"
 
 enum {
@@ -94,6 +95,22 @@ typedef enum plumb_on_error { PLUMB_ON_ERROR_STOP, PLUMB_ON_ERROR_SKIP } plumb_o
             "renamed, with FILE.meta.json beside it"                                                                   \
     }
 
+/* Of commands that run a model: `isa` and `compute` are ints of the values struct, for plumb_cli_open_compute. */
+#define PLUMB_OPTION_ISA(type)                                                                                         \
+    {                                                                                                                  \
+        .name = "isa", .kind = PLUMB_OPTION_CHOICE, .offset = offsetof(type, isa), .choices = "auto|ref|avx2|avx512",  \
+        .fallback = "auto",                                                                                            \
+        .help = "instructions to use; auto takes the best this processor has. Results differ in the last digits"       \
+    }
+#define PLUMB_OPTION_COMPUTE(type)                                                                                     \
+    {                                                                                                                  \
+        .name = "compute", .kind = PLUMB_OPTION_CHOICE, .offset = offsetof(type, compute),                             \
+        .choices = "fp32|bf16|bf16-dot|bf16-rounded", .fallback = "fp32",                                              \
+        .help = "arithmetic of the model's matrix products. bf16 rounds weights and inputs to bf16 and sums in fp32, " \
+                "by bf16 dot products (bf16-dot) where a short measurement shows that they pay on this processor; "    \
+                "elsewhere (bf16-rounded) it is as accurate and no faster than fp32"                                   \
+    }
+
 /* One run of a command, as its body sees it. */
 typedef struct plumb_cli {
     const plumb_usage *usage;
@@ -133,6 +150,14 @@ plumb_status plumb_cli_print(const char *text, size_t size) PLUMB_MUST_USE;
 
 /* --threads, or the number of processors this process may use. */
 int plumb_cli_threads(const plumb_common *common);
+
+/* The compute context of --isa, --compute (numbers of the words above) and --threads; context of an error included. */
+plumb_status plumb_cli_open_compute(const plumb_common *common, int isa, int compute,
+                                    plumb_compute **out) PLUMB_MUST_USE;
+
+/* Writes what "auto" and "bf16" came to into the record's options: a run that goes on with other arithmetic would mix
+ * results. */
+plumb_status plumb_cli_record_compute(json_t *meta, const plumb_compute *c) PLUMB_MUST_USE;
 
 /* --max_length without the option: TRL's 1024, or the model's positions, the smaller (more would be a silent loss of
  * quality). */
@@ -180,8 +205,16 @@ extern const plumb_usage plumb_usage_sft;
 int plumb_command_sft(int argc, char **argv);
 extern const plumb_usage plumb_usage_filter;
 int plumb_command_filter(int argc, char **argv);
+extern const plumb_usage plumb_usage_explain;
+int plumb_command_explain(int argc, char **argv);
+extern const plumb_usage plumb_usage_trace;
+int plumb_command_trace(int argc, char **argv);
+extern const plumb_usage plumb_usage_identify;
+int plumb_command_identify(int argc, char **argv);
 extern const plumb_usage plumb_usage_lint;
 int plumb_command_lint(int argc, char **argv);
+extern const plumb_usage plumb_usage_report;
+int plumb_command_report(int argc, char **argv);
 extern const plumb_usage plumb_usage_tokenize;
 int plumb_command_tokenize(int argc, char **argv);
 extern const plumb_usage plumb_usage_info;

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <math.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/cpus.h"
 #include "base/progress.h"
 #include "cli/config_file.h"
 #include "cli/file_fault.h"
@@ -181,6 +181,7 @@ static int exit_code(plumb_code code)
     case PLUMB_E_IO:
     case PLUMB_E_MEMORY:
     case PLUMB_E_INTERNAL:
+    case PLUMB_E_DIVERGED:
         return PLUMB_EXIT_FAILED;
     }
     return PLUMB_EXIT_FAILED;
@@ -239,11 +240,7 @@ static void print_way_on(const plumb_cli *cli)
 
 int plumb_cli_threads(const plumb_common *common)
 {
-    cpu_set_t set;
-    if (common->threads > 0) return (int)common->threads;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
-    return online > 0 ? (int)online : 1;
+    return common->threads > 0 ? (int)common->threads : plumb_cpus();
 }
 
 int plumb_cli_default_length(int positions)
@@ -338,4 +335,25 @@ int plumb_cli_run(const plumb_usage *usage, int argc, char **argv, void *values,
     free(display.partial);
     plumb_options_free(cli.options);
     return code;
+}
+
+plumb_status plumb_cli_open_compute(const plumb_common *common, int isa, int compute, plumb_compute **out)
+{
+    static const char *const isas[] = {NULL, "ref", "avx2", "avx512"}; /* as in PLUMB_OPTION_ISA */
+    static const plumb_arithmetic kinds[] = {PLUMB_FP32, PLUMB_BF16_AUTO, PLUMB_BF16_DOT, PLUMB_BF16_ROUNDED};
+    PLUMB_TRY(plumb_compute_open(isas[isa], plumb_cli_threads(common), out));
+    plumb_status s = plumb_context(plumb_compute_use(*out, kinds[compute]), "--compute");
+    if (!s) return PLUMB_OK;
+    plumb_compute_close(*out);
+    *out = NULL;
+    return s;
+}
+
+plumb_status plumb_cli_record_compute(json_t *meta, const plumb_compute *c)
+{
+    json_t *options = json_object_get(meta, "options");
+    if (json_object_set_new(options, "isa", json_string(plumb_compute_isa(c))) ||
+        json_object_set_new(options, "compute", json_string(plumb_compute_arithmetic(c))))
+        return plumb_no_memory();
+    return PLUMB_OK;
 }

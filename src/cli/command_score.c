@@ -12,7 +12,7 @@
 #include "cli/meta.h"
 #include "cli/passed_over.h"
 #include "cli/show_pair.h"
-#include "cli/speed.h"
+#include "cli/work_time.h"
 #include "io/json.h"
 #include "study/score_summary.h"
 
@@ -22,8 +22,8 @@ typedef struct score_values {
     int compat, implicit_prompt, hash;
     int64_t max_length;
     const char *prompt_key, *chosen_key, *rejected_key, *chat_template;
-    int isa;
-    bool write_out;
+    int isa, compute;
+    bool write_out, stream_layers;
 } score_values;
 
 static const plumb_option options[] = {
@@ -98,12 +98,15 @@ static const plumb_option options[] = {
      .help = "what the model's hash in FILE.meta.json covers: headers, config, tokenizer and 64 KiB samples of each "
              "tensor, "
              "or every byte"},
-    {.name = "isa",
-     .kind = PLUMB_OPTION_CHOICE,
-     .offset = offsetof(score_values, isa),
-     .choices = "auto|ref|avx2|avx512",
-     .fallback = "auto",
-     .help = "instructions to use; auto takes the best this processor has. Results differ in the last digits"},
+    {.name = "stream-layers",
+     .kind = PLUMB_OPTION_FLAG,
+     .offset = offsetof(score_values, stream_layers),
+     .changes_no_result = true,
+     .help = "keep two layers of the checkpoint in memory instead of all of it: every layer is read once for a large "
+             "batch "
+             "of pairs, while the one before is computed. For models larger than the memory"},
+    PLUMB_OPTION_COMPUTE(score_values),
+    PLUMB_OPTION_ISA(score_values),
     PLUMB_OPTION_OUTPUT(score_values),
     PLUMB_OPTION_LIMIT(score_values),
     PLUMB_OPTION_ROWS(score_values),
@@ -197,10 +200,9 @@ static int choose_max_length(run *r)
 
 static plumb_status open_model(run *r)
 {
-    static const char *const isas[] = {NULL, "ref", "avx2", "avx512"}; /* as in the option's choices */
-    const char *folder = r->v->model.items[0], *isa = isas[r->v->isa];
+    const char *folder = r->v->model.items[0];
     PLUMB_TRY(plumb_config_load(folder, &r->config));
-    PLUMB_TRY(plumb_compute_open(isa, plumb_cli_threads(&r->v->common), &r->compute));
+    PLUMB_TRY(plumb_cli_open_compute(&r->v->common, r->v->isa, r->v->compute, &r->compute));
     if (plumb_measures_need(r->measures)) PLUMB_TRY(plumb_model_open(folder, r->compute, &r->model));
     PLUMB_TRY(plumb_encoder_open(folder, r->v->chat_template, r->config.eos_id, &r->encoder));
     r->max_length = choose_max_length(r);
@@ -258,6 +260,7 @@ static plumb_status new_scorer(run *r, bool plan)
     plumb_scorer_options how = {.measures = r->measures,
                                 .compat = (plumb_compat)r->v->compat,
                                 .plan = plan,
+                                .stream = r->v->stream_layers,
                                 .emit = write_score,
                                 .user = r,
                                 .sink = &r->cli->sink};
@@ -313,9 +316,7 @@ static plumb_status start_meta(run *r)
     uint64_t hash;
     char text[17] = "";
     PLUMB_TRY(plumb_meta_new(r->cli->usage, r->cli->options, &r->meta));
-    /* "auto" says little: a run that goes on with other instructions would mix results. */
-    json_t *isa = json_string(plumb_compute_isa(r->compute));
-    if (json_object_set_new(json_object_get(r->meta, "options"), "isa", isa)) return plumb_no_memory();
+    PLUMB_TRY(plumb_cli_record_compute(r->meta, r->compute));
     PLUMB_TRY(plumb_model_hash(r->v->model.items[0], r->v->hash == 1, &hash));
     snprintf(text, sizeof text, "%016" PRIx64, hash);
     PLUMB_TRY(plumb_meta_model(r->meta, r->v->model.items[0], text));
@@ -441,11 +442,9 @@ static plumb_status score_into(run *r)
 static plumb_status say_plan(run *r)
 {
     char time[64], bytes[64], parameters[64], cut[64] = "not cut";
-    double speed;
     int rows, wanted, threads = plumb_compute_threads(r->compute);
-    PLUMB_TRY(plumb_measure_speed(r->compute, &speed));
+    PLUMB_TRY(plumb_work_time(r->compute, plumb_scorer_flops(r->scorer), time, sizeof time));
     plumb_scorer_largest(r->scorer, &rows, &wanted);
-    plumb_format_duration(plumb_scorer_flops(r->scorer) / (0.8 * speed), time, sizeof time);
     plumb_format_bytes((double)plumb_scorer_bytes(r->scorer), bytes, sizeof bytes);
     plumb_format_count((double)plumb_config_parameters(&r->config), parameters, sizeof parameters);
     if (r->max_length) snprintf(cut, sizeof cut, "max_length %d", r->max_length);
@@ -453,11 +452,11 @@ static plumb_status say_plan(run *r)
     plumb_cli_tell(r->cli, "model: %s, %s, %s parameters", r->v->model.items[0], r->config.architecture->class_name,
                    parameters);
     plumb_cli_tell(r->cli, "data: %s, %" PRId64 " row%s, %s", r->v->data.items[0], given, given == 1 ? "" : "s", cut);
-    plumb_cli_tell(r->cli, "work: %.3g TFLOP at the least, %d thread%s of %s, about %s",
+    plumb_cli_tell(r->cli, "work: %.3g TFLOP at the least, %d thread%s of %s, %s, about %s",
                    plumb_scorer_flops(r->scorer) / 1e12, threads, threads == 1 ? "" : "s",
-                   plumb_compute_isa(r->compute), time);
-    plumb_cli_tell(r->cli, "memory: the mapped checkpoint and about %s for the largest batch (%d packed tokens)", bytes,
-                   rows);
+                   plumb_compute_isa(r->compute), plumb_compute_arithmetic(r->compute), time);
+    plumb_cli_tell(r->cli, "memory: %s and about %s for the largest batch (%d packed tokens)",
+                   r->v->stream_layers ? "two layers of the checkpoint" : "the mapped checkpoint", bytes, rows);
     plumb_passed_over_list(&r->passed_over, r->cli);
     plumb_cli_say(r->cli, "dry run: nothing was written");
     return PLUMB_OK;

@@ -1,13 +1,15 @@
 #include "compute/compute.h"
 
-#include <sched.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #ifdef PLUMB_X86
 #    include <cpuid.h>
 #endif
 
+#include "base/cpus.h"
 #include "base/memory.h"
 #include "compute/kernels.h"
 
@@ -39,6 +41,18 @@ static bool has_avx512(void)
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & parts) == parts;
 }
 
+static bool has_avx512_bf16(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 5);
+}
+
+static void fill_avx512(plumb_kernels *k)
+{
+    plumb_kernels_avx512(k);
+    if (has_avx512_bf16()) plumb_kernels_avx512_bf16(k);
+}
+
 #endif
 
 static bool always(void)
@@ -55,7 +69,7 @@ static const struct backend {
     {"ref", always, plumb_kernels_ref},
 #ifdef PLUMB_X86
     {"avx2", has_avx2, plumb_kernels_avx2},
-    {"avx512", has_avx512, plumb_kernels_avx512},
+    {"avx512", has_avx512, fill_avx512},
 #endif
 };
 
@@ -82,20 +96,6 @@ static const struct backend *find_backend(const char *isa)
     return NULL;
 }
 
-/* The CPUs that this process may run on, which can be fewer than the machine has. */
-static int usable_cpus(void)
-{
-    for (int room = 1024; room <= 1 << 20; room *= 2) { /* the call fails while the set is smaller than the kernel's */
-        cpu_set_t *set = CPU_ALLOC(room);
-        if (!set) break;
-        size_t bytes = CPU_ALLOC_SIZE(room);
-        int count = sched_getaffinity(0, bytes, set) == 0 ? CPU_COUNT_S(bytes, set) : 0;
-        CPU_FREE(set);
-        if (count > 0) return count;
-    }
-    return 1;
-}
-
 plumb_status plumb_compute_open(const char *isa, int threads, plumb_compute **out)
 {
     if (threads < 0) return plumb_fail(PLUMB_E_INPUT, "%d threads; expected 1 or more, or 0 for all CPUs", threads);
@@ -104,7 +104,7 @@ plumb_status plumb_compute_open(const char *isa, int threads, plumb_compute **ou
     plumb_compute *c;
     PLUMB_TRY(plumb_new(&c, 1, sizeof *c));
     backend->fill(&c->kernels);
-    c->threads = threads ? threads : usable_cpus();
+    c->threads = threads ? threads : plumb_cpus();
     *out = c;
     return PLUMB_OK;
 }
@@ -116,6 +116,53 @@ void plumb_compute_close(plumb_compute *c)
     free(c->packed_weights);
     free(c->scratch);
     free(c);
+}
+
+/* Seconds of multiplying panels of the first cache, as many steps of k in either format. */
+static double time_tile(const plumb_gemm *g, const float *a, const float *b, float *y, int k)
+{
+    struct timespec begin, end;
+    double best = INFINITY;
+    for (int run = 0; run < 8; run++) {
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
+        for (int i = 0; i < 64; i++) g->tile(k / g->pair, a, b, y, g->nr, g->mr, g->nr, false, NULL);
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
+        double seconds = (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec);
+        if (seconds < best) best = seconds;
+    }
+    return best / (g->mr * g->nr);
+}
+
+/* Are bf16 dot products faster here than fp32? Some CPUs have them at twice the rate, others at half of it. */
+static plumb_status dot_pays(const plumb_kernels *k, bool *out)
+{
+    enum { STEPS = 256, WIDEST = 64 };
+    float *panels;
+    PLUMB_TRY(plumb_new_aligned(&panels, (2 * STEPS + WIDEST) * WIDEST, sizeof *panels));
+    memset(panels, 0, (2 * STEPS + WIDEST) * WIDEST * sizeof *panels);
+    float *b = panels + STEPS * WIDEST, *y = b + STEPS * WIDEST;
+    *out = time_tile(&k->gemm_bf16, panels, b, y, STEPS) < time_tile(&k->gemm, panels, b, y, STEPS);
+    free(panels);
+    return PLUMB_OK;
+}
+
+plumb_status plumb_compute_use(plumb_compute *c, plumb_arithmetic arithmetic)
+{
+    bool dot = c->kernels.gemm_bf16.mr > 0, pays = dot;
+    if (arithmetic == PLUMB_BF16_DOT && !dot)
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s has no bf16 dot products on this CPU", c->kernels.isa),
+                          "use bf16-rounded for the same accuracy, or fp32");
+    if (arithmetic == PLUMB_BF16_AUTO) {
+        if (dot) PLUMB_TRY(dot_pays(&c->kernels, &pays));
+        arithmetic = pays ? PLUMB_BF16_DOT : PLUMB_BF16_ROUNDED;
+    }
+    c->arithmetic = arithmetic;
+    return PLUMB_OK;
+}
+
+const char *plumb_compute_arithmetic(const plumb_compute *c)
+{
+    return c->arithmetic == PLUMB_FP32 ? "fp32" : c->arithmetic == PLUMB_BF16_DOT ? "bf16-dot" : "bf16-rounded";
 }
 
 const char *plumb_compute_isa(const plumb_compute *c)

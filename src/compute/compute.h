@@ -26,6 +26,7 @@
 #ifndef PLUMB_COMPUTE_COMPUTE_H
 #define PLUMB_COMPUTE_COMPUTE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,6 +40,18 @@ typedef struct plumb_compute plumb_compute;
 plumb_status plumb_compute_open(const char *isa, int threads, plumb_compute **out) PLUMB_MUST_USE;
 void plumb_compute_close(plumb_compute *c);
 const char *plumb_compute_isa(const plumb_compute *c);
+
+/* What the linears of a model compute with. fp32: stored weights are widened, all is fp32. bf16: weights and inputs are
+ * rounded to bf16, sums are fp32; products that are no linear (attention, norms, softmax, sums, gradients) stay fp32.
+ * BF16 takes bf16 dot products (two steps of k in one instruction) where this CPU has them and a measurement of a
+ * millisecond shows them to be faster than fp32; else, and with BF16_ROUNDED always, rounded operands go through the
+ * fp32 kernels: the same accuracy, no faster than fp32. The two differ in the last bits, as instruction sets do. */
+typedef enum plumb_arithmetic { PLUMB_FP32, PLUMB_BF16_AUTO, PLUMB_BF16_DOT, PLUMB_BF16_ROUNDED } plumb_arithmetic;
+/* Settles on one of PLUMB_FP32, PLUMB_BF16_DOT, PLUMB_BF16_ROUNDED. PLUMB_BF16_DOT is PLUMB_E_INPUT on a CPU without
+ * such products. A context begins with fp32. */
+plumb_status plumb_compute_use(plumb_compute *c, plumb_arithmetic arithmetic) PLUMB_MUST_USE;
+/* "fp32", "bf16-dot" or "bf16-rounded": with the instruction set what numbers of a model depend on. */
+const char *plumb_compute_arithmetic(const plumb_compute *c);
 int plumb_compute_threads(const plumb_compute *c);
 
 /* A buffer of n bytes, aligned to 64, not zeroed; released with plumb_compute_release (NULL is fine). */
@@ -58,6 +71,7 @@ typedef struct plumb_linear {
     const float *bias; /* [n] or NULL */
     int n, k;
     const char *name; /* for messages: "model.layers.3.mlp.up_proj.weight" */
+    bool exact;       /* always fp32: no weight of a model, but activations in its place */
 } plumb_linear;
 
 typedef enum plumb_store {

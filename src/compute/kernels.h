@@ -13,28 +13,37 @@ typedef struct plumb_moments {
     double mean, inverse; /* 1 / sqrt(variance + eps) */
 } plumb_moments;
 
+/* GEMM, in the manner of BLIS: C [mr][nr] (+)= A panel x B panel over steps of k. An element of a panel has 32 bits: a
+ * float, or (pair 2) two bf16 of successive k, the lower k in the lower half; beyond the end of k stands a zero. Counts
+ * of k below are in steps of k; a panel has plumb_steps(kc) = (kc + pair - 1) / pair elements along k, and a k0 is a
+ * multiple of pair.
+ *   a  [steps][mr] packed inputs, rows beyond `m` zero
+ *   b  [steps][nr] packed weights, columns beyond `n` zero */
+typedef struct plumb_gemm {
+    int mr, nr, pair;
+    /* y  the tile's corner, distance of rows ldy; only m x n of it is read and written; m, n >= 1, steps >= 0
+     * start: the accumulator starts from y (a later block of k, or PLUMB_ADD), else from bias or zero
+     * bias: NULL or [n]; with `start` it is added to y first, so a later block of k must not pass it again
+     * Each output is one chain over ascending k: fused in avx2 and avx512, a rounded product and sum in ref; of pairs
+     * as vdpbf16ps has it. */
+    void (*tile)(int steps, const float *a, const float *b, float *y, int ldy, int m, int n, bool start,
+                 const float *bias);
+    /* b from rows [n <= nr] of w (distance k elements of dtype), columns k0 .. k0 + kc of each; nr is the table's.
+     * Writes zeros beyond n. Returns false when one of the values is NaN or infinite. */
+    bool (*pack_weights)(const void *w, plumb_dtype dtype, size_t k, int n, int k0, int kc, int nr, float *b);
+    /* The same for the transposed product: b [nc][nr] from rows n0 .. n0 + nc of w, columns k0 .. k0 + kcount (<= nr).
+     * fp32 only (gradients). */
+    bool (*pack_weights_transposed)(const void *w, plumb_dtype dtype, size_t k, int n0, int nc, int k0, int kcount,
+                                    int nr, float *b);
+    /* a from m <= mr rows of x, columns k0 .. k0 + kc. */
+    void (*pack_inputs)(const float *x, int ldx, int m, int k0, int kc, int mr, float *a);
+} plumb_gemm;
+
 typedef struct plumb_kernels {
     const char *isa;
 
-    /* GEMM, in the manner of BLIS: C [mr][nr] (+)= A panel x B panel over kc steps of k.
-     *   a  [kc][mr] packed inputs, rows beyond `m` zero
-     *   b  [kc][nr] packed, widened weights, columns beyond `n` zero
-     *   y  the tile's corner, distance of rows ldy; only m x n of it is read and written; m, n >= 1, kc >= 0
-     *   start: the accumulator starts from y (a later block of k, or PLUMB_ADD), else from bias or zero
-     *   bias: NULL or [n]; with `start` it is added to y first, so a later block of k must not pass it again
-     * Each output is one chain over ascending k: fused in avx2 and avx512, a rounded product and sum in ref. */
-    int mr, nr;
-    void (*gemm_tile)(int kc, const float *a, const float *b, float *y, int ldy, int m, int n, bool start,
-                      const float *bias);
-    /* b [kc][nr] from rows [n <= nr] of w (distance k elements of dtype), columns k0 .. k0 + kc of each; nr is the
-     * table's. Writes zeros beyond n. Returns false when one of the values is NaN or infinite. */
-    bool (*pack_weights)(const void *w, plumb_dtype dtype, size_t k, int n, int k0, int kc, int nr, float *b);
-    /* The same for the transposed product: b [nc][nr] from rows n0 .. n0 + nc of w, columns k0 .. k0 + kcount (<= nr).
-     */
-    bool (*pack_weights_transposed)(const void *w, plumb_dtype dtype, size_t k, int n0, int nc, int k0, int kcount,
-                                    int nr, float *b);
-    /* a [kc][mr] from m <= mr rows of x, columns k0 .. k0 + kc. */
-    void (*pack_inputs)(const float *x, int ldx, int m, int k0, int kc, int mr, float *a);
+    plumb_gemm gemm;      /* fp32 */
+    plumb_gemm gemm_bf16; /* bf16 dot products; mr 0: there are none, fp32 panels are rounded instead */
 
     /* One row, or one (row, group). y may be x, out may be gate or up. */
     void (*norm_row)(const plumb_norm *norm, const float *x, float *y);
@@ -80,13 +89,15 @@ typedef struct plumb_kernels {
 
 void plumb_kernels_ref(plumb_kernels *k);
 #ifdef PLUMB_X86
-void plumb_kernels_avx2(plumb_kernels *k);   /* overrides entries; the CPU must have AVX2, FMA, F16C */
-void plumb_kernels_avx512(plumb_kernels *k); /* ... and AVX-512 F, BW, DQ, VL */
+void plumb_kernels_avx2(plumb_kernels *k);        /* overrides entries; the CPU must have AVX2, FMA, F16C */
+void plumb_kernels_avx512(plumb_kernels *k);      /* ... and AVX-512 F, BW, DQ, VL */
+void plumb_kernels_avx512_bf16(plumb_kernels *k); /* adds gemm_bf16; the CPU must have AVX512_BF16 too */
 #endif
 
 /* Rows and columns handed to one thread at a time do not change results; these are only sizes. */
 struct plumb_compute {
     plumb_kernels kernels;
+    plumb_arithmetic arithmetic;
     int threads;
     float *packed_inputs; /* grown as needed, aligned; used by linear.c */
     size_t packed_inputs_capacity;

@@ -13,6 +13,7 @@
 
 #include "compute/compute.h"
 #include "compute/kernels.h"
+#include "compute/rounding.h"
 
 enum {
     BLOCK = 512,       /* steps of k */
@@ -25,7 +26,8 @@ enum {
 
 /* One product of inputs with `count` matrices, and how it is cut. */
 typedef struct job {
-    const plumb_kernels *kernels;
+    const plumb_gemm *gemm;
+    bool round; /* operands are rounded to bf16 in their fp32 panels */
     const plumb_linear *const *w;
     int count;
     bool transposed;
@@ -36,7 +38,7 @@ typedef struct job {
     plumb_store store;
 
     int depth; /* length of the chains: k, or n of the transposed product */
-    int block; /* steps of depth at a time */
+    int block; /* of depth at a time: elements of panels, each `pair` steps */
     int blocks;
     int chunk;  /* rows whose packed inputs are held at a time; a multiple of mr */
     int strip;  /* columns that a thread packs at a time; a multiple of nr */
@@ -86,21 +88,21 @@ static void cut_columns(job *j, int strip)
 /* Strips get narrower, then shorter, until there is work for every thread. */
 static void cut(job *j, int threads)
 {
-    const plumb_kernels *kernels = j->kernels;
+    int mr = j->gemm->mr, nr = j->gemm->nr, depth = ceil_div(j->depth, j->gemm->pair);
     double work = 0;
     for (int i = 0; i < j->count; i++) work += (double)outputs(j, i) * j->depth * j->rows;
     j->threads = work < ALONE ? 1 : threads;
-    j->block = even_part(j->depth, BLOCK, 32);
-    j->blocks = j->depth ? ceil_div(j->depth, j->block) : 1;
-    j->chunk = even_part(j->rows, CHUNK, kernels->mr);
-    int strip = ceil_div(STRIP, kernels->nr) * kernels->nr;
+    j->block = even_part(depth, BLOCK, 32);
+    j->blocks = depth ? ceil_div(depth, j->block) : 1;
+    j->chunk = even_part(j->rows, CHUNK, mr);
+    int strip = ceil_div(STRIP, nr) * nr;
     cut_columns(j, strip);
-    while (strip > kernels->nr && all_strips(j) < SHARE * j->threads) {
-        strip = ceil_div(strip / 2, kernels->nr) * kernels->nr;
+    while (strip > nr && all_strips(j) < SHARE * j->threads) {
+        strip = ceil_div(strip / 2, nr) * nr;
         cut_columns(j, strip);
     }
     int wanted = all_strips(j) ? ceil_div(SHARE * j->threads, all_strips(j)) : 1;
-    j->pieces = all_strips(j) >= j->threads ? 1 : smaller(wanted, j->chunk / kernels->mr);
+    j->pieces = all_strips(j) >= j->threads ? 1 : smaller(wanted, j->chunk / mr);
     j->units = (size_t)all_strips(j) * (size_t)j->pieces;
 }
 
@@ -120,9 +122,9 @@ static unit find_unit(const job *j, size_t index)
     int strip = (int)(index % j->units) / j->pieces, piece = (int)(index % j->units) % j->pieces;
     u.row0 = (int)(step / blocks) * j->chunk;
     u.rows = smaller(j->chunk, j->rows - u.row0);
-    u.k0 = (int)(step % blocks) * j->block;
-    u.kc = smaller(j->block, j->depth - u.k0);
-    int height = ceil_div(j->chunk / j->kernels->mr, j->pieces) * j->kernels->mr;
+    u.k0 = (int)(step % blocks) * j->block * j->gemm->pair;
+    u.kc = smaller(j->block * j->gemm->pair, j->depth - u.k0);
+    int height = ceil_div(j->chunk / j->gemm->mr, j->pieces) * j->gemm->mr;
     u.first = smaller(piece * height, u.rows);
     u.last = smaller(u.first + height, u.rows);
     while (strip >= j->strips[u.matrix]) strip -= j->strips[u.matrix++];
@@ -174,29 +176,36 @@ static void ask_for_outputs(const float *y, size_t ldy, int m, int n)
         for (int c = 0; c < n; c += LINE / (int)sizeof *y) __builtin_prefetch(y + (size_t)i * ldy + c, 1, 3);
 }
 
+static int steps_of(const job *j, int kc)
+{
+    return ceil_div(kc, j->gemm->pair);
+}
+
 static void pack_panel(const job *j, int row0, int rows, int panel, int k0, int kc)
 {
-    int mr = j->kernels->mr, first = panel * mr;
+    int mr = j->gemm->mr, first = panel * mr;
     const float *x = j->x + ((size_t)row0 + (size_t)first) * (size_t)j->ldx;
     float *a = j->inputs + (size_t)first * (size_t)j->block;
-    j->kernels->pack_inputs(x, j->ldx, smaller(mr, rows - first), k0, kc, mr, a);
+    j->gemm->pack_inputs(x, j->ldx, smaller(mr, rows - first), k0, kc, mr, a);
+    if (j->round) plumb_round_bf16(a, (size_t)kc * (size_t)mr);
 }
 
 /* The weights of a unit as panels. Returns false at a NaN or infinity. */
 static bool pack_strip(const job *j, const unit *u, float *panels)
 {
-    const plumb_kernels *kernels = j->kernels;
+    const plumb_gemm *gemm = j->gemm;
     const plumb_linear *w = j->w[u->matrix];
     size_t k = (size_t)w->k;
-    int nr = kernels->nr;
+    int nr = gemm->nr;
     bool finite = true;
     for (int c = 0; c < u->columns; c += nr, panels += (size_t)nr * (size_t)j->block) {
         int n = smaller(nr, u->columns - c), column = u->column + c;
         const char *row = (const char *)w->weight + (size_t)column * k * plumb_dtype_size(w->dtype);
         if (j->transposed)
-            finite &= kernels->pack_weights_transposed(w->weight, w->dtype, k, u->k0, u->kc, column, n, nr, panels);
+            finite &= gemm->pack_weights_transposed(w->weight, w->dtype, k, u->k0, u->kc, column, n, nr, panels);
         else
-            finite &= kernels->pack_weights(row, w->dtype, k, n, u->k0, u->kc, nr, panels);
+            finite &= gemm->pack_weights(row, w->dtype, k, n, u->k0, u->kc, nr, panels);
+        if (j->round && w->dtype != PLUMB_BF16) plumb_round_bf16(panels, (size_t)u->kc * (size_t)nr);
     }
     return finite;
 }
@@ -204,8 +213,8 @@ static bool pack_strip(const job *j, const unit *u, float *panels)
 /* The tiles of one unit. Meanwhile the outputs of the next tile and the weights of the next unit are on their way. */
 static void multiply(const job *j, const unit *u, const float *panels, wish *next)
 {
-    const plumb_kernels *kernels = j->kernels;
-    int mr = kernels->mr, nr = kernels->nr;
+    const plumb_gemm *gemm = j->gemm;
+    int mr = gemm->mr, nr = gemm->nr, steps = steps_of(j, u->kc);
     size_t ldy = (size_t)j->ldy[u->matrix], tiles = (size_t)ceil_div(u->last - u->first, mr);
     tiles *= (size_t)ceil_div(u->columns, nr);
     size_t share = tiles ? lines_of(next) / tiles + 1 : 0;
@@ -221,8 +230,8 @@ static void multiply(const job *j, const unit *u, const float *panels, wish *nex
                 ask_for_outputs(y + c + nr, ldy, m, smaller(nr, u->columns - c - nr));
             else if (small && i + mr < u->last)
                 ask_for_outputs(y + (size_t)mr * ldy, ldy, smaller(mr, u->last - i - mr), smaller(nr, u->columns));
-            kernels->gemm_tile(u->kc, a, b, y + c, (int)ldy, m, smaller(nr, u->columns - c), start,
-                               bias ? bias + u->column + c : NULL);
+            gemm->tile(steps, a, b, y + c, (int)ldy, m, smaller(nr, u->columns - c), start,
+                       bias ? bias + u->column + c : NULL);
         }
     }
 }
@@ -248,7 +257,7 @@ static unsigned run_threads(const job *j)
         for (size_t step = 0; step < steps; step++) {
             unit u = find_unit(j, step * j->units);
 #pragma omp for schedule(static)
-            for (int panel = 0; panel < ceil_div(u.rows, j->kernels->mr); panel++)
+            for (int panel = 0; panel < ceil_div(u.rows, j->gemm->mr); panel++)
                 pack_panel(j, u.row0, u.rows, panel, u.k0, u.kc);
             while (mine / j->units == step) {
                 size_t following = take(&next_unit);
@@ -271,7 +280,9 @@ static unsigned run_threads(const job *j)
 static plumb_status run(plumb_compute *c, job *j)
 {
     if (j->rows <= 0 || !outputs(j, 0)) return PLUMB_OK;
-    j->kernels = &c->kernels;
+    bool fp32 = j->transposed || j->w[0]->exact || c->arithmetic == PLUMB_FP32;
+    j->gemm = !fp32 && c->arithmetic == PLUMB_BF16_DOT ? &c->kernels.gemm_bf16 : &c->kernels.gemm;
+    j->round = !fp32 && c->arithmetic == PLUMB_BF16_ROUNDED;
     cut(j, c->threads);
     size_t inputs = (size_t)j->chunk * (size_t)j->block;
     size_t weights = (size_t)j->threads * (size_t)j->strip * (size_t)j->block;
@@ -287,8 +298,8 @@ static plumb_status run(plumb_compute *c, job *j)
 
 int64_t plumb_linear_bytes(const plumb_compute *c, int rows)
 {
-    int64_t chunk = rows < CHUNK ? rows : CHUNK, nr = c->kernels.nr, strip = ceil_div(STRIP, (int)nr) * nr;
-    return (chunk + c->kernels.mr + c->threads * strip) * BLOCK * (int64_t)sizeof(float);
+    int64_t chunk = rows < CHUNK ? rows : CHUNK, nr = c->kernels.gemm.nr, strip = ceil_div(STRIP, (int)nr) * nr;
+    return (chunk + c->kernels.gemm.mr + c->threads * strip) * BLOCK * (int64_t)sizeof(float);
 }
 
 plumb_status plumb_linear_run(plumb_compute *c, const plumb_linear *w, const float *x, int ldx, int rows, float *y,

@@ -63,11 +63,11 @@ static void cut(job *j, int threads)
     const plumb_kernels *kernels = j->kernels;
     j->threads = (double)j->rows * j->n * j->k < ALONE ? 1 : threads;
     j->block = even_part(j->rows, BLOCK, 32);
-    j->chunk = even_part(j->n, CHUNK, kernels->mr);
-    j->strip = even_part(j->k, STRIP, kernels->nr);
+    j->chunk = even_part(j->n, CHUNK, kernels->gemm.mr);
+    j->strip = even_part(j->k, STRIP, kernels->gemm.nr);
     j->strips = ceil_div(j->k, j->strip);
     int wanted = j->strips >= SHARE * j->threads ? 1 : ceil_div(SHARE * j->threads, j->strips);
-    j->pieces = smaller(wanted, j->chunk / kernels->mr);
+    j->pieces = smaller(wanted, j->chunk / kernels->gemm.mr);
 }
 
 /* `columns` columns of `count` rows of x as panels [count][width], `distance` apart; the last is filled up with zeros.
@@ -96,7 +96,7 @@ static void ask(const float *y, size_t ldy, int m, int n)
 static void multiply(const job *j, int n0, int first, int last, int kc, int column, int columns, const float *panels)
 {
     const plumb_kernels *kernels = j->kernels;
-    int mr = kernels->mr, nr = kernels->nr;
+    int mr = kernels->gemm.mr, nr = kernels->gemm.nr;
     size_t k = (size_t)j->k;
     for (int i = first; i < last; i += mr) {
         float *y = j->dw + ((size_t)n0 + (size_t)i) * k + column;
@@ -106,7 +106,7 @@ static void multiply(const job *j, int n0, int first, int last, int kc, int colu
                 ask(y + c + nr, k, smaller(mr, last - i), smaller(nr, columns - c - nr));
             else if (i + mr < last)
                 ask(y + (size_t)mr * k, k, smaller(mr, last - i - mr), smaller(nr, columns));
-            kernels->gemm_tile(kc, a, b, y + c, j->k, smaller(mr, last - i), smaller(nr, columns - c), true, NULL);
+            kernels->gemm.tile(kc, a, b, y + c, j->k, smaller(mr, last - i), smaller(nr, columns - c), true, NULL);
         }
     }
 }
@@ -114,8 +114,8 @@ static void multiply(const job *j, int n0, int first, int last, int kc, int colu
 /* One chunk of rows of dw over one block of tokens; to be called by all threads of a team. */
 static void add_block(const job *j, int n0, int r0, float *panels)
 {
-    int mr = j->kernels->mr, rows = smaller(j->chunk, j->n - n0), kc = smaller(j->block, j->rows - r0);
-    int height = ceil_div(j->chunk / mr, j->pieces) * mr, nr = j->kernels->nr;
+    int mr = j->kernels->gemm.mr, rows = smaller(j->chunk, j->n - n0), kc = smaller(j->block, j->rows - r0);
+    int height = ceil_div(j->chunk / mr, j->pieces) * mr, nr = j->kernels->gemm.nr;
     const float *dy = j->dy + (size_t)r0 * j->lddy + n0, *x = j->x + (size_t)r0 * j->ldx;
 #pragma omp for schedule(static)
     for (int i = 0; i < rows; i += GROUP * mr)

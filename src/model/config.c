@@ -331,6 +331,24 @@ static int64_t first_id(const json_t *value)
     return json_is_integer(value) ? json_integer_value(value) : -1;
 }
 
+/* A classifier's head: transformers writes no "num_labels", only the labels' names. */
+static plumb_status read_head(const json_t *j, plumb_config *c)
+{
+    static const char ending[] = "ForSequenceClassification";
+    const char *name = json_string_value(json_array_get(json_object_get(j, "architectures"), 0));
+    size_t n = name ? strlen(name) : 0, end = sizeof ending - 1;
+    if (n < end || strcmp(name + n - end, ending) != 0) return PLUMB_OK;
+    const json_t *labels = json_object_get(j, "id2label"), *given = json_object_get(j, "num_labels");
+    int64_t count = json_is_object(labels)   ? (int64_t)json_object_size(labels)
+                    : json_is_integer(given) ? json_integer_value(given)
+                                             : 2; /* as transformers assumes */
+    if (count != 1)
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "\"architectures\" is %s with %lld labels", name, (long long)count),
+                          "a reward model has one label (\"id2label\": {\"0\": ...}), its reward");
+    c->head = PLUMB_HEAD_SCORE;
+    return PLUMB_OK;
+}
+
 /* Features that would change what the weights mean, wherever they stand. */
 static plumb_status refuse_unsupported(const json_t *j)
 {
@@ -423,6 +441,11 @@ static plumb_status read_all(const json_t *j, plumb_config *c)
     c->embed_scale = c->architecture->embed_scaled ? sqrt(c->hidden_size) : 1.0;
     c->bos_id = first_id(either(merged, j, "bos_token_id"));
     c->eos_id = first_id(either(merged, j, "eos_token_id"));
+    c->pad_id = first_id(either(merged, j, "pad_token_id"));
+    c->initializer_range = 0.02;
+    if (json_is_number(json_object_get(merged, "initializer_range")))
+        PLUMB_GO(real_above(merged, "initializer_range", 0, &c->initializer_range));
+    PLUMB_GO(read_head(j, c));
 done:
     json_decref(merged);
     return s;
@@ -503,5 +526,6 @@ int64_t plumb_config_parameters(const plumb_config *c)
     if (c->mlp_bias) layer += (c->architecture->mlp == PLUMB_MLP_PLAIN ? ff : 2 * ff) + d;
     if (c->architecture->qk_norm == PLUMB_QK_HEADS) layer += 2 * (int64_t)c->head_dim;
     if (c->architecture->qk_norm == PLUMB_QK_WHOLE) layer += q + kv;
-    return layer * c->layers + (int64_t)c->vocab_size * d * (c->tied ? 1 : 2) + norm;
+    int64_t head = c->head == PLUMB_HEAD_SCORE ? d : c->tied ? 0 : c->vocab_size * d;
+    return layer * c->layers + c->vocab_size * d + head + norm;
 }

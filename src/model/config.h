@@ -23,6 +23,12 @@ typedef struct plumb_rope {
     double low_freq_factor, high_freq_factor, original_positions; /* llama3 */
 } plumb_rope;
 
+/* What stands on top of the last norm. */
+typedef enum plumb_head {
+    PLUMB_HEAD_TOKENS, /* the unembedding: logits of the next token */
+    PLUMB_HEAD_SCORE,  /* "score": one number, the reward (transformers' ...ForSequenceClassification) */
+} plumb_head;
+
 enum { PLUMB_MAX_LAYERS = 1024 };
 
 typedef struct plumb_config {
@@ -44,8 +50,10 @@ typedef struct plumb_config {
     plumb_rope rope, local_rope;         /* local_rope: window layers of Gemma 3; otherwise equal to rope */
     int window;                          /* sliding window in tokens; 0: none */
     bool window_layer[PLUMB_MAX_LAYERS]; /* does layer i use the window (and local_rope)? */
-    plumb_dtype dtype;                   /* what the checkpoint says it stores */
-    int64_t bos_id, eos_id;              /* -1: none (the first one where a list is given) */
+    plumb_head head;
+    plumb_dtype dtype;              /* what the checkpoint says it stores */
+    int64_t bos_id, eos_id, pad_id; /* -1: none (the first one where a list is given) */
+    double initializer_range;       /* deviation of fresh weights; 0.02 where the config has none */
 } plumb_config;
 
 /* Reads FOLDER/config.json. PLUMB_E_INPUT, with file and key, for unknown architectures, values out of range, rope

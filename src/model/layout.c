@@ -85,5 +85,6 @@ plumb_status plumb_config_tensors(const plumb_config *c, const plumb_tensor_visi
     PLUMB_TRY(give_linear(&l, names->embed, c->vocab_size, c->hidden_size, false));
     for (l.layer = 0; l.layer < c->layers; l.layer++) PLUMB_TRY(give_layer(&l));
     PLUMB_TRY(give_norm(&l, names->final_norm, c->hidden_size));
+    if (c->head == PLUMB_HEAD_SCORE) return give_linear(&l, PLUMB_SCORE_NAME, 1, c->hidden_size, false);
     return c->tied ? PLUMB_OK : give_linear(&l, names->unembed, c->vocab_size, c->hidden_size, false);
 }

@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/random.h"
+#include "io/mapped_file.h"
+
 /* Multimodal checkpoints keep the text model under another name: "language_model.model..." as published with
  * transformers 4, "model.language_model..." since 5. */
 static const plumb_tensor *find_tensor(const plumb_model *m, const char *name)
@@ -44,6 +47,10 @@ static plumb_status find_stored(void *user, const char *name, int dims, const in
     const plumb_model *m = user;
     const plumb_tensor *t = find_tensor(m, name);
     size_t count;
+    if (m->fresh_score && strcmp(name, PLUMB_SCORE_NAME ".weight") == 0) {
+        *out = (plumb_weight){m->fresh_score, PLUMB_F32};
+        return PLUMB_OK;
+    }
     if (!t)
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: missing", name),
                           "config.json describes a model with this tensor; do the weights belong to it, complete?");
@@ -278,12 +285,38 @@ static plumb_status bind_all(plumb_model *m)
         PLUMB_TRY(bind_mlp(m, i, l));
     }
     PLUMB_TRY(bind_norm(m, names->final_norm, 0, d, &m->final_norm));
+    if (c->head == PLUMB_HEAD_SCORE) return bind_linear(m, PLUMB_SCORE_NAME, 0, 1, d, false, &m->score);
     m->unembed = m->embed;
     if (!c->tied) PLUMB_TRY(bind_linear(m, names->unembed, 0, c->vocab_size, d, false, &m->unembed));
     return PLUMB_OK;
 }
 
-plumb_status plumb_model_open(const char *folder, plumb_compute *compute, plumb_model **out)
+/* A head for a language model that has none. */
+static plumb_status make_score(plumb_model *m, uint64_t seed)
+{
+    float *w;
+    PLUMB_TRY(plumb_arena_new(&m->arena, &w, (size_t)m->config.hidden_size, sizeof *w));
+    for (int i = 0; i < m->config.hidden_size; i++)
+        w[i] = (float)(m->config.initializer_range * plumb_normal(seed, 0, (uint64_t)i));
+    m->fresh_score = w;
+    return PLUMB_OK;
+}
+
+/* Settles what stands on top: tokens, or with *fresh not NULL a score. */
+static plumb_status choose_head(plumb_model *m, uint64_t seed, bool *fresh)
+{
+    if (!fresh && m->config.head == PLUMB_HEAD_TOKENS) return PLUMB_OK;
+    if (!fresh)
+        return plumb_cure(
+            plumb_fail(PLUMB_E_INPUT, "%s: is a reward model, which tells nothing about next tokens", m->folder),
+            "give a language model here; plumb reward-score uses reward models");
+    *fresh = m->config.head == PLUMB_HEAD_TOKENS;
+    m->config.head = PLUMB_HEAD_SCORE;
+    return *fresh ? make_score(m, seed) : PLUMB_OK;
+}
+
+static plumb_status open_folder(const char *folder, plumb_compute *compute, uint64_t seed, plumb_model **out,
+                                bool *fresh)
 {
     plumb_model *m;
     *out = NULL;
@@ -291,6 +324,7 @@ plumb_status plumb_model_open(const char *folder, plumb_compute *compute, plumb_
     m->compute = compute;
     plumb_status s = plumb_arena_copy(&m->arena, &m->folder, folder, strlen(folder));
     if (!s) s = plumb_config_load(folder, &m->config);
+    if (!s) s = choose_head(m, seed, fresh);
     if (!s) s = plumb_tensors_open(folder, &m->tensors);
     size_t count = 0;
     if (!s) plumb_tensors_list(m->tensors, &count);
@@ -304,6 +338,17 @@ plumb_status plumb_model_open(const char *folder, plumb_compute *compute, plumb_
     }
     *out = m;
     return PLUMB_OK;
+}
+
+plumb_status plumb_model_open(const char *folder, plumb_compute *compute, plumb_model **out)
+{
+    return open_folder(folder, compute, 0, out, NULL);
+}
+
+plumb_status plumb_model_open_score(const char *folder, plumb_compute *compute, uint64_t seed, plumb_model **out,
+                                    bool *fresh)
+{
+    return open_folder(folder, compute, seed, out, fresh);
 }
 
 plumb_status plumb_model_bind(const plumb_config *config, plumb_compute *compute, const plumb_weight_source *source,
@@ -322,6 +367,33 @@ plumb_status plumb_model_bind(const plumb_config *config, plumb_compute *compute
     }
     *out = m;
     return PLUMB_OK;
+}
+
+static void advise(const plumb_linear *w, void (*advice)(const void *, size_t))
+{
+    if (w->weight) advice(w->weight, (size_t)w->n * (size_t)w->k * plumb_dtype_size(w->dtype));
+}
+
+static void advise_layer(const plumb_model *m, int i, void (*advice)(const void *, size_t))
+{
+    if (!m->tensors) return; /* the weights are not mapped */
+    if (i >= m->config.layers) {
+        advise(&m->unembed, advice);
+        return;
+    }
+    const plumb_layer *l = &m->layers[i];
+    const plumb_linear *all[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++) advise(all[k], advice);
+}
+
+void plumb_model_want_layer(const plumb_model *m, int i)
+{
+    advise_layer(m, i, plumb_map_want);
+}
+
+void plumb_model_drop_layer(const plumb_model *m, int i)
+{
+    advise_layer(m, i, plumb_map_drop);
 }
 
 plumb_status plumb_model_check(const plumb_model *m)

@@ -38,17 +38,21 @@ typedef struct plumb_weight_source {
         vectors_in_place; /* norm weights and biases are fp32 and used where they are, without the 1 of Gemma's norms */
 } plumb_weight_source;
 
+#define PLUMB_SCORE_NAME "score" /* of the reward head, for every architecture */
+
 typedef struct plumb_model {
     plumb_config config;
     plumb_compute *compute; /* borrowed */
     const char *folder;     /* as it was given, for messages; NULL where it was not opened from one */
     plumb_tensors *tensors;
-    plumb_layer *layers; /* [config.layers] */
-    plumb_linear embed;  /* [vocab][hidden] */
-    plumb_linear unembed;
+    plumb_layer *layers;  /* [config.layers] */
+    plumb_linear embed;   /* [vocab][hidden] */
+    plumb_linear unembed; /* PLUMB_HEAD_TOKENS */
+    plumb_linear score;   /* [1][hidden] PLUMB_HEAD_SCORE */
     plumb_norm final_norm;
     const struct plumb_adapter *adapter; /* borrowed; NULL: none (plumb_model_attach in adapter.h) */
     plumb_weight_source source;
+    const float *fresh_score;      /* [hidden] where the checkpoint has no reward head */
     bool *used;                    /* [tensors] which of them were bound */
     struct plumb_widened *widened; /* vectors that plumb_model_refresh reads again */
     plumb_arena arena;             /* layers, names, widened norms and biases */
@@ -61,6 +65,12 @@ typedef struct plumb_model {
  * checked for NaN, large matrices when they are first used (plumb_compute_check). The compute context must outlive the
  * model. */
 plumb_status plumb_model_open(const char *folder, plumb_compute *compute, plumb_model **out) PLUMB_MUST_USE;
+
+/* The same with a head that gives one number in the place of the unembedding (config.head is PLUMB_HEAD_SCORE): a
+ * reward model, which plumb_model_open refuses. A language model gets a fresh head, *fresh is true: normal with the
+ * deviation initializer_range, as transformers makes it, from `seed`. */
+plumb_status plumb_model_open_score(const char *folder, plumb_compute *compute, uint64_t seed, plumb_model **out,
+                                    bool *fresh) PLUMB_MUST_USE;
 void plumb_model_close(plumb_model *m);
 
 /* The same from another source: the masters that a trainer holds, or, with vectors_in_place, their gradients: the
@@ -71,6 +81,11 @@ plumb_status plumb_model_bind(const plumb_config *config, plumb_compute *compute
 
 /* Reads norm weights and biases again from their source, after a trainer changed them. */
 plumb_status plumb_model_refresh(plumb_model *m) PLUMB_MUST_USE;
+
+/* For models larger than the memory: the mapped weights of layer i (config.layers: the unembedding) will be wanted
+ * soon, or not for a while (their pages leave the memory). Only for models opened from a folder. */
+void plumb_model_want_layer(const plumb_model *m, int i);
+void plumb_model_drop_layer(const plumb_model *m, int i);
 
 /* plumb_compute_check, with the checkpoint named. */
 plumb_status plumb_model_check(const plumb_model *m) PLUMB_MUST_USE;

@@ -1,10 +1,10 @@
 #include "train/ledger.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "align/token_changes.h"
 #include "io/json.h"
 
 enum { BLOCK = 32 /* examples whose distributions are held at once */, LOGP_DIGITS = 17, DIGITS = 9, WORSTS = 3 };
@@ -50,13 +50,14 @@ void plumb_ledger_free(plumb_ledger *l)
 typedef struct passing {
     plumb_ledger *l;
     float *states; /* where states go */
+    const plumb_examples_visit *also;
 } passing;
 
 static plumb_status keep_score(void *user, size_t i, const plumb_score *score)
 {
     passing *p = user;
     for (int s = 0; s < 2; s++) p->l->logps[i][s] = score->logps[s];
-    return PLUMB_OK;
+    return p->also ? p->also->score(p->also->user, i, score) : PLUMB_OK;
 }
 
 static plumb_status keep_state(void *user, size_t i, const float *state)
@@ -67,73 +68,41 @@ static plumb_status keep_state(void *user, size_t i, const float *state)
 }
 
 static plumb_status pass(plumb_ledger *l, const plumb_model *m, const plumb_examples *e, float *states,
-                         const plumb_sink *sink)
+                         const plumb_examples_visit *also, const plumb_sink *sink)
 {
-    passing p = {l, states};
-    plumb_examples_visit visit = {.score = keep_score, .state = states ? keep_state : NULL, .user = &p};
+    passing p = {l, states, also};
+    plumb_examples_visit visit = {
+        .score = keep_score, .state = states ? keep_state : NULL, .user = &p, .states = also && also->states};
     return plumb_examples_score(m, e, &visit, sink);
 }
 
-plumb_status plumb_ledger_start(plumb_ledger *l, const plumb_model *policy, plumb_examples *e, const plumb_sink *sink)
+static void set_start(plumb_ledger *l, plumb_examples *e)
 {
-    PLUMB_TRY(pass(l, policy, e, l->start_state, sink));
     for (size_t i = 0; i < e->count; i++) {
         for (int s = 0; s < 2; s++) e->list[i].start[s] = l->logps[i][s];
         e->list[i].has_start = true;
     }
     l->fresh = true;
+}
+
+plumb_status plumb_ledger_start(plumb_ledger *l, const plumb_model *policy, plumb_examples *e,
+                                const plumb_examples_visit *also, const plumb_sink *sink)
+{
+    PLUMB_TRY(pass(l, policy, e, l->start_state, also, sink));
+    set_start(l, e);
     return PLUMB_OK;
+}
+
+void plumb_ledger_start_as_reference(plumb_ledger *l, plumb_examples *e)
+{
+    for (size_t i = 0; i < e->count; i++)
+        for (int s = 0; s < 2; s++) l->logps[i][s] = e->list[i].ref_head[s] + e->list[i].ref_tail[s];
+    set_start(l, e);
 }
 
 /* ---- tokens that gained and lost ---- */
 
-typedef struct change {
-    int32_t token;
-    double before, after;
-} change;
-
-static bool more(const change *a, const change *b, int sign)
-{
-    double x = sign * (a->after - a->before), y = sign * (b->after - b->before);
-    return x > y || (x == y && a->token < b->token);
-}
-
-/* The K changes that are largest in the direction of `sign`, largest first, by insertion into a short list. */
-static int top_changes(const float *before, const float *after, int vocab, int sign, int k, change *out)
-{
-    int count = 0;
-    for (int v = 0; v < vocab; v++) {
-        change c = {v, before[v], after[v]};
-        if (!(sign * (c.after - c.before) > 0)) continue;
-        if (count == k && !more(&c, &out[k - 1], sign)) continue;
-        int at = count < k ? count++ : k - 1;
-        while (at > 0 && more(&c, &out[at - 1], sign)) {
-            out[at] = out[at - 1];
-            at--;
-        }
-        out[at] = c;
-    }
-    return count;
-}
-
-/* Probabilities p [rows][vocab] of the next token after states h [rows][d]. */
-static plumb_status probabilities(const plumb_model *m, const float *h, int rows, float *p, double *lse)
-{
-    int vocab = m->config.vocab_size, d = m->config.hidden_size;
-    float cap = (float)m->config.final_cap;
-    plumb_unembed u = {.w = &m->unembed, .scale = 1, .cap = cap};
-    PLUMB_TRY(plumb_unembed_logps(m->compute, &u, h, d, rows, NULL, NULL, lse));
-    PLUMB_TRY(plumb_unembed_tile(m->compute, &u, h, d, rows, 0, vocab, p, vocab));
-    for (int i = 0; i < rows; i++)
-        for (int v = 0; v < vocab; v++) {
-            float *z = &p[(size_t)i * (size_t)vocab + (size_t)v];
-            double capped = cap > 0 ? cap * tanh(*z / (double)cap) : *z;
-            *z = (float)exp(capped - lse[i]);
-        }
-    return PLUMB_OK;
-}
-
-static plumb_status append_changes(const plumb_ledger *l, const char *key, const change *list, int count,
+static plumb_status append_changes(const plumb_ledger *l, const char *key, const plumb_token_change *list, int count,
                                    plumb_text *rows)
 {
     PLUMB_TRY(plumb_text_printf(rows, ",\"%s\":[", key));
@@ -160,18 +129,25 @@ static plumb_status append_changes(const plumb_ledger *l, const char *key, const
 typedef struct block {
     size_t first;
     int rows;
-    float *before, *after; /* [BLOCK][vocab] */
-    double lse[BLOCK];
-    change *changes; /* [tokens] */
+    float *before, *after;       /* [BLOCK][vocab] */
+    plumb_token_change *changes; /* [tokens] */
 } block;
+
+static plumb_status fill_probabilities(const plumb_model *m, const float *h, int rows, float *p)
+{
+    double lse[BLOCK];
+    plumb_unembed u = {.w = &m->unembed, .scale = 1, .cap = (float)m->config.final_cap};
+    PLUMB_TRY(plumb_unembed_logps(m->compute, &u, h, m->config.hidden_size, rows, NULL, NULL, lse));
+    return plumb_token_probabilities(m, h, rows, lse, p);
+}
 
 static plumb_status fill_block(const plumb_ledger *l, const plumb_model *policy, size_t first, block *b)
 {
     size_t left = l->count - first;
     b->first = first;
     b->rows = left < BLOCK ? (int)left : BLOCK;
-    PLUMB_TRY(probabilities(l->start, l->start_state + first * l->d, b->rows, b->before, b->lse));
-    return probabilities(policy, l->state + first * l->d, b->rows, b->after, b->lse);
+    PLUMB_TRY(fill_probabilities(l->start, l->start_state + first * l->d, b->rows, b->before));
+    return fill_probabilities(policy, l->state + first * l->d, b->rows, b->after);
 }
 
 static plumb_status append_tokens(const plumb_ledger *l, const plumb_example *x, size_t i, const block *b,
@@ -181,9 +157,9 @@ static plumb_status append_tokens(const plumb_ledger *l, const plumb_example *x,
     size_t at = (i - b->first) * (size_t)vocab;
     int last = (x->totals[0] < x->totals[1] ? x->totals[0] : x->totals[1]) - x->prompt - 1;
     PLUMB_TRY(plumb_text_printf(rows, ",\"position\":%d", common < 0 ? 0 : common < last ? common : last));
-    int count = top_changes(b->before + at, b->after + at, vocab, 1, k, b->changes);
+    int count = plumb_token_changes(b->before + at, b->after + at, vocab, 1, k, b->changes);
     PLUMB_TRY(append_changes(l, "gained", b->changes, count, rows));
-    count = top_changes(b->before + at, b->after + at, vocab, -1, k, b->changes);
+    count = plumb_token_changes(b->before + at, b->after + at, vocab, -1, k, b->changes);
     return append_changes(l, "lost", b->changes, count, rows);
 }
 
@@ -266,7 +242,7 @@ plumb_status plumb_ledger_evaluate(plumb_ledger *l, const plumb_model *policy, c
                                    plumb_ledger_summary *summary)
 {
     if (!l->fresh || step > 0)
-        PLUMB_TRY(pass(l, policy, e, l->state, sink));
+        PLUMB_TRY(pass(l, policy, e, l->state, NULL, sink));
     else if (l->state)
         memcpy(l->state, l->start_state, l->count * l->d * sizeof *l->state);
     l->fresh = false;

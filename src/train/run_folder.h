@@ -24,7 +24,7 @@ plumb_status plumb_run_folder_open(const char *path, bool resume, plumb_run_fold
                                    json_t **state) PLUMB_MUST_USE;
 void plumb_run_folder_close(plumb_run_folder *f);
 
-/* Appends lines. */
+/* Appends lines. ledger.jsonl is made with its first ones: SFT has none. */
 plumb_status plumb_run_folder_metrics(plumb_run_folder *f, const plumb_text *lines) PLUMB_MUST_USE;
 plumb_status plumb_run_folder_ledger(plumb_run_folder *f, const plumb_text *lines) PLUMB_MUST_USE;
 
@@ -36,7 +36,9 @@ plumb_status plumb_run_folder_save(plumb_run_folder *f, plumb_trainer *t, const 
 /* Of the checkpoints up to `step` keeps the newest `limit` (0: all). Not called before the newest has proved good. */
 plumb_status plumb_run_folder_prune(const plumb_run_folder *f, int64_t step, int64_t limit) PLUMB_MUST_USE;
 
-/* The step of the newest checkpoint before `step`; -1: there is none. */
+/* The step of the newest checkpoint before `step` in the folder at that path; -1: there is none. */
+int64_t plumb_run_checkpoint_before(const char *path, int64_t step);
+/* The same of an open folder. */
 int64_t plumb_run_folder_newest(const plumb_run_folder *f, int64_t step);
 
 /* Reads masters, optimiser state and (when not NULL) the reference of the checkpoint that the folder was opened with.

@@ -749,6 +749,41 @@ else
     echo "left out: memory (no /proc on this system)"
 fi
 
+begin "bf16: near fp32, repeatable, and no way to go on with other arithmetic"
+run "$PLUMB" score "$models/llama3-chat-sharded" "$chat" -o fp32.jsonl
+expect_code 0
+for compute in bf16 bf16-rounded; do
+    run "$PLUMB" score "$models/llama3-chat-sharded" "$chat" --compute $compute --threads 1 -o a.jsonl
+    expect_code 0
+    run "$PLUMB" score "$models/llama3-chat-sharded" "$chat" --compute $compute --threads 2 -o b.jsonl
+    expect_code 0
+    expect_same a.jsonl b.jsonl
+    grep -q '"compute": "bf16-[dr]' a.jsonl.meta.json || complain "the record does not tell the arithmetic"
+    cmp -s a.jsonl fp32.jsonl && complain "the same numbers as in fp32"
+    paste fp32.jsonl a.jsonl | sed 's/[^\t]*"ln_ches":\([^,]*\)[^\t]*/\1/g' |
+        awk '{ d = $1 - $2; s += d * d; t += $1 * $1 } END { exit !(s < 4e-4 * t) }' || complain "far from fp32"
+done
+"$PLUMB" score "$models/llama3-chat-sharded" "$chat" -o part.jsonl -q
+mv part.jsonl part.jsonl.partial
+mv part.jsonl.meta.json part.jsonl.partial.meta.json
+run "$PLUMB" score "$models/llama3-chat-sharded" "$chat" --compute bf16-rounded -o part.jsonl --resume
+expect_code 2
+expect_err "compute"
+
+begin "layers read one after another give the same scores"
+for model in olmo gemma2; do
+    for measures in ches,ln_ches ches,logps,alpha; do
+        run "$PLUMB" score "$models/$model" "$plain" --measures $measures -o whole_model.jsonl
+        expect_code 0
+        run "$PLUMB" score "$models/$model" "$plain" --measures $measures --stream-layers -o streamed.jsonl
+        expect_code 0
+        expect_same whole_model.jsonl streamed.jsonl
+    done
+done
+run "$PLUMB" score "$models/olmo" "$plain" --stream-layers --dry-run
+expect_code 0
+expect_out "memory: two layers of the checkpoint and about"
+
 begin "filter takes the scores"
 run "$PLUMB" filter "$chat" scores.jsonl --by ln_ches --keep-lowest 5 -o kept.jsonl
 expect_code 0

@@ -380,7 +380,7 @@ static void test_bad_weights(void **state)
             char weight[COUNT * 4];
             memcpy(weight, zero, sizeof weight);
             set_bits(weight, (plumb_dtype)d, i, bad_bits[d][i % 5]);
-            plumb_linear w = {weight, (plumb_dtype)d, NULL, N, K, "model.layers.0.mlp.up_proj.weight"};
+            plumb_linear w = {weight, (plumb_dtype)d, NULL, N, K, "model.layers.0.mlp.up_proj.weight", false};
             plumb_compute *c = open_isa(state, 1);
             expect_ok(plumb_linear_run(c, &w, x, K, 1, y, N, PLUMB_STORE));
             expect_damaged(c, DAMAGED, plumb_dtype_name((plumb_dtype)d), i);

@@ -273,7 +273,7 @@ static void test_embed(void **state)
                 uint16_t bits = dtype == PLUMB_BF16 ? plumb_to_bf16(value) : (uint16_t)(next_random(&seed) & 0xbfffu);
                 memcpy(weight + 1 + (size_t)i * size, dtype == PLUMB_F32 ? (void *)&value : (void *)&bits, size);
             }
-            plumb_linear table = {weight + 1, (plumb_dtype)dtype, NULL, VOCABULARY, d, "embed"}; /* unaligned */
+            plumb_linear table = {weight + 1, (plumb_dtype)dtype, NULL, VOCABULARY, d, "embed", false}; /* unaligned */
             float *x = filled_rows(ROWS, ld, GUARD);
             plumb_embed(c, &table, ids, ROWS, 3, x, ld);
             for (int i = 0; i < ROWS * d; i++)
@@ -302,8 +302,8 @@ static void test_embed_reports(void **state)
             memcpy((char *)weight + (size_t)(37 + place) * size, &cases[i].bits, size);
             float x[37];
             int32_t good = 0, bad = 1;
-            plumb_linear table = {weight, cases[i].dtype, NULL, 2, 37, "model.embed_tokens.weight"};
-            plumb_linear later = {weight, cases[i].dtype, NULL, 2, 37, "later"};
+            plumb_linear table = {weight, cases[i].dtype, NULL, 2, 37, "model.embed_tokens.weight", false};
+            plumb_linear later = {weight, cases[i].dtype, NULL, 2, 37, "later", false};
             plumb_embed(c, &table, &good, 1, 1, x, 37);
             expect_ok(plumb_compute_check(c));
             plumb_embed(c, &table, &bad, 1, 1, x, 37);

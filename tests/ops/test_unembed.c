@@ -36,7 +36,7 @@ static job make_job(const struct unembed_case *t, uint32_t *seed)
         memcpy(weight + i * size, t->dtype == PLUMB_F32 ? (void *)&value : (void *)&bits, size);
     }
     float *bias = t->bias ? random_rows(1, t->vocabulary, t->vocabulary, 1, 0, seed) : NULL;
-    j.w = (plumb_linear){weight, t->dtype, bias, t->vocabulary, t->d, "lm_head.weight"};
+    j.w = (plumb_linear){weight, t->dtype, bias, t->vocabulary, t->d, "lm_head.weight", false};
     j.h = random_rows(t->rows, t->d, j.ldh, t->size, NAN, seed);
     j.targets = allocate((size_t)t->rows, sizeof *j.targets);
     for (int i = 0; i < t->rows; i++) /* the first and last entries first */

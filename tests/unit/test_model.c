@@ -876,9 +876,71 @@ static void single_sequences(void **state)
     }
 }
 
+/* ---- reward heads ---- */
+
+static void a_reward_model_has_one_number(void **state)
+{
+    (void)state;
+    plumb_compute *c;
+    plumb_model *m;
+    bool fresh;
+    check_ok(plumb_compute_open("ref", 1, &c));
+    const char *folder = oracle_path("models", "reward-init");
+    check_error(plumb_model_open(folder, c, &m), PLUMB_E_INPUT, "is a reward model");
+    check_ok(plumb_model_open_score(folder, c, 1, &m, &fresh));
+    assert_false(fresh);
+    assert_int_equal(m->score.n, 1);
+    assert_int_equal(m->score.k, m->config.hidden_size);
+    assert_int_equal(m->config.pad_id, 4);
+    assert_int_equal(m->unembed.n, 0);
+    plumb_model_close(m);
+    plumb_compute_close(c);
+}
+
+static void a_language_model_gets_a_fresh_head(void **state)
+{
+    (void)state;
+    plumb_compute *c;
+    plumb_model *m, *other;
+    bool fresh;
+    check_ok(plumb_compute_open("ref", 1, &c));
+    const char *folder = oracle_path("models", "gpt-neox");
+    check_ok(plumb_model_open_score(folder, c, 1, &m, &fresh));
+    assert_true(fresh);
+    check_ok(plumb_model_open_score(folder, c, 2, &other, &fresh));
+    const float *w = m->score.weight, *v = other->score.weight;
+    int same = 0;
+    double squares = 0;
+    for (int i = 0; i < m->config.hidden_size; i++) {
+        same += w[i] == v[i];
+        squares += (double)w[i] * w[i];
+    }
+    assert_int_equal(same, 0);
+    double deviation = sqrt(squares / m->config.hidden_size);
+    assert_true(deviation > 0.5 * m->config.initializer_range && deviation < 1.5 * m->config.initializer_range);
+    plumb_model_close(m);
+    plumb_model_close(other);
+    plumb_compute_close(c);
+}
+
+static void labels_of_a_classifier(void **state)
+{
+    (void)state;
+    plumb_config config;
+    static const char three[] =
+        "{\"model_type\": \"llama\", \"architectures\": [\"LlamaForSequenceClassification\"], \"id2label\": {\"0\": "
+        "\"a\", "
+        "\"1\": \"b\", \"2\": \"c\"}, \"vocab_size\": 8, \"hidden_size\": 8, \"intermediate_size\": 8, "
+        "\"num_hidden_layers\": 1, \"num_attention_heads\": 2}";
+    check_error(plumb_config_parse(three, sizeof three - 1, "config.json", &config), PLUMB_E_INPUT, "with 3 labels");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_reward_model_has_one_number),
+        cmocka_unit_test(a_language_model_gets_a_fresh_head),
+        cmocka_unit_test(labels_of_a_classifier),
         cmocka_unit_test(every_missing_tensor_is_named),
         cmocka_unit_test(every_other_shape_is_named),
         cmocka_unit_test(shapes_are_told),

@@ -320,6 +320,38 @@ static void fixed_number_of_positionals(void **state)
     plumb_options_free(o);
 }
 
+/* One positional in the middle takes what the others leave. */
+static void varying_number_in_the_middle(void **state)
+{
+    (void)state;
+    struct {
+        plumb_list first, middle, last;
+    } v;
+    plumb_options *o = NULL;
+    const plumb_positional three[] = {{"DATA", "the data", 1, 1, 0},
+                                      {"SCORES", "some scores", 1, -1, sizeof(plumb_list)},
+                                      {"LEDGER", "a run", 1, 1, 2 * sizeof(plumb_list)}};
+    const plumb_usage several = {.name = "three", .positionals = three, .positional_count = 3};
+    char *argv[] = {(char *)"x", (char *)"a", (char *)"b", (char *)"c", (char *)"d", NULL};
+    assert_null(plumb_options_parse(&several, NULL, 5, argv, &v, &o));
+    assert_string_equal(v.first.items[0], "a");
+    assert_int_equal(v.middle.count, 2);
+    assert_string_equal(v.middle.items[1], "c");
+    assert_string_equal(v.last.items[0], "d");
+    plumb_options_free(o);
+    assert_null(plumb_options_parse(&several, NULL, 4, argv, &v, &o));
+    assert_int_equal(v.middle.count, 1);
+    assert_string_equal(v.last.items[0], "c");
+    plumb_options_free(o);
+    static const char *const missing[] = {"DATA is missing", "SCORES is missing", "LEDGER is missing"};
+    for (int words = 0; words < 3; words++) {
+        plumb_status s = plumb_options_parse(&several, NULL, words + 1, argv, &v, &o);
+        assert_string_equal(plumb_status_message(s), missing[words]);
+        assert_non_null(strstr(plumb_status_cure(s), "plumb three DATA SCORES... LEDGER"));
+        plumb_status_free(s);
+    }
+}
+
 static void environment(void **state)
 {
     (void)state;
@@ -473,11 +505,17 @@ static void nearest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults),    cmocka_unit_test(spellings),
-        cmocka_unit_test(messages),    cmocka_unit_test(fixed_number_of_positionals),
-        cmocka_unit_test(environment), cmocka_unit_test(help_wins),
-        cmocka_unit_test(record),      cmocka_unit_test(help_text),
-        cmocka_unit_test(wrapping),    cmocka_unit_test(nearest),
+        cmocka_unit_test(defaults),
+        cmocka_unit_test(spellings),
+        cmocka_unit_test(messages),
+        cmocka_unit_test(fixed_number_of_positionals),
+        cmocka_unit_test(varying_number_in_the_middle),
+        cmocka_unit_test(environment),
+        cmocka_unit_test(help_wins),
+        cmocka_unit_test(record),
+        cmocka_unit_test(help_text),
+        cmocka_unit_test(wrapping),
+        cmocka_unit_test(nearest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -283,10 +283,11 @@ static void pack_inputs(const float *x, int ldx, int m, int k0, int kc, int mr, 
 
 void plumb_avx2_gemm(plumb_kernels *k)
 {
-    k->mr = MR;
-    k->nr = NR;
-    k->gemm_tile = gemm_tile;
-    k->pack_weights = pack_weights;
-    k->pack_weights_transposed = pack_weights_transposed;
-    k->pack_inputs = pack_inputs;
+    k->gemm.mr = MR;
+    k->gemm.nr = NR;
+    k->gemm.pair = 1;
+    k->gemm.tile = gemm_tile;
+    k->gemm.pack_weights = pack_weights;
+    k->gemm.pack_weights_transposed = pack_weights_transposed;
+    k->gemm.pack_inputs = pack_inputs;
 }

@@ -70,10 +70,11 @@ void plumb_ref_pack_inputs(const float *x, int ldx, int m, int k0, int kc, int m
 
 void plumb_ref_gemm(plumb_kernels *k)
 {
-    k->mr = MR;
-    k->nr = NR;
-    k->gemm_tile = gemm_tile;
-    k->pack_weights = plumb_ref_pack_weights;
-    k->pack_weights_transposed = plumb_ref_pack_weights_transposed;
-    k->pack_inputs = plumb_ref_pack_inputs;
+    k->gemm.mr = MR;
+    k->gemm.nr = NR;
+    k->gemm.pair = 1;
+    k->gemm.tile = gemm_tile;
+    k->gemm.pack_weights = plumb_ref_pack_weights;
+    k->gemm.pack_weights_transposed = plumb_ref_pack_weights_transposed;
+    k->gemm.pack_inputs = plumb_ref_pack_inputs;
 }
