@@ -148,7 +148,7 @@ static plumb_status draw_side(plumb_plot *p, const course *c, int which, int sid
     }
     *label_y = NAN;
     for (size_t t = 0; t < c->steps; t++)
-        if (isfinite(low[t])) *label_y = plumb_scale_at(&p->y, low[t]) + 4;
+        if (isfinite(low[t])) *label_y = plumb_plot_upwards(p, low[t]) + 4;
 done:
     free(low);
     free(high);
@@ -342,7 +342,7 @@ static void run_lines(plumb_plot *p, const plumb_report_run *run, const run_summ
         snprintf(tip, sizeof tip, "%.80s, %s: mean %s", run->name, name, plumb_people(side[k].mean, a));
         plumb_plot_line(p, name, x, ys, 2);
         plumb_plot_dot(p, name, side[k].mean, y, 5, tip);
-        bool room = plumb_scale_at(&p->x, x[1]) < p->x.to - 60;
+        bool room = plumb_plot_across(p, x[1]) < p->x.to - 60;
         if (named)
             plumb_plot_text(p, k ? "label halo rejected-text" : "label halo chosen-text", room ? x[1] : x[0], y,
                             room ? 7 : -7, 4, room ? "start" : "end", name);
@@ -370,7 +370,7 @@ static plumb_status draw_run_panel(const plumb_report *r, plumb_figure *f, const
         if (!plumb_report_has_changes(r, &r->runs[i])) continue;
         snprintf(name, sizeof name, "%.40s", r->runs[i].name);
         run_lines(&p, &r->runs[i], all[k], at - 0.14, k == 0);
-        plumb_plot_text_at(&p, "label", size.left, plumb_scale_at(&p.y, at + 0.28), "start", name);
+        plumb_plot_text_at(&p, "label", size.left, plumb_plot_upwards(&p, at + 0.28), "start", name);
         at -= 1;
         k++;
     }
@@ -445,7 +445,7 @@ static void reward_panel(plumb_figure *f, const plumb_report_run *run, double *c
         plumb_plot_line(&p, classes[k], run->metric_step, column, run->metric_count);
         y[k] = size.height - size.bottom;
         for (size_t t = 0; t < run->metric_count; t++)
-            if (isfinite(column[t])) y[k] = plumb_scale_at(&p.y, column[t]) + 4;
+            if (isfinite(column[t])) y[k] = plumb_plot_upwards(&p, column[t]) + 4;
     }
     plumb_spread_labels(y, (size_t)n, 15, size.top, size.height - size.bottom);
     for (int k = 0; k < n && n > 1; k++)

@@ -23,8 +23,7 @@ static double number_of(const json_t *list, size_t i)
 int plumb_blame_level(double value, double largest)
 {
     if (!isfinite(value) || !(largest > 0)) return 0;
-    int level = (int)ceil(SHADES * fabs(value) / largest - 0.5);
-    if (level > SHADES) level = SHADES;
+    int level = (int)ceil(SHADES * fmin(1, fabs(value) / largest) - 0.5);
     return value < 0 ? -level : level;
 }
 
@@ -217,9 +216,9 @@ static void heat_panel(plumb_figure *f, const json_t *explain, const char *name,
         }
     size_t every = 1 + (size_t)(11 / cell);
     for (size_t i = 0; i < m; i += every)
-        axis_label(&p, rows_side, i, bin, size.left - 5, plumb_scale_at(&p.y, (double)i + 0.5) + 4, false);
+        axis_label(&p, rows_side, i, bin, size.left - 5, plumb_plot_upwards(&p, (double)i + 0.5) + 4, false);
     for (size_t k = 0; k < n; k += every)
-        axis_label(&p, columns_side, k, bin, plumb_scale_at(&p.x, (double)k + 0.5), size.top - 5, true);
+        axis_label(&p, columns_side, k, bin, plumb_plot_across(&p, (double)k + 0.5), size.top - 5, true);
     plumb_plot_end(&p);
     if (rows > m || columns > n)
         plumb_putf(&f->note, "%s shows the first %zu by %zu of %zu by %zu cells. ", heading, m, n, rows, columns);

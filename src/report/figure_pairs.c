@@ -87,8 +87,8 @@ static void draw_dots(const cloud *c, const double *chosen, plumb_plot *p)
     for (size_t i = 0; i < c->r->count; i++) {
         if (!c->r->pairs[i].shown || !isfinite(c->x[i]) || !isfinite(c->y[i])) continue;
         plumb_putf(p->w, "<circle%s data-p=\"%zu\" cx=\"%.1f\" cy=\"%.1f\" r=\"%g\"/>\n",
-                   chosen[i] < 0 ? " class=\"f\"" : "", i, plumb_scale_at(&p->x, c->x[i]),
-                   plumb_scale_at(&p->y, c->y[i]), radius);
+                   chosen[i] < 0 ? " class=\"f\"" : "", i, plumb_plot_across(p, c->x[i]),
+                   plumb_plot_upwards(p, c->y[i]), radius);
     }
     plumb_put(p->w, "</g>\n");
 }

@@ -37,7 +37,7 @@ static void estimate_panel(plumb_figure *f, const char *heading, const char *lab
     if (low < 0 && high > 0) plumb_plot_vertical(&p, "zero", 0);
     for (size_t i = 0; i < n; i++) {
         double at = (double)(n - i) - 0.5, x[2] = {lines[i].low, lines[i].high}, y[2] = {at, at};
-        double base = plumb_scale_at(&p.y, at) + 4;
+        double base = plumb_plot_upwards(&p, at) + 4;
         char value[40];
         if (share)
             plumb_people_share(lines[i].value, value);

@@ -61,7 +61,7 @@ static void histogram_cuts(const plumb_report *r, plumb_plot *p, const double *a
         bool right = at[i] < 0.5 * (p->x.low + p->x.high);
         cut_name(&r->options.cuts[i], name);
         snprintf(text, sizeof text, "\xE2\x86\x90 keep %s", name);
-        plumb_plot_text_at(p, "label halo", plumb_scale_at(&p->x, at[i]) + (right ? 5 : -5), place[i],
+        plumb_plot_text_at(p, "label halo", plumb_plot_across(p, at[i]) + (right ? 5 : -5), place[i],
                            right ? "start" : "end", text);
     }
 }

@@ -98,7 +98,7 @@ static plumb_status lines_panel(plumb_figure *f, const plumb_report_run *run, pl
     for (size_t i = n; i-- > 0;) {
         for (size_t t = 0; t < g->steps; t++) y[t] = gain_at(g, tokens[i], t);
         plumb_plot_line(&p, line_classes[i], x, y, g->steps);
-        at[i] = plumb_scale_at(&p.y, y[g->steps - 1]) + 4;
+        at[i] = plumb_plot_upwards(&p, y[g->steps - 1]) + 4;
     }
     plumb_spread_labels(at, n, 15, size.top, size.height - size.bottom + 4);
     for (size_t i = 0; i < n; i++) {
@@ -140,7 +140,7 @@ static plumb_status bars_panel(plumb_figure *f, const plumb_report_run *run, plu
         plumb_status s = plumb_writer_end(&name);
         snprintf(tip, sizeof tip, "%s", plumb_people_share(gain_at(g, tokens[i], 0), a));
         plumb_plot_bar(&p, opposite ? "bar rose" : "bar", 0, at - 0.33, gain_at(g, tokens[i], 0), at + 0.33, tip);
-        if (!s) plumb_plot_text_at(&p, "label", size.left - 7, plumb_scale_at(&p.y, at) + 4, "end", name.text.data);
+        if (!s) plumb_plot_text_at(&p, "label", size.left - 7, plumb_plot_upwards(&p, at) + 4, "end", name.text.data);
         plumb_writer_free(&name);
         PLUMB_TRY(s);
     }
@@ -202,7 +202,7 @@ plumb_status plumb_draw_tokens(const plumb_report *r, plumb_figure *f)
         token_rows(f, run, tokens, listed);
         if (!s) s = token_finding(r, f, run, tokens);
         if (r->run_count > 1) plumb_putf(&f->note, "%s: ", run->name);
-        plumb_putf(&f->note, "%zu different tokens are among those that gained most at some pair; %zu are drawn. ",
+        plumb_putf(&f->note, "Tokens that are among those that gained most at some pair: %zu; drawn: %zu. ",
                    run->gaining.count, shown);
         free(tokens);
         plumb_figure_command(r, f, run->record,

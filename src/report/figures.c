@@ -233,7 +233,7 @@ const char *plumb_people_share(double value, char buffer[40])
     char number[32];
     double percent = 100 * value;
     if (percent > 0 && percent < 0.1)
-        snprintf(number, sizeof number, "%.1g", percent);
+        snprintf(number, sizeof number, "%.2g", percent);
     else if (percent != 0 && percent != 100 && (percent < 10 || percent > 99))
         snprintf(number, sizeof number, "%.1f", percent);
     else

@@ -25,6 +25,19 @@ void plumb_plot_end(plumb_plot *p)
     plumb_put(p->w, "</svg></div>\n");
 }
 
+/* A place in the drawing; values that are far beyond the axis lie at its edge. */
+double plumb_plot_across(const plumb_plot *p, double x)
+{
+    double at = plumb_scale_at(&p->x, x);
+    return isnan(at) ? p->x.from : fmin(fmax(at, 0), p->size.width);
+}
+
+double plumb_plot_upwards(const plumb_plot *p, double y)
+{
+    double at = plumb_scale_at(&p->y, y);
+    return isnan(at) ? p->y.from : fmin(fmax(at, 0), p->size.height);
+}
+
 static double bottom(const plumb_plot *p)
 {
     return p->size.height - p->size.bottom;
@@ -103,7 +116,7 @@ void plumb_plot_line(plumb_plot *p, const char *class_name, const double *x, con
     plumb_putf(p->w, "<path class=\"line %s\" d=\"", class_name);
     for (size_t i = 0; i < n; i++) {
         bool gap = !isfinite(x[i]) || !isfinite(y[i]);
-        if (!gap) plumb_putf(p->w, "%c%.1f %.1f", move, plumb_scale_at(&p->x, x[i]), plumb_scale_at(&p->y, y[i]));
+        if (!gap) plumb_putf(p->w, "%c%.1f %.1f", move, plumb_plot_across(p, x[i]), plumb_plot_upwards(p, y[i]));
         move = gap ? 'M' : 'L';
     }
     plumb_put(p->w, "\"/>\n");
@@ -118,7 +131,7 @@ void plumb_plot_band(plumb_plot *p, const char *class_name, const double *x, con
         size_t k = i < n ? i : 2 * n - 1 - i;
         double y = i < n ? high[k] : low[k];
         if (!isfinite(x[k]) || !isfinite(y)) continue;
-        plumb_putf(p->w, "%c%.1f %.1f", move, plumb_scale_at(&p->x, x[k]), plumb_scale_at(&p->y, y));
+        plumb_putf(p->w, "%c%.1f %.1f", move, plumb_plot_across(p, x[k]), plumb_plot_upwards(p, y));
         move = 'L';
     }
     plumb_put(p->w, move == 'L' ? "Z\"/>\n" : "\"/>\n");
@@ -137,8 +150,8 @@ static void put_tip(plumb_plot *p, const char *element, const char *tip)
 
 void plumb_plot_bar(plumb_plot *p, const char *class_name, double x0, double y0, double x1, double y1, const char *tip)
 {
-    double left = plumb_scale_at(&p->x, x0), width = plumb_scale_at(&p->x, x1) - left;
-    double top = plumb_scale_at(&p->y, y1), height = plumb_scale_at(&p->y, y0) - top;
+    double left = plumb_plot_across(p, x0), width = plumb_plot_across(p, x1) - left;
+    double top = plumb_plot_upwards(p, y1), height = plumb_plot_upwards(p, y0) - top;
     if (width < 0) left += width;
     if (height < 0) top += height;
     plumb_putf(p->w, "<rect class=\"%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"", class_name, left, top,
@@ -148,20 +161,20 @@ void plumb_plot_bar(plumb_plot *p, const char *class_name, double x0, double y0,
 
 void plumb_plot_vertical(plumb_plot *p, const char *class_name, double x)
 {
-    plumb_putf(p->w, "<path class=\"%s\" d=\"M%.1f %.1fV%.1f\"/>\n", class_name, plumb_scale_at(&p->x, x), p->size.top,
+    plumb_putf(p->w, "<path class=\"%s\" d=\"M%.1f %.1fV%.1f\"/>\n", class_name, plumb_plot_across(p, x), p->size.top,
                bottom(p));
 }
 
 void plumb_plot_horizontal(plumb_plot *p, const char *class_name, double y)
 {
-    plumb_putf(p->w, "<path class=\"%s\" d=\"M%.1f %.1fH%.1f\"/>\n", class_name, p->size.left, plumb_scale_at(&p->y, y),
+    plumb_putf(p->w, "<path class=\"%s\" d=\"M%.1f %.1fH%.1f\"/>\n", class_name, p->size.left, plumb_plot_upwards(p, y),
                right(p));
 }
 
 void plumb_plot_dot(plumb_plot *p, const char *class_name, double x, double y, double radius, const char *tip)
 {
-    plumb_putf(p->w, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%g\"", class_name, plumb_scale_at(&p->x, x),
-               plumb_scale_at(&p->y, y), radius);
+    plumb_putf(p->w, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%g\"", class_name, plumb_plot_across(p, x),
+               plumb_plot_upwards(p, y), radius);
     put_tip(p, "circle", tip);
 }
 
@@ -175,7 +188,7 @@ void plumb_plot_text_at(plumb_plot *p, const char *class_name, double x, double 
 void plumb_plot_text(plumb_plot *p, const char *class_name, double x, double y, double dx, double dy,
                      const char *anchor, const char *text)
 {
-    plumb_plot_text_at(p, class_name, plumb_scale_at(&p->x, x) + dx, plumb_scale_at(&p->y, y) + dy, anchor, text);
+    plumb_plot_text_at(p, class_name, plumb_plot_across(p, x) + dx, plumb_plot_upwards(p, y) + dy, anchor, text);
 }
 
 /* Sweeps down and up again over the labels in the order of their places; n is small. */

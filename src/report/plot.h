@@ -8,7 +8,7 @@
  *     plumb_plot_end(&p);
  *
  * Colours are classes of the page's style sheet, so that light, dark and print share one drawing. Coordinates have one
- * decimal. NaN ends a line and starts the next. */
+ * decimal. NaN ends a line and starts the next; what lies far beyond an axis is drawn at the edge. */
 #ifndef PLUMB_REPORT_PLOT_H
 #define PLUMB_REPORT_PLOT_H
 
@@ -37,6 +37,10 @@ void plumb_plot_y(plumb_plot *p, double low, double high, const char *title);
 /* The same in percent of 0..1 data. */
 void plumb_plot_share_x(plumb_plot *p, double low, double high, const char *title);
 void plumb_plot_share_y(plumb_plot *p, double low, double high, const char *title);
+
+/* Places in the drawing of a value, within it. */
+double plumb_plot_across(const plumb_plot *p, double x);
+double plumb_plot_upwards(const plumb_plot *p, double y);
 
 void plumb_plot_line(plumb_plot *p, const char *class_name, const double *x, const double *y, size_t n);
 void plumb_plot_band(plumb_plot *p, const char *class_name, const double *x, const double *low, const double *high,

@@ -44,7 +44,7 @@ plumb_ticks plumb_nice_ticks(double low, double high, int most)
 
 void plumb_nice_range(double *low, double *high, int most)
 {
-    if (!isfinite(*low) || !isfinite(*high)) { /* of no values at all */
+    if (!isfinite(*low) || !isfinite(*high) || !isfinite(*high - *low)) { /* of no values at all */
         *low = 0;
         *high = 1;
     }
@@ -115,6 +115,8 @@ void plumb_bin_values(const double *ascending, size_t n, int most, plumb_bins *o
         low = inner_low;
         high = inner_high;
     }
+    low = fmin(fmax(low, -1e300), 1e300); /* their difference must be a number */
+    high = fmin(fmax(high, -1e300), 1e300);
     if (!(high > low)) {
         double room = low ? fabs(low) * 0.05 : 0.5;
         low -= room;
@@ -125,6 +127,7 @@ void plumb_bin_values(const double *ascending, size_t n, int most, plumb_bins *o
     out->low = floor(low / out->width + 1e-9) * out->width;
     out->count = (int)ceil((high - out->low) / out->width - 1e-9);
     if (out->count < 1) out->count = 1;
+    if (out->count > PLUMB_MOST_BINS) out->count = PLUMB_MOST_BINS; /* values that differ in their last bits only */
     double end = out->low + out->count * out->width;
     for (size_t i = 0; i < n; i++) {
         double place = floor((ascending[i] - out->low) / out->width);

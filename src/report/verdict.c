@@ -193,8 +193,8 @@ static runs_summary say_runs(plumb_report *r)
         all.displaced += n.mean[0] < 0;
         all.fine += n.mean[0] >= 0;
         all.many = all.many || n.fell >= many_fell;
-        if (n.mean[0] < worst) all.worst = run;
-        if (n.mean[0] > best) all.best = run;
+        if (!all.worst || n.mean[0] < worst) all.worst = run;
+        if (!all.best || n.mean[0] > best) all.best = run;
         worst = fmin(worst, n.mean[0]);
         best = fmax(best, n.mean[0]);
         say_run(r, run, &n);
@@ -242,7 +242,7 @@ plumb_status plumb_report_judge_all(plumb_report *r)
     if (!all.worst) say_scores(r);
     say_judges(r);
     put_headline(r, &all);
-    if (all.displaced && all.fine) {
+    if (all.displaced && all.fine && all.best) {
         plumb_putf(&r->next_why, "Go on with %s; see what its model says now.", all.best->name);
         plumb_put(&r->next, "plumb generate ");
         plumb_put_shell(&r->next, all.best->path);

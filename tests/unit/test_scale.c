@@ -157,6 +157,24 @@ static void test_bins_tails(void **state)
     assert_true(b.count <= PLUMB_MOST_BINS);
 }
 
+static void test_bins_extremes(void **state)
+{
+    (void)state;
+    const double values[] = {-1.7e308, -1, 0, 1, 1.7e308}, tiny[] = {1e-310, 2e-310}, huge[] = {1.7e308, 1.7e308};
+    const double near[] = {1e15, 1e15 + 0.125, 1e15 + 0.25}, alike[] = {4e17, 4e17 + 64, 4e17 + 128};
+    const double *const lists[] = {values, tiny, huge, near, alike};
+    const size_t counts[] = {5, 2, 2, 3, 3};
+    for (int k = 0; k < 5; k++) {
+        plumb_bins b;
+        plumb_bin_values(lists[k], counts[k], 30, &b);
+        int64_t sum = 0;
+        for (int i = 0; i < b.count; i++) sum += b.n[i];
+        assert_int_equal(sum, counts[k]);
+        assert_in_range(b.count, 1, PLUMB_MOST_BINS);
+        assert_true(isfinite(b.low) && b.width > 0 && isfinite(b.width));
+    }
+}
+
 static void test_lorenz(void **state)
 {
     (void)state;
@@ -210,9 +228,10 @@ static void test_spread(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scale_at), cmocka_unit_test(test_ticks), cmocka_unit_test(test_nice_range),
-        cmocka_unit_test(test_labels),   cmocka_unit_test(test_bins),  cmocka_unit_test(test_bins_tails),
-        cmocka_unit_test(test_lorenz),   cmocka_unit_test(test_band),  cmocka_unit_test(test_spread),
+        cmocka_unit_test(test_scale_at),      cmocka_unit_test(test_ticks),  cmocka_unit_test(test_nice_range),
+        cmocka_unit_test(test_labels),        cmocka_unit_test(test_bins),   cmocka_unit_test(test_bins_tails),
+        cmocka_unit_test(test_bins_extremes), cmocka_unit_test(test_lorenz), cmocka_unit_test(test_band),
+        cmocka_unit_test(test_spread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
