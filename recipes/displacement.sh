@@ -4,8 +4,9 @@
 #   sh recipes/displacement.sh                                                  on the demo world
 #   sh recipes/displacement.sh --model OLMo-1B-sft --models 'gemma-2b-sft llama-3-8b-sft' --prompts questions.jsonl --out out
 # The base case is a single question whose answers are one token each and share none. Then: other models; 4, 16 and 64
-# questions at once; the same answers followed by the same words, so that most tokens are shared. The base case falls alone
-# where none of the three is needed. Writes displacement.csv and displacement.jsonl.
+# questions at once; the same answers followed by the same words, so that most tokens are shared: there the whole response may
+# gain because its end is learnt, so the token that differs is shown beside it. The base case falls where none of the three is
+# needed. Writes displacement.csv and displacement.jsonl.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
@@ -69,18 +70,25 @@ if [ -n "$sizes" ] && [ -f "$here/world.awk" ]; then
     done
 fi
 
-printf 'varied\tvalue\tpairs\tedit_similarity\tsteps\tchange\tfell\n' >"$out/displacement.tsv"
+printf 'varied\tvalue\tpairs\tedit_similarity\tsteps\tchange\tfell\tfirst_change\n' >"$out/displacement.tsv"
 # measure VARIED VALUE NAME MODEL DATA COUNT: a run on the first COUNT rows, as one batch.
 measure() {
     # shellcheck disable=SC2086
     {
         step "$out/$3.scores.jsonl" score "$4" "$5" --limit "$6" --measures edit --quiet
         step "$out/$3" dpo "$4" "$5" --limit "$6" --per_device_train_batch_size "$6" $dpo --seed "$seed" --quiet
+        step "$out/$3.trace.jsonl" trace "$out/$3" --quiet
     }
+    # Mean change of ln p of y+'s own token where the responses first differ.
+    first=$(awk 'match($0, /"chosen":{[^}]*/) { place = substr($0, RSTART, RLENGTH)
+        match(place, /"p_before":[^,]*/); before = substr(place, RSTART + 11, RLENGTH - 11) + 0
+        match(place, /"p_after":[^,]*/); after = substr(place, RSTART + 10, RLENGTH - 10) + 0
+        if (before > 0 && after > 0) { sum += log(after / before); n++ } }
+        END { if (n) printf "%.9g", sum / n }' "$out/$3.trace.jsonl")
     similarity=$(awk 'match($0, /"edit_similarity":[^,]*/) { sum += substr($0, RSTART + 18, RLENGTH - 18); n++ } END { if (n) printf "%.4g", sum / n }' "$out/$3.scores.jsonl")
     # shellcheck disable=SC2046
     set -- "$1" "$2" $(change_of "$out/$3")
-    printf '%s\t%s\t%d\t%s\t%d\t%s\t%s\n' "$1" "$2" "$5" "$similarity" "$steps" "$3" "$4" >>"$out/displacement.tsv"
+    printf '%s\t%s\t%d\t%s\t%d\t%s\t%s\t%s\n' "$1" "$2" "$5" "$similarity" "$steps" "$3" "$4" "$first" >>"$out/displacement.tsv"
 }
 measure nothing "one question, one token" base "$model" "$out/alone.jsonl" 1
 for other in $models; do measure model "$(basename "$other")" "model.$(basename "$other")" "$other" "$out/alone.jsonl" 1; done
@@ -89,4 +97,4 @@ for count in $counts; do
     measure pairs "$count" "pairs-$count" "$model" "$out/alone.jsonl" "$count"
 done
 measure tokens "the same words follow" shared "$model" "$out/shared.jsonl" 1
-table displacement "Mean change of ln pi(y+) with one thing varied at a time"
+table displacement "Mean change of ln pi(y+), whole and at the first token that differs, with one thing varied at a time"
