@@ -3,7 +3,7 @@
 # varied one at a time.
 #   sh recipes/displacement.sh                                                  on the demo world
 #   sh recipes/displacement.sh --model OLMo-1B-sft --models 'gemma-2b-sft llama-3-8b-sft' --prompts questions.jsonl --out out
-# The base case is a single question whose answers are one token each and share none. Then: other models; 4, 16 and 64
+# The base case is a single question whose answers are one token each and share none but the end. Then: other models; 4, 16 and 64
 # questions at once; the same answers followed by the same words, so that most tokens are shared: there the whole response may
 # gain because its end is learnt, so the token that differs is shown beside it. The base case falls where none of the three is
 # needed. Writes displacement.csv and displacement.jsonl.

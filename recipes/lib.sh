@@ -219,5 +219,5 @@ bars() {
 wilson() {
     awk -v k="$1" -v n="$2" 'BEGIN { if (!n) exit; z = 1.959963984540054; p = k / n; d = 1 + z * z / n
         m = (p + z * z / (2 * n)) / d; h = z / d * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        printf "%.9g\t%.9g\t%.9g\n", p, (m < h ? 0 : m - h), (m + h > 1 ? 1 : m + h) }'
+        printf "%.9g\t%.9g\t%.9g\n", p, (k == 0 ? 0 : m - h), (k == n ? 1 : m + h) }'
 }
