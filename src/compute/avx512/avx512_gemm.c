@@ -215,12 +215,134 @@ static void pack_inputs(const float *x, int ldx, int m, int k0, int kc, int mr, 
         pack_inputs_step(x + p, (size_t)ldx, m, kc - p < 16 ? kc - p : 16, p + 16 >= kc, a + (size_t)p * (size_t)mr);
 }
 
+/* --- few rows ----------------------------------------------------------------------------------------------------- */
+
+/* 16 outputs: rows of w are transposed in registers, `wide` columns at a time, and each column extends the chains of m
+ * rows of x. */
+INLINE void extend_bf16(const int m, const uint16_t *w, size_t k, int n, int count, const float *x, size_t ldx,
+                        __m512 *sum)
+{
+    const __m512i upper = _mm512_set1_epi32((int)0xffff0000u);
+    __m512i v[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++)
+        v[i] = i < n ? _mm512_maskz_loadu_epi16(lanes32(count), w + (size_t)i * k) : _mm512_setzero_si512();
+    transpose(v);
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) {
+        const __m512 even = _mm512_castsi512_ps(_mm512_slli_epi32(v[i], 16));
+        const __m512 odd = _mm512_castsi512_ps(_mm512_and_si512(v[i], upper));
+        if (2 * i < count)
+#pragma GCC unroll 8
+            for (int r = 0; r < m; r++)
+                sum[r] = _mm512_fmadd_ps(_mm512_set1_ps(x[(size_t)r * ldx + (size_t)(2 * i)]), even, sum[r]);
+        if (2 * i + 1 < count)
+#pragma GCC unroll 8
+            for (int r = 0; r < m; r++)
+                sum[r] = _mm512_fmadd_ps(_mm512_set1_ps(x[(size_t)r * ldx + (size_t)(2 * i + 1)]), odd, sum[r]);
+    }
+}
+
+INLINE void extend_wide(const int m, const void *w, plumb_dtype dtype, size_t k, int n, int count, const float *x,
+                        size_t ldx, __m512 *sum)
+{
+    __m512i v[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++)
+        v[i] = i < n ? load_wide(element(w, dtype, (size_t)i * k), dtype, lanes16(count)) : _mm512_setzero_si512();
+    transpose(v);
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++)
+        if (i < count)
+#pragma GCC unroll 8
+            for (int r = 0; r < m; r++)
+                sum[r] =
+                    _mm512_fmadd_ps(_mm512_set1_ps(x[(size_t)r * ldx + (size_t)i]), _mm512_castsi512_ps(v[i]), sum[r]);
+}
+
+INLINE void extend(const int m, const void *w, plumb_dtype dtype, size_t k, int n, int count, const float *x,
+                   size_t ldx, __m512 *sum)
+{
+    if (dtype == PLUMB_BF16)
+        extend_bf16(m, w, k, n, count, x, ldx, sum);
+    else
+        extend_wide(m, w, dtype, k, n, count, x, ldx, sum);
+}
+
+/* `blocks` times 16 outputs side by side, so that the chains of one do not wait for those of the other. */
+INLINE void few_blocks(const int m, const int blocks, const void *w, plumb_dtype dtype, size_t k, int n, const float *x,
+                       size_t ldx, float *y, size_t ldy, bool start, const float *bias)
+{
+    const size_t step = dtype == PLUMB_BF16 ? 32 : 16;
+    __m512 sum[4][PLUMB_FEW];
+#pragma GCC unroll 4
+    for (int b = 0; b < blocks; b++)
+#pragma GCC unroll 8
+        for (int r = 0; r < m; r++)
+            sum[b][r] = begin_sum(y + (size_t)r * ldy + b * LANES, start, bias ? bias + b * LANES : NULL,
+                                  lanes16(n - b * LANES));
+    size_t p = 0;
+    for (; p + step <= k && n == blocks * LANES; p += step)
+#pragma GCC unroll 4
+        for (int b = 0; b < blocks; b++)
+            extend(m, element(w, dtype, (size_t)(b * LANES) * k + p), dtype, k, LANES, (int)step, x + p, ldx, sum[b]);
+    for (; p < k; p += step)
+#pragma GCC unroll 4
+        for (int b = 0; b < blocks; b++)
+            extend(m, element(w, dtype, (size_t)(b * LANES) * k + p), dtype, k, n - b * LANES,
+                   (int)(k - p < step ? k - p : step), x + p, ldx, sum[b]);
+#pragma GCC unroll 4
+    for (int b = 0; b < blocks; b++)
+#pragma GCC unroll 8
+        for (int r = 0; r < m; r++)
+            _mm512_mask_storeu_ps(y + (size_t)r * ldy + b * LANES, lanes16(n - b * LANES), sum[b][r]);
+}
+
+INLINE void few_dtype(const int m, const int blocks, const void *w, plumb_dtype dtype, size_t k, int n, const float *x,
+                      size_t ldx, float *y, size_t ldy, bool start, const float *bias)
+{
+    for (int first = 0; first < n; first += blocks * LANES) {
+        const void *rows = element(w, dtype, (size_t)first * k);
+        int count = n - first < blocks * LANES ? n - first : blocks * LANES;
+        if (dtype == PLUMB_BF16)
+            few_blocks(m, blocks, rows, PLUMB_BF16, k, count, x, ldx, y + first, ldy, start,
+                       bias ? bias + first : NULL);
+        else if (dtype == PLUMB_F16)
+            few_blocks(m, blocks, rows, PLUMB_F16, k, count, x, ldx, y + first, ldy, start, bias ? bias + first : NULL);
+        else
+            few_blocks(m, blocks, rows, PLUMB_F32, k, count, x, ldx, y + first, ldy, start, bias ? bias + first : NULL);
+    }
+}
+
+static void few_rows(const void *w, plumb_dtype dtype, size_t k, int n, const float *x, int ldx, int m, float *y,
+                     int ldy, bool start, const float *bias)
+{
+#define ROWS(rows, blocks)                                                                                             \
+    case rows:                                                                                                         \
+        few_dtype(rows, blocks, w, dtype, k, n, x, (size_t)ldx, y, (size_t)ldy, start, bias);                          \
+        break;
+    switch (m) {
+        ROWS(1, 4)
+        ROWS(2, 2)
+        ROWS(3, 2)
+        ROWS(4, 2)
+        ROWS(5, 1)
+        ROWS(6, 1)
+        ROWS(7, 1)
+        ROWS(8, 1)
+    default:
+        break;
+    }
+#undef ROWS
+}
+
 void plumb_avx512_gemm(plumb_kernels *k)
 {
     k->gemm.mr = MR;
     k->gemm.nr = NR;
     k->gemm.pair = 1;
     k->gemm.tile = gemm_tile;
+    k->gemm.few_rows = few_rows;
     k->gemm.pack_weights = pack_weights;
     k->gemm.pack_weights_transposed = pack_weights_transposed;
     k->gemm.pack_inputs = pack_inputs;
