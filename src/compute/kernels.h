@@ -19,7 +19,7 @@ typedef struct plumb_moments {
  * multiple of pair.
  *   a  [steps][mr] packed inputs, rows beyond `m` zero
  *   b  [steps][nr] packed weights, columns beyond `n` zero */
-enum { PLUMB_FEW = 8, PLUMB_FEW_OUTPUTS = 64 };
+enum { PLUMB_FEW = 8 };
 
 typedef struct plumb_gemm {
     int mr, nr, pair;

@@ -22,6 +22,7 @@ enum {
     STRIP = 128,       /* columns */
     MATRICES = 4,      /* that share their inputs */
     SHARE = 2,         /* pieces of work wanted per thread, so that a slow one does not hold up the others */
+    FEW_OUTPUTS = 64,  /* outputs that a thread takes at a time where there are few rows */
     ALONE = 64 * 1024, /* multiply-adds below which other threads are not worth waking */
 };
 
@@ -309,12 +310,12 @@ static unsigned run_few(const job *j)
 {
     unsigned bad = 0;
     int pieces[MATRICES], all = 0;
-    for (int i = 0; i < j->count; i++) all += pieces[i] = ceil_div(j->w[i]->n, PLUMB_FEW_OUTPUTS);
+    for (int i = 0; i < j->count; i++) all += pieces[i] = ceil_div(j->w[i]->n, FEW_OUTPUTS);
 #pragma omp parallel for schedule(dynamic) num_threads(j->threads) reduction(| : bad) if (j->threads > 1)
     for (int piece = 0; piece < all; piece++) {
         int matrix = 0, place = piece;
         while (place >= pieces[matrix]) place -= pieces[matrix++];
-        int first = place * PLUMB_FEW_OUTPUTS, count = smaller(PLUMB_FEW_OUTPUTS, j->w[matrix]->n - first);
+        int first = place * FEW_OUTPUTS, count = smaller(FEW_OUTPUTS, j->w[matrix]->n - first);
         if (!few_outputs(j, matrix, first, count)) bad |= 1u << matrix;
     }
     return bad;

@@ -217,8 +217,8 @@ static void pack_inputs(const float *x, int ldx, int m, int k0, int kc, int mr, 
 
 /* --- few rows ----------------------------------------------------------------------------------------------------- */
 
-/* 16 outputs: rows of w are transposed in registers, `wide` columns at a time, and each column extends the chains of m
- * rows of x. */
+/* `count` columns of n <= 16 rows of w, transposed in registers, extend the chains of m rows of x: lane i of sum[r] is
+ * output i of row r. */
 INLINE void extend_bf16(const int m, const uint16_t *w, size_t k, int n, int count, const float *x, size_t ldx,
                         __m512 *sum)
 {
@@ -232,14 +232,13 @@ INLINE void extend_bf16(const int m, const uint16_t *w, size_t k, int n, int cou
     for (int i = 0; i < 16; i++) {
         const __m512 even = _mm512_castsi512_ps(_mm512_slli_epi32(v[i], 16));
         const __m512 odd = _mm512_castsi512_ps(_mm512_and_si512(v[i], upper));
-        if (2 * i < count)
+        const float *column = x + 2 * i;
+        if (2 * i >= count) break;
 #pragma GCC unroll 8
-            for (int r = 0; r < m; r++)
-                sum[r] = _mm512_fmadd_ps(_mm512_set1_ps(x[(size_t)r * ldx + (size_t)(2 * i)]), even, sum[r]);
-        if (2 * i + 1 < count)
+        for (int r = 0; r < m; r++) sum[r] = _mm512_fmadd_ps(_mm512_set1_ps(column[(size_t)r * ldx]), even, sum[r]);
+        if (2 * i + 1 >= count) break;
 #pragma GCC unroll 8
-            for (int r = 0; r < m; r++)
-                sum[r] = _mm512_fmadd_ps(_mm512_set1_ps(x[(size_t)r * ldx + (size_t)(2 * i + 1)]), odd, sum[r]);
+        for (int r = 0; r < m; r++) sum[r] = _mm512_fmadd_ps(_mm512_set1_ps(column[(size_t)r * ldx + 1]), odd, sum[r]);
     }
 }
 
@@ -252,12 +251,12 @@ INLINE void extend_wide(const int m, const void *w, plumb_dtype dtype, size_t k,
         v[i] = i < n ? load_wide(element(w, dtype, (size_t)i * k), dtype, lanes16(count)) : _mm512_setzero_si512();
     transpose(v);
 #pragma GCC unroll 16
-    for (int i = 0; i < 16; i++)
-        if (i < count)
+    for (int i = 0; i < 16; i++) {
+        if (i >= count) break;
 #pragma GCC unroll 8
-            for (int r = 0; r < m; r++)
-                sum[r] =
-                    _mm512_fmadd_ps(_mm512_set1_ps(x[(size_t)r * ldx + (size_t)i]), _mm512_castsi512_ps(v[i]), sum[r]);
+        for (int r = 0; r < m; r++)
+            sum[r] = _mm512_fmadd_ps(_mm512_set1_ps(x[(size_t)r * ldx + (size_t)i]), _mm512_castsi512_ps(v[i]), sum[r]);
+    }
 }
 
 INLINE void extend(const int m, const void *w, plumb_dtype dtype, size_t k, int n, int count, const float *x,
@@ -269,67 +268,60 @@ INLINE void extend(const int m, const void *w, plumb_dtype dtype, size_t k, int 
         extend_wide(m, w, dtype, k, n, count, x, ldx, sum);
 }
 
-/* `blocks` times 16 outputs side by side, so that the chains of one do not wait for those of the other. */
-INLINE void few_blocks(const int m, const int blocks, const void *w, plumb_dtype dtype, size_t k, int n, const float *x,
-                       size_t ldx, float *y, size_t ldy, bool start, const float *bias)
+/* n <= 16 outputs of m rows. One row of x leaves the chains no company, and still their latency is a third of the time
+ * that memory takes; more rows of w side by side were slower, for want of registers. */
+INLINE void few_outputs(const int m, const void *w, plumb_dtype dtype, size_t k, int n, const float *x, size_t ldx,
+                        float *y, size_t ldy, bool start, const float *bias)
 {
     const size_t step = dtype == PLUMB_BF16 ? 32 : 16;
-    __m512 sum[4][PLUMB_FEW];
-#pragma GCC unroll 4
-    for (int b = 0; b < blocks; b++)
+    const __mmask16 outputs = lanes16(n);
+    __m512 sum[PLUMB_FEW];
 #pragma GCC unroll 8
-        for (int r = 0; r < m; r++)
-            sum[b][r] = begin_sum(y + (size_t)r * ldy + b * LANES, start, bias ? bias + b * LANES : NULL,
-                                  lanes16(n - b * LANES));
+    for (int r = 0; r < m; r++) sum[r] = begin_sum(y + (size_t)r * ldy, start, bias, outputs);
     size_t p = 0;
-    for (; p + step <= k && n == blocks * LANES; p += step)
-#pragma GCC unroll 4
-        for (int b = 0; b < blocks; b++)
-            extend(m, element(w, dtype, (size_t)(b * LANES) * k + p), dtype, k, LANES, (int)step, x + p, ldx, sum[b]);
+    for (; p + step <= k && n == LANES; p += step)
+        extend(m, element(w, dtype, p), dtype, k, LANES, (int)step, x + p, ldx, sum);
     for (; p < k; p += step)
-#pragma GCC unroll 4
-        for (int b = 0; b < blocks; b++)
-            extend(m, element(w, dtype, (size_t)(b * LANES) * k + p), dtype, k, n - b * LANES,
-                   (int)(k - p < step ? k - p : step), x + p, ldx, sum[b]);
-#pragma GCC unroll 4
-    for (int b = 0; b < blocks; b++)
+        extend(m, element(w, dtype, p), dtype, k, n, k - p < step ? (int)(k - p) : (int)step, x + p, ldx, sum);
 #pragma GCC unroll 8
-        for (int r = 0; r < m; r++)
-            _mm512_mask_storeu_ps(y + (size_t)r * ldy + b * LANES, lanes16(n - b * LANES), sum[b][r]);
+    for (int r = 0; r < m; r++) _mm512_mask_storeu_ps(y + (size_t)r * ldy, outputs, sum[r]);
 }
 
-INLINE void few_dtype(const int m, const int blocks, const void *w, plumb_dtype dtype, size_t k, int n, const float *x,
-                      size_t ldx, float *y, size_t ldy, bool start, const float *bias)
+INLINE void few_of_type(const int m, const void *w, plumb_dtype dtype, size_t k, int n, const float *x, size_t ldx,
+                        float *y, size_t ldy, bool start, const float *bias)
 {
-    for (int first = 0; first < n; first += blocks * LANES) {
-        const void *rows = element(w, dtype, (size_t)first * k);
-        int count = n - first < blocks * LANES ? n - first : blocks * LANES;
-        if (dtype == PLUMB_BF16)
-            few_blocks(m, blocks, rows, PLUMB_BF16, k, count, x, ldx, y + first, ldy, start,
-                       bias ? bias + first : NULL);
-        else if (dtype == PLUMB_F16)
-            few_blocks(m, blocks, rows, PLUMB_F16, k, count, x, ldx, y + first, ldy, start, bias ? bias + first : NULL);
-        else
-            few_blocks(m, blocks, rows, PLUMB_F32, k, count, x, ldx, y + first, ldy, start, bias ? bias + first : NULL);
-    }
+    for (int i = 0; i < n; i += LANES)
+        few_outputs(m, element(w, dtype, (size_t)i * k), dtype, k, n - i < LANES ? n - i : LANES, x, ldx, y + i, ldy,
+                    start, bias ? bias + i : NULL);
+}
+
+INLINE void few(const int m, const void *w, plumb_dtype dtype, size_t k, int n, const float *x, size_t ldx, float *y,
+                size_t ldy, bool start, const float *bias)
+{
+    if (dtype == PLUMB_BF16)
+        few_of_type(m, w, PLUMB_BF16, k, n, x, ldx, y, ldy, start, bias);
+    else if (dtype == PLUMB_F16)
+        few_of_type(m, w, PLUMB_F16, k, n, x, ldx, y, ldy, start, bias);
+    else
+        few_of_type(m, w, PLUMB_F32, k, n, x, ldx, y, ldy, start, bias);
 }
 
 static void few_rows(const void *w, plumb_dtype dtype, size_t k, int n, const float *x, int ldx, int m, float *y,
                      int ldy, bool start, const float *bias)
 {
-#define ROWS(rows, blocks)                                                                                             \
+#define ROWS(rows)                                                                                                     \
     case rows:                                                                                                         \
-        few_dtype(rows, blocks, w, dtype, k, n, x, (size_t)ldx, y, (size_t)ldy, start, bias);                          \
+        few(rows, w, dtype, k, n, x, (size_t)ldx, y, (size_t)ldy, start, bias);                                        \
         break;
     switch (m) {
-        ROWS(1, 4)
-        ROWS(2, 2)
-        ROWS(3, 2)
-        ROWS(4, 2)
-        ROWS(5, 1)
-        ROWS(6, 1)
-        ROWS(7, 1)
-        ROWS(8, 1)
+        ROWS(1)
+        ROWS(2)
+        ROWS(3)
+        ROWS(4)
+        ROWS(5)
+        ROWS(6)
+        ROWS(7)
+        ROWS(8)
     default:
         break;
     }
