@@ -93,6 +93,13 @@ PLUMB_WORLD=world run "$PLUMB" demo -o named --limit 40 --steps 1 --threads 1
 expect_code 0
 expect_out "--max_steps 1"
 
+cp -r world bare
+rm bare/pair.yaml bare/groups.yaml bare/judge.yaml bare/generate.yaml
+run "$PLUMB" demo --world bare -o bare.out --limit 40 --steps 1 --threads 1 # what the world may do without
+expect_code 0
+expect_out '   $ plumb judge bare.out/responses.jsonl -o bare.out/labels.jsonl'
+expect_out '   $ plumb pair bare.out/responses.jsonl --labels bare.out/labels.jsonl -o bare.out/pairs.jsonl'
+
 begin "a command that fails ends the story with its exit code"
 cp -r world broken
 echo 'nonsense: 1' >broken/dpo.yaml
