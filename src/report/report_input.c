@@ -181,7 +181,7 @@ static input_kind kind_of_row(const json_t *row)
         if (has(row, "label") && has(row, "sample")) return JUDGE;
         if (has(row, "step") && has(row, "logps/chosen")) return LEDGER;
         if (is_score_row(row)) return SCORES;
-        return OTHER;
+        return DATA; /* what plumb pair writes, or else nothing that is known */
     }
     return has(row, "step") && !has(row, "index") ? METRICS : DATA;
 }

@@ -393,8 +393,16 @@ plumb_status plumb_identify_read(const plumb_identify_options *o, const plumb_si
 
 /* ---- which file is which ---- */
 
+/* The rows of plumb pair are preference data with the index and row of the prompt. */
+static bool is_pair(const json_t *row)
+{
+    return (json_object_get(row, "chosen") && json_object_get(row, "rejected")) ||
+           (json_object_get(row, "chosen_ids") && json_object_get(row, "rejected_ids"));
+}
+
 static plumb_identify_kind kind_of(const json_t *row)
 {
+    if (is_pair(row) && !json_object_get(row, "dlogp_chosen")) return PLUMB_IDENTIFY_DATA;
     if (!json_object_get(row, "index") || !json_object_get(row, "row"))
         return json_is_object(row) ? PLUMB_IDENTIFY_DATA : PLUMB_IDENTIFY_UNKNOWN;
     if (json_object_get(row, "step") && json_object_get(row, "logps/chosen")) return PLUMB_IDENTIFY_LEDGER;
