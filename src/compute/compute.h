@@ -135,6 +135,9 @@ void plumb_add(plumb_compute *c, const float *x, int ldx, int rows, int n, float
 /* y [count][n]: row i is row index[i] of x. */
 void plumb_gather_rows(plumb_compute *c, const float *x, int ldx, const int32_t *index, int count, int n, float *y,
                        int ldy);
+/* The opposite: row index[i] of y becomes row i of x. The rows named are different ones. */
+void plumb_place_rows(plumb_compute *c, const float *x, int ldx, const int32_t *index, int count, int n, float *y,
+                      int ldy);
 /* Of each row of x the `count` blocks of `block` elements that stand `stride` apart, side by side in y: takes the
  * queries out of a fused matrix that holds q, k, v head by head. */
 void plumb_copy_blocks(plumb_compute *c, const float *x, int ldx, int rows, int block, int stride, int count, float *y,
@@ -203,6 +206,11 @@ plumb_status plumb_unembed_statistics(plumb_compute *c, const plumb_unembed *u, 
 /* Logits z [rows][last - first] of the vocabulary entries first .. last - 1, before the cap. */
 plumb_status plumb_unembed_tile(plumb_compute *c, const plumb_unembed *u, const float *h, int ldh, int rows, int first,
                                 int last, float *z, int ldz) PLUMB_MUST_USE;
+
+/* Logits z [rows][vocabulary] of the whole vocabulary, after the cap: what a sampler draws from. The same numbers, to
+ * the bit, as the log-probabilities above are made of. */
+plumb_status plumb_unembed_logits(plumb_compute *c, const plumb_unembed *u, const float *h, int ldh, int rows, float *z,
+                                  int ldz) PLUMB_MUST_USE;
 
 /* The derivative of a row's log-probability with respect to its logits before the cap, in place over a tile of them:
  * z [rows][n] holds logits first .. first + n - 1 before the cap, z[i][v] becomes

@@ -9,6 +9,13 @@ void plumb_gather_rows(plumb_compute *c, const float *x, int ldx, const int32_t 
     for (int i = 0; i < count; i++) memcpy(y + (size_t)i * ldy, x + (size_t)index[i] * ldx, (size_t)n * sizeof *y);
 }
 
+void plumb_place_rows(plumb_compute *c, const float *x, int ldx, const int32_t *index, int count, int n, float *y,
+                      int ldy)
+{
+    (void)c;
+    for (int i = 0; i < count; i++) memcpy(y + (size_t)index[i] * ldy, x + (size_t)i * ldx, (size_t)n * sizeof *y);
+}
+
 void plumb_copy_blocks(plumb_compute *c, const float *x, int ldx, int rows, int block, int stride, int count, float *y,
                        int ldy)
 {

@@ -49,6 +49,17 @@ plumb_status plumb_unembed_tile(plumb_compute *c, const plumb_unembed *u, const 
     return PLUMB_OK;
 }
 
+plumb_status plumb_unembed_logits(plumb_compute *c, const plumb_unembed *u, const float *h, int ldh, int rows, float *z,
+                                  int ldz)
+{
+    int n = u->w->n;
+    PLUMB_TRY(plumb_unembed_tile(c, u, h, ldh, rows, 0, n, z, ldz));
+    if (u->cap == 0) return PLUMB_OK;
+#pragma omp parallel for num_threads(c->threads) if (c->threads > 1 && (size_t)rows * (size_t)n >= PARALLEL_FROM)
+    for (int i = 0; i < rows; i++) c->kernels.cap_row(z + (size_t)i * (size_t)ldz, n, u->cap);
+    return PLUMB_OK;
+}
+
 /* Adds the exponentials of one row of a tile to the row's sum. A logit that is not finite makes the sum NaN, as in
  * torch.log_softmax; so does one beyond 2^20, where neighbouring fp32 numbers are too far apart to mean anything. */
 static void add_exponentials(const plumb_kernels *k, const float *z, int n, running *r)

@@ -10,20 +10,20 @@ static plumb_status push_segment(plumb_segment **list, size_t *count, size_t *ca
     return PLUMB_OK;
 }
 
-/* Appends tokens `first` .. `last` - 1 of a sequence; the ones from wanted_from on are wanted. *own is where they went,
- * *wanted how many are wanted. */
-static plumb_status append_span(plumb_batch *b, const int32_t *ids, int first, int last, int wanted_from,
+/* Appends `count` tokens of a sequence at positions first ..; the ones from position wanted_from on are wanted. *own is
+ * where they went, *wanted how many are wanted. */
+static plumb_status append_span(plumb_batch *b, const int32_t *ids, int first, int count, int wanted_from,
                                 plumb_span *own, plumb_span *wanted)
 {
-    *own = (plumb_span){(int)b->ids.count, last - first, first};
+    *own = (plumb_span){(int)b->ids.count, count, first};
     *wanted = (plumb_span){(int)b->wanted.count, 0, first > wanted_from ? first : wanted_from};
-    for (int i = first; i < last; i++) {
+    for (int i = first; i < first + count; i++) {
         if (i >= wanted_from) {
             PLUMB_TRY(plumb_ids_push(&b->wanted, (int32_t)b->ids.count));
             PLUMB_TRY(plumb_ids_push(&b->wanted_positions, i));
             wanted->count++;
         }
-        PLUMB_TRY(plumb_ids_push(&b->ids, ids[i]));
+        PLUMB_TRY(plumb_ids_push(&b->ids, ids[i - first]));
         PLUMB_TRY(plumb_ids_push(&b->positions, i));
     }
     return PLUMB_OK;
@@ -45,12 +45,21 @@ plumb_status plumb_batch_add(plumb_batch *b, const int32_t *const ids[], const i
     PLUMB_TRY(push_both(b, prefix, wanted, prefix, none));
     place->prefix_wanted = wanted.count;
     for (int i = 0; i < branches; i++) {
-        PLUMB_TRY(append_span(b, ids[i], shared, counts[i], wanted_from, &own, &wanted));
+        PLUMB_TRY(append_span(b, ids[i] + shared, shared, counts[i] - shared, wanted_from, &own, &wanted));
         PLUMB_TRY(push_both(b, own, wanted, prefix, own));
         place->branch[i] = wanted.row;
         place->own_wanted[i] = wanted.count;
     }
     return PLUMB_OK;
+}
+
+plumb_status plumb_batch_extend(plumb_batch *b, const int32_t *ids, int count, int position, plumb_span prefix,
+                                plumb_span own, bool wanted)
+{
+    plumb_span queries, ends, at = own.count ? own : prefix;
+    PLUMB_TRY(append_span(b, ids, position, count, wanted ? position + count - 1 : position + count, &queries, &ends));
+    for (int i = 0; i < count; i++) PLUMB_TRY(plumb_ids_push(&b->cache_rows, at.row + at.count - count + i));
+    return push_both(b, queries, ends, prefix, own);
 }
 
 plumb_status plumb_batch_check(const plumb_batch *b, int vocab, int *positions)
@@ -75,7 +84,7 @@ int plumb_group_rows(const int counts[], int branches, int shared)
 
 void plumb_batch_clear(plumb_batch *b)
 {
-    b->ids.count = b->positions.count = b->wanted.count = b->wanted_positions.count = 0;
+    b->ids.count = b->positions.count = b->wanted.count = b->wanted_positions.count = b->cache_rows.count = 0;
     b->segment_count = b->wanted_segment_count = 0;
 }
 
@@ -85,6 +94,7 @@ void plumb_batch_free(plumb_batch *b)
     plumb_ids_free(&b->positions);
     plumb_ids_free(&b->wanted);
     plumb_ids_free(&b->wanted_positions);
+    plumb_ids_free(&b->cache_rows);
     free(b->segments);
     free(b->wanted_segments);
     *b = (plumb_batch){0};

@@ -14,6 +14,7 @@ typedef struct plumb_batch {
     plumb_ids positions; /* [rows] */
     plumb_ids wanted;    /* row numbers whose final states are wanted, ascending */
     plumb_ids wanted_positions;
+    plumb_ids cache_rows;    /* [rows] of a batch that goes on with sequences in a cache; else empty */
     plumb_segment *segments; /* all rows as queries */
     size_t segment_count, segment_capacity;
     plumb_segment *wanted_segments; /* the wanted rows as queries; query.row counts wanted rows */
@@ -32,6 +33,13 @@ typedef struct plumb_group_place {
  * count). Final states are wanted from position wanted_from on, wanted_from < each count. The ids are copied. */
 plumb_status plumb_batch_add(plumb_batch *b, const int32_t *const ids[], const int counts[], int branches, int shared,
                              int wanted_from, plumb_group_place *place) PLUMB_MUST_USE;
+
+/* Appends `count` tokens of a sequence whose keys and values stand in a cache (cache.h), at positions `position` ...
+ * The spans are rows of the cache: the tokens see `prefix` and `own`, as far as causality allows, and are the last
+ * `count` rows of own, or, where own is empty, of prefix. With `wanted` the final state of the last one is wanted. The
+ * ids are copied. All of a batch is appended either by this function or by the one above. */
+plumb_status plumb_batch_extend(plumb_batch *b, const int32_t *ids, int count, int position, plumb_span prefix,
+                                plumb_span own, bool wanted) PLUMB_MUST_USE;
 
 /* Every id must be below `vocab` (else PLUMB_E_INPUT naming the first that is not); *positions is one more than the
  * largest position. */

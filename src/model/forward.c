@@ -152,7 +152,7 @@ static plumb_layer_state layer_state(const plumb_forward *f, bool last)
     };
 }
 
-plumb_status plumb_forward_run(plumb_forward *f, const plumb_batch *b, const float **hidden)
+static plumb_status run(plumb_forward *f, const plumb_batch *b, const plumb_cache *cache, const float **hidden)
 {
     const plumb_config *c = &f->model->config;
     int rows = (int)b->ids.count, d = c->hidden_size, positions;
@@ -165,12 +165,26 @@ plumb_status plumb_forward_run(plumb_forward *f, const plumb_batch *b, const flo
         PLUMB_TRY(plumb_check_interrupt(f->sink));
         if (f->observe) f->observe(f->observe_user, i, f->x, rows, d);
         plumb_layer_state state = layer_state(f, i == c->layers - 1);
+        if (cache) {
+            state.k_cache = cache->k[i];
+            state.v_cache = cache->v[i];
+        }
         PLUMB_TRY(plumb_layer_forward(f->model, &f->rotations, i, b, &state));
         x = state.x_out;
     }
     plumb_norm_run(f->compute, &f->model->final_norm, x, d, (int)b->wanted.count, 1, x, d);
     *hidden = x;
     return plumb_model_check(f->model);
+}
+
+plumb_status plumb_forward_run(plumb_forward *f, const plumb_batch *b, const float **hidden)
+{
+    return run(f, b, NULL, hidden);
+}
+
+plumb_status plumb_forward_extend(plumb_forward *f, const plumb_batch *b, plumb_cache *cache, const float **hidden)
+{
+    return run(f, b, cache, hidden);
 }
 
 double plumb_forward_flops(const plumb_config *c, const plumb_batch *b)

@@ -11,6 +11,7 @@
 
 #include "base/sink.h"
 #include "model/batch.h"
+#include "model/cache.h"
 #include "model/model.h"
 
 typedef struct plumb_forward plumb_forward; /* the activations: grown to the largest batch seen */
@@ -28,6 +29,12 @@ void plumb_forward_observe(plumb_forward *f, plumb_observe *observe, void *user)
 
 /* Final hidden states of the wanted rows. Token ids outside the embedding and weights with NaN are PLUMB_E_INPUT. */
 plumb_status plumb_forward_run(plumb_forward *f, const plumb_batch *batch, const float **hidden) PLUMB_MUST_USE;
+
+/* The same for a batch that was made by plumb_batch_extend: keys and values of its rows are put into the cache, and its
+ * segments read them there. wanted may be empty; then *hidden holds nothing. A state has the bits that
+ * plumb_forward_run gives for a group whose shared prefix is the extended sequence's `prefix`. */
+plumb_status plumb_forward_extend(plumb_forward *f, const plumb_batch *batch, plumb_cache *cache,
+                                  const float **hidden) PLUMB_MUST_USE;
 
 /* Bytes of activations for a batch of `rows` rows of which `wanted` are wanted, for plans; without the rotary tables
  * (layer.h). */

@@ -172,10 +172,16 @@ static plumb_status attend(const step *s)
                          s->l->window};
     const plumb_segment *segments = s->last ? s->b->wanted_segments : s->b->segments;
     int count = (int)(s->last ? s->b->wanted_segment_count : s->b->segment_count);
+    const float *k = st->k, *v = st->v;
+    if (st->k_cache) {
+        plumb_place_rows(s->compute, k, kv, s->b->cache_rows.data, s->rows, kv, st->k_cache, kv);
+        plumb_place_rows(s->compute, v, kv, s->b->cache_rows.data, s->rows, kv, st->v_cache, kv);
+        k = st->k_cache;
+        v = st->v_cache;
+    }
     if (st->lse)
-        return plumb_attend_saving(s->compute, &a, segments, count, st->q, q, st->k, kv, st->v, kv, st->attended, q,
-                                   st->lse);
-    return plumb_attend(s->compute, &a, segments, count, st->q, q, st->k, kv, st->v, kv, st->attended, q);
+        return plumb_attend_saving(s->compute, &a, segments, count, st->q, q, k, kv, v, kv, st->attended, q, st->lse);
+    return plumb_attend(s->compute, &a, segments, count, st->q, q, k, kv, v, kv, st->attended, q);
 }
 
 /* x += w y, through a norm of w y where the architecture has one after the branch: y is the input of w, its last

@@ -1,6 +1,6 @@
 /* One transformer layer forwards, on a packed batch: the same code for scoring, where buffers are reused from layer to
- * layer, and for training, where what the backward pass needs is kept. Which of the two is decided by the pointers
- * alone. */
+ * layer, for training, where what the backward pass needs is kept, and for decoding, where keys and values go to a
+ * cache. Which of the three is decided by the pointers alone. */
 #ifndef PLUMB_MODEL_LAYER_H
 #define PLUMB_MODEL_LAYER_H
 
@@ -32,6 +32,8 @@ typedef struct plumb_layer_state {
     float *fused;                 /* [rows][3 heads head_dim] (PLUMB_QKV_INTERLEAVED only) */
     float *q_raw, *k_raw, *v_raw; /* before clipping and q/k norms; may be q, k, v */
     float *q, *k, *v;             /* [queries] and [rows] [heads or kv_heads * head_dim], as attention reads them */
+    float *k_cache, *v_cache;     /* [cache rows][kv_heads * head_dim]: row i of k and v is put at row cache_rows[i] of
+                                     the batch, and the segments' key spans are rows there; NULL: rows of k and v */
     float *lse;                   /* [queries][heads] for the backward pass, or NULL */
     float *attended;              /* [queries][heads head_dim] */
     float *attention_out,
