@@ -217,6 +217,8 @@ extern const plumb_usage plumb_usage_info;
 int plumb_command_info(int argc, char **argv);
 extern const plumb_usage plumb_usage_init;
 int plumb_command_init(int argc, char **argv);
+extern const plumb_usage plumb_usage_generate;
+int plumb_command_generate(int argc, char **argv);
 extern const plumb_usage plumb_usage_merge;
 int plumb_command_merge(int argc, char **argv);
 

@@ -19,6 +19,7 @@ static const struct command {
     {&plumb_usage_dpo, plumb_command_dpo},
     {&plumb_usage_trace, plumb_command_trace},
     {&plumb_usage_identify, plumb_command_identify},
+    {&plumb_usage_generate, plumb_command_generate},
     {&plumb_usage_lint, plumb_command_lint},
     {&plumb_usage_tokenize, plumb_command_tokenize},
     {&plumb_usage_info, plumb_command_info},
