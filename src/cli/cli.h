@@ -221,5 +221,9 @@ extern const plumb_usage plumb_usage_generate;
 int plumb_command_generate(int argc, char **argv);
 extern const plumb_usage plumb_usage_merge;
 int plumb_command_merge(int argc, char **argv);
+extern const plumb_usage plumb_usage_judge;
+int plumb_command_judge(int argc, char **argv);
+extern const plumb_usage plumb_usage_pair;
+int plumb_command_pair(int argc, char **argv);
 
 #endif

@@ -181,6 +181,7 @@ static int exit_code(plumb_code code)
     case PLUMB_E_IO:
     case PLUMB_E_MEMORY:
     case PLUMB_E_INTERNAL:
+    case PLUMB_E_DIVERGED:
         return PLUMB_EXIT_FAILED;
     }
     return PLUMB_EXIT_FAILED;

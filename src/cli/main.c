@@ -25,6 +25,8 @@ static const struct command {
     {&plumb_usage_info, plumb_command_info},
     {&plumb_usage_init, plumb_command_init},
     {&plumb_usage_merge, plumb_command_merge},
+    {&plumb_usage_judge, plumb_command_judge},
+    {&plumb_usage_pair, plumb_command_pair},
 };
 /* clang-format on */
 

@@ -203,6 +203,7 @@ static plumb_status compare(const json_t *then, const json_t *now, const char *p
     json_object_foreach((json_t *)now, key, value)
     {
         if (json_is_array(value)) PLUMB_TRY(compare_inputs(json_object_get(then, key), value, key, path));
+        if (json_object_get(value, "hash")) PLUMB_TRY(compare_hash(then, now, key, key, path));
     }
     return PLUMB_OK;
 }

@@ -8,8 +8,8 @@
  *
  * While the output is FILE.partial the record is FILE.partial.meta.json, without what is known only at the end. A run
  * is continued only when plumb's version, the command, its options (not "run"), the hashes of the model, its
- * tokenizer and the chat template, and the paths of its inputs are the same. The record is a jansson object that the
- * command holds and frees with json_decref. */
+ * tokenizer and the chat template and of other files with one, and the paths of its inputs are the same. The record is
+ * a jansson object that the command holds and frees with json_decref. */
 #ifndef PLUMB_CLI_META_H
 #define PLUMB_CLI_META_H
 
