@@ -54,6 +54,7 @@ typedef struct plumb_rollouts {
     const double *old_logps;    /* under the policy that sampled them */
     const double *ref_logps;    /* under the reference; NULL: not needed */
     const double *advantages;   /* [count] */
+    double counted; /* GRPO: completions that means are over, those left out of the loss included; 0: count */
     const double *token_weight; /* [all tokens] factor of each token's policy term (NTHR); NULL: 1 */
 } plumb_rollouts;
 

@@ -35,6 +35,12 @@ plumb_status plumb_micro_pack(plumb_micro_batch *m, const plumb_model *model, co
     return plumb_arena_new(&m->scratch, &m->statistics, m->targets, sizeof *m->statistics);
 }
 
+plumb_unembed plumb_unembed_tempered(const plumb_model *model, double temperature)
+{
+    double t = temperature > 0 ? temperature : 1;
+    return (plumb_unembed){.w = &model->unembed, .scale = (float)(1 / t), .cap = (float)(model->config.final_cap / t)};
+}
+
 plumb_status plumb_micro_head(plumb_micro_batch *m, const plumb_model *model, const float *hidden)
 {
     int d = m->d, n = (int)m->targets;
@@ -43,7 +49,7 @@ plumb_status plumb_micro_head(plumb_micro_batch *m, const plumb_model *model, co
         plumb_score_values(model, m->gathered, d, n, m->logps);
         return PLUMB_OK;
     }
-    plumb_unembed u = {.w = &model->unembed, .scale = 1, .cap = (float)model->config.final_cap};
+    plumb_unembed u = plumb_unembed_tempered(model, m->temperature);
     return plumb_unembed_statistics(model->compute, &u, m->gathered, d, n, m->tokens, m->logps, m->lse, m->statistics);
 }
 
@@ -82,7 +88,14 @@ static plumb_status look_at(plumb_micro_batch *m, plumb_forward *f, const plumb_
 plumb_status plumb_examples_look(const plumb_model *model, const plumb_example *const *examples, size_t count,
                                  plumb_micro_look look, void *user, const plumb_sink *sink)
 {
-    plumb_micro_batch m = {.count = 0};
+    return plumb_examples_look_tempered(model, 1, examples, count, look, user, sink);
+}
+
+plumb_status plumb_examples_look_tempered(const plumb_model *model, double temperature,
+                                          const plumb_example *const *examples, size_t count, plumb_micro_look look,
+                                          void *user, const plumb_sink *sink)
+{
+    plumb_micro_batch m = {.temperature = temperature};
     plumb_forward *f = NULL;
     plumb_status s = plumb_forward_new(model, &f);
     if (!s) plumb_forward_watch(f, sink);

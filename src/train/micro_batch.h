@@ -22,6 +22,7 @@ typedef struct plumb_micro_batch {
     double *logps;         /* [targets] log-probs; of a reward head the values v */
     plumb_token_statistics *statistics; /* [targets]; zero with a reward head */
     plumb_arena scratch;                /* for the caller too */
+    double temperature; /* set by the caller: the distributions are those of logits / temperature; 0: 1 */
     /* the passes' own */
     int d;
     float *gathered; /* [targets][d] the states of the targets */
@@ -37,6 +38,10 @@ plumb_status plumb_micro_pack(plumb_micro_batch *m, const plumb_model *model, co
 /* After the forward pass that gave hidden [wanted][d]: fills logps and statistics. */
 plumb_status plumb_micro_head(plumb_micro_batch *m, const plumb_model *model, const float *hidden) PLUMB_MUST_USE;
 
+/* The unembedding whose logits, after the cap, are divided by `temperature` (0: 1), as a sampler of that temperature
+ * draws from them: cap tanh(z / cap) / T = c tanh(z / T / c) with c = cap / T. */
+plumb_unembed plumb_unembed_tempered(const plumb_model *model, double temperature);
+
 void plumb_micro_free(plumb_micro_batch *m);
 
 /* A pass without gradients over examples under any model, in batches of bounded size: `look` sees each batch with its
@@ -44,5 +49,8 @@ void plumb_micro_free(plumb_micro_batch *m);
 typedef plumb_status (*plumb_micro_look)(void *user, const plumb_micro_batch *m, size_t first);
 plumb_status plumb_examples_look(const plumb_model *model, const plumb_example *const *examples, size_t count,
                                  plumb_micro_look look, void *user, const plumb_sink *sink) PLUMB_MUST_USE;
+plumb_status plumb_examples_look_tempered(const plumb_model *model, double temperature,
+                                          const plumb_example *const *examples, size_t count, plumb_micro_look look,
+                                          void *user, const plumb_sink *sink) PLUMB_MUST_USE;
 
 #endif
