@@ -206,25 +206,37 @@ static plumb_status run_unembedding(plumb_scorer *s, const float *hidden)
                                s->lse);
 }
 
+static plumb_status score_theory(plumb_scorer *s, waiting *w)
+{
+    plumb_unembed u = unembedding(s->model);
+    size_t at = (size_t)w->at.first_target, d = (size_t)s->model->config.hidden_size;
+    plumb_score_terms terms = {.in = {.u = &u,
+                                      .h = s->gathered + at * d,
+                                      .n = w->at.targets[0],
+                                      .m = w->at.targets[1],
+                                      .shared = w->at.shared_states,
+                                      .targets = s->targets.tokens.data + at,
+                                      .lse = s->lse + at},
+                               .logps = s->logps + at};
+    for (int side = 0; side < 2; side++)
+        if (terms.in.shared > w->at.targets[side]) terms.in.shared = w->at.targets[side];
+    plumb_status status = plumb_theory_terms(s->model->compute, &terms.in, &s->scratch,
+                                             s->options.terms ? &terms.parts : NULL, &w->score.theory);
+    if (plumb_status_code(status) == PLUMB_E_INPUT) status = overflow(status, w->score.index);
+    if (!status && s->options.terms) status = s->options.terms(s->options.user, &w->score, &terms);
+    plumb_arena_reset(&s->scratch);
+    return status;
+}
+
 static plumb_status score_logps(plumb_scorer *s, waiting *w)
 {
-    size_t at = (size_t)w->at.first_target, d = (size_t)s->model->config.hidden_size;
+    size_t at = (size_t)w->at.first_target;
     for (int side = 0; side < 2; side++) {
         plumb_split_logps(s->logps + at, &w->at, side, &w->score.head[side], &w->score.tail[side]);
         w->score.logps[side] = w->score.head[side] + w->score.tail[side];
         at += (size_t)w->at.targets[side];
     }
-    if (!(s->needs & PLUMB_NEED_THEORY)) return PLUMB_OK;
-    plumb_unembed u = unembedding(s->model);
-    at = (size_t)w->at.first_target;
-    int shared = w->at.shared_states;
-    for (int side = 0; side < 2; side++)
-        if (shared > w->at.targets[side]) shared = w->at.targets[side];
-    plumb_status status =
-        plumb_theory_terms(s->model->compute, &u, s->gathered + at * d, w->at.targets[0], w->at.targets[1], shared,
-                           s->targets.tokens.data + at, s->lse + at, &s->scratch, &w->score.theory);
-    plumb_arena_reset(&s->scratch);
-    return plumb_status_code(status) == PLUMB_E_INPUT ? overflow(status, w->score.index) : status;
+    return s->needs & PLUMB_NEED_THEORY ? score_theory(s, w) : PLUMB_OK;
 }
 
 /* What a batch costs at the least, and how large it is. */

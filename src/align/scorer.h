@@ -13,6 +13,13 @@
 #include "align/measures.h"
 #include "model/forward.h"
 
+/* How the theory terms of a scored pair came about. */
+typedef struct plumb_score_terms {
+    plumb_theory_input in;
+    plumb_theory_parts parts;
+    const double *logps; /* [n + m] of each token: chosen first, then rejected */
+} plumb_score_terms;
+
 typedef struct plumb_scorer_options {
     uint32_t measures;   /* a bit for each row of plumb_measures */
     plumb_compat compat; /* official: all states up to the last token count */
@@ -22,6 +29,9 @@ typedef struct plumb_scorer_options {
     /* Called before emit, when not NULL, for each scored pair with the final state [hidden_size] that predicts the
      * first token at which the responses differ (the last common one where one response begins the other). */
     plumb_status (*differing)(void *user, const plumb_score *score, const float *state);
+    /* Called before emit, when not NULL and a measure needs the theory, for each scored pair. What it gets is valid
+     * during the call. */
+    plumb_status (*terms)(void *user, const plumb_score *score, const plumb_score_terms *terms);
     void *user;
     const plumb_sink *sink; /* asked before each layer and each pair whether to stop; NULL: never. Borrowed */
 } plumb_scorer_options;

@@ -205,6 +205,8 @@ extern const plumb_usage plumb_usage_sft;
 int plumb_command_sft(int argc, char **argv);
 extern const plumb_usage plumb_usage_filter;
 int plumb_command_filter(int argc, char **argv);
+extern const plumb_usage plumb_usage_explain;
+int plumb_command_explain(int argc, char **argv);
 extern const plumb_usage plumb_usage_trace;
 int plumb_command_trace(int argc, char **argv);
 extern const plumb_usage plumb_usage_identify;

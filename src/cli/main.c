@@ -17,6 +17,7 @@ static const struct command {
     {&plumb_usage_filter, plumb_command_filter},
     {&plumb_usage_sft, plumb_command_sft},
     {&plumb_usage_dpo, plumb_command_dpo},
+    {&plumb_usage_explain, plumb_command_explain},
     {&plumb_usage_trace, plumb_command_trace},
     {&plumb_usage_identify, plumb_command_identify},
     {&plumb_usage_generate, plumb_command_generate},
