@@ -16,7 +16,7 @@ static plumb_metric_mean *find(const plumb_metric_means *m, const char *name)
     return NULL;
 }
 
-plumb_status plumb_means_add(plumb_metric_means *m, const char *name, double value)
+static plumb_status add(plumb_metric_means *m, const char *name, double sum, int64_t count)
 {
     plumb_metric_mean *x = find(m, name);
     if (!x) {
@@ -25,8 +25,19 @@ plumb_status plumb_means_add(plumb_metric_means *m, const char *name, double val
         *x = (plumb_metric_mean){.count = 0};
         snprintf(x->name, sizeof x->name, "%s", name);
     }
-    x->sum += value;
-    x->count++;
+    x->sum += sum;
+    x->count += count;
+    return PLUMB_OK;
+}
+
+plumb_status plumb_means_add(plumb_metric_means *m, const char *name, double value)
+{
+    return add(m, name, value, 1);
+}
+
+plumb_status plumb_means_merge(plumb_metric_means *m, const plumb_metric_means *from)
+{
+    for (size_t i = 0; i < from->count; i++) PLUMB_TRY(add(m, from->list[i].name, from->list[i].sum, from->list[i].count));
     return PLUMB_OK;
 }
 
@@ -67,8 +78,8 @@ plumb_status plumb_means_unpack(plumb_metric_means *m, const json_t *packed)
         const char *name = json_string_value(json_array_get(one, 0));
         const json_t *sum = json_array_get(one, 1);
         if (!name) return plumb_fail(PLUMB_E_INPUT, "a metric of the checkpoint has no name");
-        PLUMB_TRY(plumb_means_add(m, name, json_is_number(sum) ? json_number_value(sum) : NAN));
-        m->list[m->count - 1].count = json_integer_value(json_array_get(one, 2));
+        PLUMB_TRY(add(m, name, json_is_number(sum) ? json_number_value(sum) : NAN,
+                      json_integer_value(json_array_get(one, 2))));
     }
     return PLUMB_OK;
 }

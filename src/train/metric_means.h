@@ -24,6 +24,9 @@ typedef struct plumb_metric_means {
 /* Notes a value. A name is cut at its 95th byte. */
 plumb_status plumb_means_add(plumb_metric_means *m, const char *name, double value) PLUMB_MUST_USE;
 
+/* Adds all that `from` holds. */
+plumb_status plumb_means_merge(plumb_metric_means *m, const plumb_metric_means *from) PLUMB_MUST_USE;
+
 /* Appends ,"name":mean for each, with 9 significant digits. */
 plumb_status plumb_means_write(const plumb_metric_means *m, plumb_text *out) PLUMB_MUST_USE;
 

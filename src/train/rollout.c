@@ -40,11 +40,13 @@ plumb_status plumb_rollout_settle(plumb_rollout *r, size_t functions)
         r->first[i + 1] = r->first[i] + (size_t)r->tokens[i];
     }
     r->total = r->first[n];
-    r->token_weight = NULL;
-    double **by_token[] = {&r->old_logps, &r->ref_logps, &r->values, &r->advantages, &r->returns};
+    r->token_weight = r->nthr = NULL;
+    double **by_token[] = {&r->old_logps,  &r->ref_logps,     &r->logps,            &r->entropy,  &r->values,
+                           &r->new_values, &r->token_rewards, &r->token_advantages, &r->whitened, &r->returns};
     for (size_t k = 0; k < sizeof by_token / sizeof *by_token; k++)
         PLUMB_TRY(plumb_arena_new(&r->arena, by_token[k], r->total, sizeof(double)));
     PLUMB_TRY(plumb_arena_new(&r->arena, &r->rewards, n, sizeof(double)));
+    PLUMB_TRY(plumb_arena_new(&r->arena, &r->advantages, n, sizeof(double)));
     return plumb_arena_new(&r->arena, &r->each_reward, n * functions, sizeof(double));
 }
 

@@ -26,13 +26,17 @@ typedef struct plumb_rollout {
     size_t *first; /* [count + 1] where its tokens begin */
     size_t total;  /* tokens of all completions */
     const plumb_example **list; /* [count] the completions, for passes over them */
-    double *old_logps, *ref_logps; /* [total] under the policy that sampled them, and the reference */
-    double *values;                /* [total] PPO: of the value model before the update */
-    double *rewards;               /* [count] of the reward functions together */
-    double *each_reward;           /* [functions][count] of each of them */
-    double *advantages;            /* [count], or for PPO [total] */
-    double *returns;               /* [total] PPO */
-    double *token_weight;          /* [total] NTHR; NULL: all 1 */
+    double *rewards;            /* [count] of the reward functions together */
+    double *each_reward;        /* [functions][count] of each of them */
+    double *advantages;         /* [count] RLOO, GRPO */
+    double *old_logps;          /* [total] under the policy that sampled them */
+    double *ref_logps;          /* [total] under the reference */
+    double *token_weight;       /* [total] NTHR; NULL: all 1 */
+    double *nthr;               /* [total] its scores; NULL likewise */
+    double *logps, *entropy;    /* [total] under the policy as the newest pass of training found it */
+    /* PPO [total]: the value model before the update and as the newest pass found it, rewards of tokens, advantages
+     * before and after whitening, returns */
+    double *values, *new_values, *token_rewards, *token_advantages, *whitened, *returns;
     plumb_arena arena;             /* of these arrays */
 } plumb_rollout;
 
