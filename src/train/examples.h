@@ -13,8 +13,8 @@ typedef struct plumb_example {
     int totals[2]; /* tokens of prompt + response */
     int prompt, shared, sides;
     uint8_t *trained; /* [totals[0]] SFT: 1 for each token that the loss counts; NULL: all after the prompt */
-    bool scored;       /* a reward head reads the state of each side's last token, and no other */
-    bool desirable;    /* KTO: is the completion wanted? */
+    bool scored;      /* a reward head reads the state of each side's last token, and no other */
+    bool desirable;   /* KTO: is the completion wanted? */
     bool has_reference, has_start;
     double ref_head[2], ref_tail[2]; /* log-probs under the reference */
     double start[2];                 /* under the policy before the first step, summed */

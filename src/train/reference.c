@@ -28,7 +28,8 @@ plumb_status plumb_examples_score(const plumb_model *model, const plumb_examples
 {
     visiting v = {.e = e, .visit = visit, .sink = sink};
     plumb_scorer *s;
-    plumb_scorer_options how = {.measures = 1u << plumb_measure_find("logps"), .emit = forward_score, .user = &v, .sink = sink};
+    plumb_scorer_options how = {
+        .measures = 1u << plumb_measure_find("logps"), .emit = forward_score, .user = &v, .sink = sink};
     if (visit->states) how.measures |= 1u << plumb_measure_find("ln_ches");
     if (visit->state) how.differing = forward_state;
     PLUMB_TRY(plumb_scorer_new(model, &how, &s));

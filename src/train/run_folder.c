@@ -373,7 +373,8 @@ static plumb_status write_state(const char *folder, const json_t *state)
 static plumb_status file_size(const plumb_run_folder *f, int fd, const char *name, json_t *state, const char *key)
 {
     struct stat info = {.st_size = 0};
-    if (fd >= 0 && (fsync(fd) || fstat(fd, &info))) return plumb_fail(PLUMB_E_IO, "%s/%s: %s", f->path, name, strerror(errno));
+    if (fd >= 0 && (fsync(fd) || fstat(fd, &info)))
+        return plumb_fail(PLUMB_E_IO, "%s/%s: %s", f->path, name, strerror(errno));
     return json_object_set_new(state, key, json_integer(info.st_size)) ? plumb_no_memory() : PLUMB_OK;
 }
 
