@@ -160,6 +160,7 @@ static const plumb_architecture table[] = {
      .norm_bias = true,
      .eps_key = "layer_norm_eps",
      .eps = 1e-5,
+     .trains_padding = true,
      .qkv = PLUMB_QKV_INTERLEAVED,
      .mlp = PLUMB_MLP_PLAIN,
      .activation = PLUMB_GELU,

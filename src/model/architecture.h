@@ -80,6 +80,8 @@ typedef struct plumb_architecture {
     const char *activation_key;
     bool gelu_means_tanh;     /* the first Gemma's published configs say "gelu" and mean the tanh form */
     bool embed_scaled;        /* embeddings times sqrt(hidden_size) */
+    bool trains_padding;      /* the embedding of pad_token_id is trained like others (transformers gives the others'
+                                 nn.Embedding a padding_idx, which gets no gradient) */
     bool tied;                /* where the config does not say */
     bool qkv_bias;            /* always (Qwen 2) */
     const char *bias_key;     /* boolean key for the biases of q, k, v and o ("attention_bias"), or NULL */

@@ -115,7 +115,7 @@ static plumb_status complete(plumb_policy_state *s, int64_t g)
         status = o->complete
                      ? o->complete(o->complete_user, picks, n, (int)o->group, &s->rollout)
                      : plumb_rollout_sample(plumb_trainer_policy(s->trainer), &o->sampling, picks, n, (int)o->group,
-                                            g * s->prompts_each, o->sink, &s->rollout, &s->counts.generated);
+                                            g * s->prompts_each, o->sink, &s->rollout);
     plumb_arena_free(&scratch);
     return status;
 }
@@ -149,6 +149,7 @@ plumb_status plumb_policy_generate(plumb_policy_state *s, int64_t g, bool *fresh
     PLUMB_TRY(note_lengths(s));
     PLUMB_TRY(note_rewards(s));
     s->counts.completions += (int64_t)r->count;
+    s->counts.generated += (int64_t)r->total;
     s->generation = g;
     return PLUMB_OK;
 }

@@ -83,19 +83,16 @@ static plumb_status take_completion(void *user, const plumb_generated *g)
 
 plumb_status plumb_rollout_sample(const plumb_model *policy, const plumb_sampling *sampling,
                                   const plumb_prompt_row *const *picks, size_t n, int group, int64_t first_key,
-                                  const plumb_sink *sink, plumb_rollout *r, int64_t *generated)
+                                  const plumb_sink *sink, plumb_rollout *r)
 {
     sampling_run run = {picks, first_key, 0, (int64_t)n * group, sink, r};
     plumb_generator_options how = {.sampling = *sampling, .emit = take_completion, .user = &run, .sink = sink};
     plumb_generator *g;
-    int64_t read = 0, made = 0;
     PLUMB_TRY(plumb_generator_new(policy, &how, &g));
     plumb_status s = PLUMB_OK;
     for (size_t i = 0; i < n && !s; i++)
         s = plumb_generator_add(g, first_key + (int64_t)i, picks[i]->ids, picks[i]->count, group);
     if (!s) s = plumb_generator_flush(g);
-    plumb_generator_tokens(g, &read, &made);
-    *generated += made;
     plumb_generator_free(g);
     return s;
 }

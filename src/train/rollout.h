@@ -49,11 +49,10 @@ plumb_status plumb_rollout_settle(plumb_rollout *r, size_t functions) PLUMB_MUST
 
 /* Samples `group` completions of each of n prompts and settles nothing. Prompt i draws with the key first_key + i, so
  * that a completion depends on the weights, its prompt, the seed and that key alone (model/generation.h). The weights
- * are used where they are: the policy may be the masters that a trainer changes afterwards. Adds to *generated the
- * number of new tokens. */
+ * are used where they are: the policy may be the masters that a trainer changes afterwards. */
 plumb_status plumb_rollout_sample(const plumb_model *policy, const plumb_sampling *sampling,
                                   const plumb_prompt_row *const *picks, size_t n, int group, int64_t first_key,
-                                  const plumb_sink *sink, plumb_rollout *r, int64_t *generated) PLUMB_MUST_USE;
+                                  const plumb_sink *sink, plumb_rollout *r) PLUMB_MUST_USE;
 
 /* out [total]: the log-probability of each completion token under a language model at that temperature, or with a
  * reward head its number at the state that predicts the token. To the bit what the forward pass of a trainer gives. */

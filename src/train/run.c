@@ -267,14 +267,7 @@ static plumb_status refresh_reference(run *r, plumb_example **batch, size_t coun
 static plumb_status sync_reference(run *r)
 {
     if (!r->synced || r->step % r->o->ref_model_sync_steps) return PLUMB_OK;
-    const plumb_masters *policy = plumb_trainer_masters(r->trainer);
-    float alpha = (float)r->o->ref_model_mixup_alpha;
-    for (size_t i = 0; i < policy->count; i++) {
-        const float *p = policy->list[i].value;
-        float *q = r->synced->list[i].value;
-        for (size_t k = 0; k < policy->list[i].count; k++) q[k] = (1 - alpha) * q[k] + alpha * p[k];
-    }
-    return plumb_masters_changed(r->synced);
+    return plumb_masters_mix(r->synced, plumb_trainer_masters(r->trainer), r->o->ref_model_mixup_alpha);
 }
 
 /* A policy that is its own reference must have rewards of exactly 0 in the first step: the forward pass that trains
@@ -347,7 +340,7 @@ static plumb_status save(run *r)
                json_object_set_new(state, "gate_due", json_boolean(r->gate_due));
     if (r->o->gate.kind) bad |= json_object_set_new(state, "ln_ches", reals(r->ln_ches, r->e->count)) != 0;
     plumb_status s = bad ? plumb_no_memory() : check_weights(r);
-    if (!s) s = plumb_run_folder_save(r->folder, r->trainer, &r->o->trainer.optimizer, r->step, state, r->synced);
+    if (!s) s = plumb_run_folder_save(r->folder, r->trainer, &r->o->trainer.optimizer, r->step, state, r->synced, NULL);
     json_decref(state);
     if (s) return s;
     r->saved = r->step;
@@ -358,7 +351,7 @@ static plumb_status save(run *r)
 static plumb_status load(run *r, const json_t *state)
 {
     double window[WINDOW_REALS];
-    PLUMB_TRY(plumb_run_folder_load(r->folder, &r->o->trainer.optimizer, r->trainer, r->synced));
+    PLUMB_TRY(plumb_run_folder_load(r->folder, &r->o->trainer.optimizer, r->trainer, r->synced, NULL));
     read_reals(json_object_get(state, "window"), window, WINDOW_REALS);
     pack_window(&r->window, window, true);
     r->window_steps = json_integer_value(json_object_get(state, "window_steps"));

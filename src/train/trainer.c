@@ -56,6 +56,7 @@ plumb_status plumb_trainer_new(const plumb_model *base, const plumb_trainer_opti
     t->compute = base->compute;
     plumb_status s = options->adapter ? plumb_masters_of_adapter(base, options->adapter, &t->masters)
                                       : plumb_masters_new(base, &t->masters);
+    t->micro.temperature = options->temperature;
     t->options.adapter = NULL; /* borrowed for the call */
     if (!s) s = new_state(t);
     if (!s) s = plumb_training_new(t->masters->values, t->masters->gradients, options->keep_activations, &t->training);
@@ -277,7 +278,7 @@ static plumb_status head_backward(plumb_trainer *t, const double *g, const float
         plumb_scatter_rows(t->compute, dgathered, d, m->lists.states.data, (int)m->targets, d, dhidden, d);
         return PLUMB_OK;
     }
-    plumb_unembed u = {.w = &values->unembed, .scale = 1, .cap = (float)values->config.final_cap};
+    plumb_unembed u = plumb_unembed_tempered(values, m->temperature);
     PLUMB_TRY(plumb_targets_pulls(&m->lists, m->batch.wanted.count, g, m->lse, &m->scratch, &p));
     int n = (int)p.count;
     plumb_gather_rows(t->compute, hidden, d, p.states, n, d, m->gathered, d);
@@ -372,6 +373,16 @@ static void take_quantiles(plumb_trainer *t, plumb_step_metrics *out)
     }
 }
 
+/* As torch's embedding: what is read in the row of padding_idx is not learned from. An unembedding that is tied to it
+ * still is. */
+static void leave_out_padding(plumb_trainer *t)
+{
+    size_t d = (size_t)t->masters->values->config.hidden_size;
+    int64_t padding = t->masters->values->config.padding_idx;
+    for (size_t i = 0; i < t->step_ids.count && t->masters->gradients->embed.weight; i++)
+        if (t->step_ids.data[i] == padding) memset(t->step_dembed + i * d, 0, d * sizeof(float));
+}
+
 static void take_metrics(plumb_trainer *t, double norm, double rate, plumb_step_metrics *out)
 {
     double n = (double)t->micro_batches;
@@ -397,6 +408,7 @@ plumb_status plumb_trainer_update(plumb_trainer *t, int64_t step, double learnin
     plumb_masters *w = t->masters;
     const plumb_config *c = &w->values->config;
     double norm;
+    leave_out_padding(t);
     if (w->gradients->embed.weight)
         plumb_embed_gradient(t->compute, t->step_ids.data, (int)t->step_ids.count, c->hidden_size,
                              (float)c->embed_scale, t->step_dembed, c->hidden_size,
