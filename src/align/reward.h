@@ -4,7 +4,8 @@
  *     plumb_rewarder_new(model, sink, &r);
  *     plumb_rewarder_run(r, sequences, count, rewards);
  *
- * A reward depends on its sequence and the model alone, to the bit: not on threads, nor on what else is in the call. */
+ * A reward depends on the model and its sequence alone, for two sides also on where they part, to the bit: not on
+ * threads, nor on what else is in the call. */
 #ifndef PLUMB_ALIGN_REWARD_H
 #define PLUMB_ALIGN_REWARD_H
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/progress.h"
 #include "cli/meta.h"
@@ -30,18 +31,29 @@ static plumb_status open_adapter(plumb_train_body *b)
     return PLUMB_OK;
 }
 
-plumb_status plumb_train_open(plumb_train_body *b, plumb_cli *cli, plumb_train_values *v)
+static plumb_status open_body(plumb_train_body *b, plumb_cli *cli, plumb_train_values *v, bool score)
 {
     static const char *const isas[] = {NULL, "ref", "avx2", "avx512"}; /* as in the option's choices */
     const char *folder = v->model.items[0];
     *b = (plumb_train_body){.cli = cli, .v = v};
     PLUMB_TRY(plumb_compute_open(isas[v->isa], plumb_cli_threads(&v->common), &b->compute));
-    PLUMB_TRY(plumb_model_open(folder, b->compute, &b->model));
+    PLUMB_TRY(score ? plumb_model_open_score(folder, b->compute, (uint64_t)v->common.seed, &b->model, &b->fresh_head)
+                    : plumb_model_open(folder, b->compute, &b->model));
     PLUMB_TRY(plumb_encoder_open(folder, v->chat_template, b->model->config.eos_id, &b->encoder));
     b->max_length = plumb_options_given(cli->options, "max_length")
                         ? (int)v->max_length
                         : plumb_cli_default_length(b->model->config.max_positions);
     return open_adapter(b);
+}
+
+plumb_status plumb_train_open(plumb_train_body *b, plumb_cli *cli, plumb_train_values *v)
+{
+    return open_body(b, cli, v, false);
+}
+
+plumb_status plumb_train_open_score(plumb_train_body *b, plumb_cli *cli, plumb_train_values *v)
+{
+    return open_body(b, cli, v, true);
 }
 
 void plumb_train_close(plumb_train_body *b)
@@ -57,7 +69,7 @@ void plumb_train_close(plumb_train_body *b)
 
 /* ---- the reference ---- */
 
-plumb_status plumb_train_same_tokenizer(const plumb_train_body *b, const char *folder)
+static plumb_status same_tokenizer(const plumb_train_body *b, const char *folder)
 {
     plumb_tokenizer *other;
     PLUMB_TRY(plumb_tokenizer_open(folder, &other));
@@ -69,7 +81,7 @@ plumb_status plumb_train_same_tokenizer(const plumb_train_body *b, const char *f
         "the reference must be a model of the same family: usually the one that training starts from");
 }
 
-plumb_status plumb_train_say_reference(plumb_train_body *b, const char *folder)
+static plumb_status say_reference(plumb_train_body *b, const char *folder)
 {
     uint64_t hash;
     PLUMB_TRY(plumb_model_hash(folder, b->v->hash == 1, &hash));
@@ -78,6 +90,31 @@ plumb_status plumb_train_say_reference(plumb_train_body *b, const char *folder)
     plumb_cli_say(b->cli, "reference: %s (%016" PRIx64 ")%s", folder, hash,
                   b->reference == b->model ? ", the model as it is at the start" : "");
     return PLUMB_OK;
+}
+
+/* Are these two names of one folder? */
+static bool same_folder(const char *a, const char *b)
+{
+    struct stat x, y;
+    return strcmp(a, b) == 0 || (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
+}
+
+plumb_status plumb_train_open_reference(plumb_train_body *b)
+{
+    const plumb_train_values *v = b->v;
+    b->reference = b->model;
+    if (v->reference && (v->adapter || !same_folder(v->reference, v->model.items[0]))) {
+        b->reference = NULL;
+        PLUMB_TRY(plumb_model_open(v->reference, b->compute, &b->reference));
+        PLUMB_TRY(same_tokenizer(b, v->reference));
+    }
+    return say_reference(b, v->reference ? v->reference : v->model.items[0]);
+}
+
+int plumb_train_vocab_size(const plumb_train_body *b)
+{
+    int own = b->model->config.vocab_size, other = b->reference ? b->reference->config.vocab_size : own;
+    return own < other ? own : other;
 }
 
 /* ---- options ---- */
@@ -136,6 +173,10 @@ static plumb_status fill_options(plumb_train_body *b)
     o->learning_rate = v->learning_rate;
     o->warmup_steps = v->warmup_steps;
     o->warmup_ratio = v->warmup_ratio;
+    o->ledger_steps = v->ledger_steps;
+    o->sync_ref_model = v->sync_ref_model;
+    o->ref_model_sync_steps = v->ref_model_sync_steps;
+    o->ref_model_mixup_alpha = v->ref_model_mixup_alpha;
     o->tokenizer = b->encoder->tokenizer;
     o->sink = &b->cli->sink;
     PLUMB_TRY(count_steps(b, &steps, &per_epoch));

@@ -1,4 +1,4 @@
-/* What plumb dpo and plumb sft have in common around plumb_run: opening model and encoder, the memory plan, run.json,
+/* What the training commands have in common around plumb_run: opening model and encoder, the memory plan, run.json,
  * the report. */
 #ifndef PLUMB_CLI_TRAIN_BODY_H
 #define PLUMB_CLI_TRAIN_BODY_H
@@ -22,22 +22,27 @@ typedef struct plumb_train_body {
     char reference_key[64]; /* of the reference model, for its cache */
     bool complete;          /* with --resume: did the run in the folder come to its end? */
     int max_length;
+    bool fresh_head; /* plumb_train_open_score: was the model without a reward head? */
 } plumb_train_body;
 
 /* Opens compute, model, encoder and adapter; sets max_length. A given adapter is attached to the model, so that it is
  * part of the reference too, as TRL has it; a fresh one is not. */
 plumb_status plumb_train_open(plumb_train_body *b, plumb_cli *cli, plumb_train_values *v) PLUMB_MUST_USE;
 
+/* The same for a model with a reward head, which a language model is given anew (from --seed). */
+plumb_status plumb_train_open_score(plumb_train_body *b, plumb_cli *cli, plumb_train_values *v) PLUMB_MUST_USE;
+
+/* Opens --reference, a model with the same tokenizer, or takes the model as it is at the start (an --adapter included,
+ * which a named reference is without), and says which it is. */
+plumb_status plumb_train_open_reference(plumb_train_body *b) PLUMB_MUST_USE;
+
+/* Embeddings that the model and its reference both have. */
+int plumb_train_vocab_size(const plumb_train_body *b);
+
 /* After the examples are read and b->options holds what is the command's own (objective, ledger, gate): fills in the
  * rest, prints the plan, refuses what does not fit, and unless --dry-run trains, writes run.json and says how it went.
  */
 plumb_status plumb_train_go(plumb_train_body *b) PLUMB_MUST_USE;
-
-/* PLUMB_E_INPUT when the tokenizer of another folder gives other ids than the model's. */
-plumb_status plumb_train_same_tokenizer(const plumb_train_body *b, const char *folder) PLUMB_MUST_USE;
-
-/* Says which reference is used, with its hash. */
-plumb_status plumb_train_say_reference(plumb_train_body *b, const char *folder) PLUMB_MUST_USE;
 
 void plumb_train_close(plumb_train_body *b);
 

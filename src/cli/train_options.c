@@ -11,6 +11,9 @@
 #define BOTH(member)         .offset = offsetof(plumb_train_values, member)
 #define DPO(member)          .only = "dpo", .offset = offsetof(plumb_dpo_values, member)
 #define SFT(member)          .only = "sft", .offset = offsetof(plumb_sft_values, member)
+#define REWARD(member)       .only = "reward", .offset = offsetof(plumb_reward_values, member)
+#define KTO(member)          .only = "kto", .offset = offsetof(plumb_kto_values, member)
+#define SOME(words, member)  .only = words, .offset = offsetof(plumb_train_values, member)
 #define FLAG                 .kind = PLUMB_OPTION_FLAG
 #define STRING(what)         .kind = PLUMB_OPTION_STRING, .metavar = what
 #define CHOICE(words)        .kind = PLUMB_OPTION_CHOICE, .choices = words
@@ -18,9 +21,11 @@
 #define INTEGER(least, most) .kind = PLUMB_OPTION_INTEGER, .metavar = "N", .low = least, .high = most
 #define REAL(least, most)    .kind = PLUMB_OPTION_REAL, .metavar = "X", .low = least, .high = most
 #define MOST                 INT64_MAX
+#define ADAPTED              "dpo|sft|kto" /* commands with LoRA: a reward head is trained whole */
 
 /* Shared rows count their offsets in plumb_train_values, wherever that lies. */
-_Static_assert(offsetof(plumb_dpo_values, train) == 0 && offsetof(plumb_sft_values, train) == 0,
+_Static_assert(offsetof(plumb_dpo_values, train) == 0 && offsetof(plumb_sft_values, train) == 0 &&
+                   offsetof(plumb_reward_values, train) == 0 && offsetof(plumb_kto_values, train) == 0,
                "the shared values come first");
 
 #define LOSSES                                                                                                         \
@@ -58,20 +63,29 @@ const plumb_option plumb_train_options[] = {
      .help = "the column of the preferred response"},
     {.name = "rejected_key", .group = "Model and data", STRING("KEY"), BOTH(rejected_key), .fallback = "rejected",
      .help = "the column of the dispreferred response"},
-    {.name = "completion_key", .group = "Model and data", STRING("KEY"), SFT(completion_key), .fallback = "completion",
+    {.name = "completion_key", .group = "Model and data", STRING("KEY"), SOME("sft|kto", completion_key), .fallback = "completion",
      .help = "the column of the completion of a prompt"},
     {.name = "text_key", .group = "Model and data", STRING("KEY"), SFT(text_key), .fallback = "text",
      .alias = "dataset_text_field", .help = "the column of plain text"},
     {.name = "messages_key", .group = "Model and data", STRING("KEY"), SFT(messages_key), .fallback = "messages",
      .help = "the column of a whole conversation"},
-    {.name = "implicit_prompt", .group = "Model and data", CHOICE("none|turn|word"), BOTH(implicit_prompt),
+    {.name = "implicit_prompt", .group = "Model and data", CHOICE("none|turn|word"), SOME("dpo|sft|kto", implicit_prompt),
      .fallback = "none",
      .help = "where the prompt ends in plain rows that have only chosen and rejected: at the last common turn marker "
              "(HH-RLHF), or at the last common word"},
     {.name = "chat_template", .group = "Model and data", STRING("FILE"), BOTH(chat_template),
      .alias = "chat_template_path", .help = "a Jinja file instead of the checkpoint's own chat template"},
-    {.name = "max_length", .group = "Model and data", INTEGER(0, 1 << 24), BOTH(max_length), .fallback = "1024",
-     .none = "0",
+    {.name = "label_key", .group = "Model and data", STRING("KEY"), KTO(label_key), .fallback = "label",
+     .help = "the column that says whether a completion is wanted: true or false"},
+    {.name = "pad_token", .group = "Model and data", STRING("TOKEN"), REWARD(pad_token),
+     .help = "the reward is read at the last token that is not this one; without it the tokenizer's pad token, or its "
+             "EOS token where it has none (then the closing EOS is passed over too)"},
+    {.name = "max_length", .group = "Model and data", INTEGER(0, 1 << 24), SOME("reward", max_length),
+     .fallback = "1024", .none = "0",
+     .help = "leave out pairs with a side of more than N tokens; 0 or none: never. Without it 1024 or the model's "
+             "positions, the smaller"},
+    {.name = "max_length", .group = "Model and data", INTEGER(0, 1 << 24), SOME("dpo|sft|kto", max_length),
+     .fallback = "1024", .none = "0",
      .help = "cut a sequence at N tokens, at its end; 0 or none: never. Without it 1024 or the model's positions, the "
              "smaller"},
     {.name = "completion_only_loss", .group = "Model and data", FLAG, SFT(completion_only_loss),
@@ -87,18 +101,18 @@ const plumb_option plumb_train_options[] = {
      .help = "what the model's hash covers: headers, config, tokenizer and 64 KiB samples of each tensor, or every "
              "byte"},
 
-    {.name = "reference", .group = "Reference model", STRING("MODEL"), DPO(reference),
+    {.name = "reference", .group = "Reference model", STRING("MODEL"), SOME("dpo|kto", reference),
      .help = "checkpoint folder of the reference model; without it the model as it is at the start"},
-    {.name = "precompute_ref_log_probs", .group = "Reference model", FLAG, DPO(precompute_ref_log_probs),
+    {.name = "precompute_ref_log_probs", .group = "Reference model", FLAG, SOME("dpo|kto", precompute_ref_log_probs),
      .changes_no_result = true,
      .help = "the log-probs of the reference are computed once, before training, whatever this says; it excludes "
              "sync_ref_model"},
-    {.name = "sync_ref_model", .group = "Reference model", FLAG, DPO(sync_ref_model),
+    {.name = "sync_ref_model", .group = "Reference model", FLAG, SOME("dpo|kto", sync_ref_model),
      .help = "let the reference follow the policy (TR-DPO): every ref_model_sync_steps steps it becomes a mixture of "
              "both. Keeps a second set of weights"},
-    {.name = "ref_model_sync_steps", .group = "Reference model", INTEGER(1, MOST), DPO(ref_model_sync_steps),
+    {.name = "ref_model_sync_steps", .group = "Reference model", INTEGER(1, MOST), SOME("dpo|kto", ref_model_sync_steps),
      .fallback = "512", .help = "steps between two synchronisations"},
-    {.name = "ref_model_mixup_alpha", .group = "Reference model", REAL(0, 1), DPO(ref_model_mixup_alpha),
+    {.name = "ref_model_mixup_alpha", .group = "Reference model", REAL(0, 1), SOME("dpo|kto", ref_model_mixup_alpha),
      .fallback = "0.6", .help = "share of the policy in the mixture"},
 
     {.name = "loss_type", .group = "Loss", .kind = PLUMB_OPTION_LIST, .choices = LOSSES, .metavar = "NAME",
@@ -142,9 +156,22 @@ const plumb_option plumb_train_options[] = {
     {.name = "kto_z", .group = "Loss", REAL(0, 0), DPO(kto_z),
      .help = "kto_pair: divergence from the reference, a constant; it has no default"},
 
-    {.name = "learning_rate", .group = "Optimisation", REAL(0, MOST), .only = "dpo", BOTH(learning_rate),
+    {.name = "loss_type", .group = "Loss", CHOICE("kto|apo_zero_unpaired"), .metavar = "NAME", KTO(loss.loss_type),
+     .fallback = "kto", .help = "KTO, or the unpaired APO-zero, which needs no estimate of KL"},
+    {.name = "beta", .group = "Loss", REAL(0, MOST), KTO(loss.beta), .fallback = "0.1",
+     .help = "how strongly the policy is held to the reference"},
+    {.name = "desirable_weight", .group = "Loss", REAL(0, MOST), KTO(loss.desirable_weight), .fallback = "1",
+     .help = "factor of the losses of wanted completions"},
+    {.name = "undesirable_weight", .group = "Loss", REAL(0, MOST), KTO(loss.undesirable_weight), .fallback = "1",
+     .help = "factor of the losses of unwanted completions"},
+    {.name = "center_rewards_coefficient", .group = "Loss", REAL(0, MOST), REWARD(center_rewards_coefficient),
+     .none = "", .help = "adds X times the mean of (r_chosen + r_rejected)^2, which keeps rewards around 0 (0.01 is usual)"},
+
+    {.name = "learning_rate", .group = "Optimisation", REAL(0, MOST), SOME("dpo|kto", learning_rate),
      .fallback = "1e-6", .help = "the highest learning rate of the schedule"},
-    {.name = "learning_rate", .group = "Optimisation", REAL(0, MOST), .only = "sft", BOTH(learning_rate),
+    {.name = "learning_rate", .group = "Optimisation", REAL(0, MOST), SOME("reward", learning_rate),
+     .fallback = "1e-4", .help = "the highest learning rate of the schedule"},
+    {.name = "learning_rate", .group = "Optimisation", REAL(0, MOST), SOME("sft", learning_rate),
      .fallback = "2e-5", .help = "the highest learning rate of the schedule"},
     {.name = "lr_scheduler_type", .group = "Optimisation", WORD("linear|cosine|constant|constant_with_warmup"),
      BOTH(lr_scheduler_type), .fallback = "linear", .metavar = "NAME", .help = "how the learning rate goes on"},
@@ -178,27 +205,31 @@ const plumb_option plumb_train_options[] = {
     {.name = "data_seed", .group = "Optimisation", INTEGER(0, MOST), BOTH(data_seed), .none = "",
      .help = "seed of the order of rows; without it --seed"},
     {.name = "train_sampling_strategy", .group = "Optimisation", CHOICE("random|sequential"),
-     BOTH(train_sampling_strategy), .fallback = "random", .help = "the order of rows: shuffled, or that of the file"},
+     SOME("dpo|sft|reward", train_sampling_strategy), .fallback = "random",
+     .help = "the order of rows: shuffled, or that of the file"},
+    {.name = "train_sampling_strategy", .group = "Optimisation", CHOICE("random|sequential"),
+     SOME("kto", train_sampling_strategy), .fallback = "sequential",
+     .help = "the order of rows: that of the file, which loss_type kto needs, or shuffled"},
     {.name = "dataloader_drop_last", .group = "Optimisation", FLAG, BOTH(dataloader_drop_last),
      .help = "leave out a short batch at the end of an epoch"},
 
-    {.name = "use_peft", .group = "LoRA", FLAG, BOTH(use_peft),
+    {.name = "use_peft", .group = "LoRA", FLAG, SOME(ADAPTED, use_peft),
      .help = "train a new LoRA adapter instead of all weights"},
-    {.name = "lora_r", .group = "LoRA", INTEGER(1, 1 << 16), BOTH(lora_r), .fallback = "16", .help = "its rank"},
-    {.name = "lora_alpha", .group = "LoRA", INTEGER(1, 1 << 24), BOTH(lora_alpha), .fallback = "32",
+    {.name = "lora_r", .group = "LoRA", INTEGER(1, 1 << 16), SOME(ADAPTED, lora_r), .fallback = "16", .help = "its rank"},
+    {.name = "lora_alpha", .group = "LoRA", INTEGER(1, 1 << 24), SOME(ADAPTED, lora_alpha), .fallback = "32",
      .help = "its scale times the rank"},
-    {.name = "use_rslora", .group = "LoRA", FLAG, BOTH(use_rslora), .help = "scale by lora_alpha / sqrt(lora_r)"},
+    {.name = "use_rslora", .group = "LoRA", FLAG, SOME(ADAPTED, use_rslora), .help = "scale by lora_alpha / sqrt(lora_r)"},
     {.name = "lora_target_modules", .group = "LoRA", .kind = PLUMB_OPTION_LIST, .metavar = "NAME",
-     BOTH(lora_target_modules), .none = "",
+     SOME(ADAPTED, lora_target_modules), .none = "",
      .help = "the layers that get one: names such as q_proj, or all-linear; without it those of PEFT for the "
              "architecture"},
-    {.name = "lora_dropout", .group = "LoRA", REAL(0, 1), BOTH(lora_dropout), .fallback = "0",
+    {.name = "lora_dropout", .group = "LoRA", REAL(0, 1), SOME(ADAPTED, lora_dropout), .fallback = "0",
      .help = "must be 0 (TRL's default is 0.05): passes are repeatable to the bit"},
-    {.name = "adapter", .group = "LoRA", STRING("DIR"), BOTH(adapter),
+    {.name = "adapter", .group = "LoRA", STRING("DIR"), SOME(ADAPTED, adapter),
      .help = "train this PEFT adapter further; its own settings count"},
 
-    {.name = "ledger_steps", .group = "Ledger and gate", INTEGER(1, MOST), DPO(ledger_steps),
-     .help = "evaluate every pair each N steps; without it at the start, after each epoch and at the end"},
+    {.name = "ledger_steps", .group = "Ledger and gate", INTEGER(1, MOST), SOME("dpo|reward|kto", ledger_steps),
+     .help = "evaluate every row each N steps; without it at the start, after each epoch and at the end"},
     {.name = "ledger_tokens", .group = "Ledger and gate", INTEGER(0, 1 << 20), DPO(ledger_tokens), .fallback = "0",
      .help = "also record the N tokens that gained and lost most where the responses first differ"},
     {.name = "ches_gate", .group = "Ledger and gate", STRING("keep-lowest:P%|keep-lowest:N|weight"), DPO(ches_gate),
@@ -226,7 +257,7 @@ const plumb_positional plumb_train_positionals[PLUMB_TRAIN_POSITIONALS] = {
     {"DATA", "rows as JSONL, plain or .gz; - is stdin", 1, 1, offsetof(plumb_train_values, data)},
 };
 
-/* ---- checks of both commands ---- */
+/* ---- checks of all commands ---- */
 
 /* Puts before the error how the user wrote the option. */
 static plumb_status blame(const plumb_options *o, const char *name, plumb_status s)
@@ -309,7 +340,7 @@ static plumb_status settle_resume(const plumb_options *o, plumb_train_values *v,
     return PLUMB_OK;
 }
 
-static plumb_status check_both(const plumb_options *o, plumb_train_values *v, const plumb_sink *sink)
+static plumb_status check_all(const plumb_options *o, plumb_train_values *v, const plumb_sink *sink)
 {
     plumb_optimizer optimizer;
     PLUMB_TRY(check_output(o, &v->common));
@@ -409,7 +440,7 @@ static void settle_parameters(const plumb_options *o, plumb_dpo_values *v, const
         note_no_effect(o, "f_alpha_divergence_coef", sink, "with this f_divergence_type");
 }
 
-static plumb_status check_sync(const plumb_options *o, const plumb_dpo_values *v, const plumb_sink *sink)
+static plumb_status check_sync(const plumb_options *o, const plumb_train_values *v, const plumb_sink *sink)
 {
     if (!v->sync_ref_model) {
         note_no_effect(o, "ref_model_sync_steps", sink, "without --sync_ref_model");
@@ -417,8 +448,8 @@ static plumb_status check_sync(const plumb_options *o, const plumb_dpo_values *v
         return PLUMB_OK;
     }
     const char *other = v->precompute_ref_log_probs ? "precompute_ref_log_probs"
-                        : v->train.use_peft         ? "use_peft"
-                        : v->train.adapter          ? "adapter"
+                        : v->use_peft               ? "use_peft"
+                        : v->adapter                ? "adapter"
                                                     : NULL;
     if (!other) return PLUMB_OK;
     return blame(o, "sync_ref_model", plumb_fail(PLUMB_E_INPUT, "does not go with %s (nor does it in TRL)", other));
@@ -428,8 +459,8 @@ plumb_status plumb_dpo_check(const plumb_options *o, plumb_dpo_values *v, const 
                              plumb_objective *objective)
 {
     plumb_gate gate;
-    PLUMB_TRY(check_both(o, &v->train, sink));
-    PLUMB_TRY(check_sync(o, v, sink));
+    PLUMB_TRY(check_all(o, &v->train, sink));
+    PLUMB_TRY(check_sync(o, &v->train, sink));
     PLUMB_TRY(blame(o, "ches_gate", plumb_gate_parse(v->ches_gate, &gate)));
     if (!gate.kind) note_no_effect(o, "ches_refresh", sink, "without --ches_gate");
     PLUMB_TRY(make_objective(o, v, gate.kind != PLUMB_GATE_NONE, objective));
@@ -441,9 +472,35 @@ plumb_status plumb_dpo_check(const plumb_options *o, plumb_dpo_values *v, const 
 
 plumb_status plumb_sft_check(const plumb_options *o, plumb_sft_values *v, const plumb_sink *sink)
 {
-    PLUMB_TRY(check_both(o, &v->train, sink));
+    PLUMB_TRY(check_all(o, &v->train, sink));
     if (!v->packing || v->train.max_length) return PLUMB_OK;
     return blame(o, "packing",
                  plumb_cure(plumb_fail(PLUMB_E_INPUT, "needs a max_length, the length of its sequences"),
                             "give --max_length N"));
+}
+
+/* ---- reward, kto ---- */
+
+plumb_status plumb_reward_check(const plumb_options *o, plumb_reward_values *v, const plumb_sink *sink)
+{
+    return check_all(o, &v->train, sink);
+}
+
+plumb_status plumb_kto_check(const plumb_options *o, plumb_kto_values *v, const plumb_sink *sink)
+{
+    const plumb_train_values *t = &v->train;
+    PLUMB_TRY(check_all(o, &v->train, sink));
+    PLUMB_TRY(check_sync(o, t, sink));
+    if (v->loss.loss_type != PLUMB_KTO) return PLUMB_OK;
+    if (t->train_sampling_strategy != 1)
+        return blame(o, "train_sampling_strategy",
+                     plumb_cure(plumb_fail(PLUMB_E_INPUT, "loss_type kto estimates KL from neighbours in the file, so "
+                                                          "rows must come in their order"),
+                                "leave it at sequential, or take --loss_type apo_zero_unpaired"));
+    if (t->per_device_train_batch_size > 1) return PLUMB_OK;
+    return blame(
+        o, "per_device_train_batch_size",
+        plumb_cure(plumb_fail(PLUMB_E_INPUT, "loss_type kto estimates KL from the other rows of a batch, and a "
+                                             "batch of 1 has none"),
+                   "make it 2 or more"));
 }

@@ -1,5 +1,5 @@
-/* What plumb dpo and plumb sft can be told: one table of options, in TRL's names and with TRL 1.16's defaults, and the
- * structs that the values go to. tests/unit/test_train_options.c compares the defaults with TRL's.
+/* What plumb dpo, sft, reward and kto can be told: one table of options, in TRL's names and with TRL 1.16's defaults,
+ * and the structs that the values go to. tests/unit/test_train_options.c compares the defaults with TRL's.
  *
  *     int plumb_command_dpo(int argc, char **argv)
  *     {
@@ -15,11 +15,12 @@
  *         ...
  *     }
  *
- * The usages themselves stand in dpo.c and sft.c; both take all of plumb_train_options as their options, and
- * plumb_trl_keys (cli/trl_keys.h) as their foreign ones. Rows of one command alone say so (`only`). */
+ * The usages themselves stand with the commands; all take all of plumb_train_options as their options, and
+ * plumb_trl_keys (cli/trl_keys.h) as their foreign ones. Rows of some commands alone say so (`only`). */
 #ifndef PLUMB_CLI_TRAIN_OPTIONS_H
 #define PLUMB_CLI_TRAIN_OPTIONS_H
 
+#include "align/kto.h"
 #include "align/losses.h"
 #include "cli/cli.h"
 #include "train/optimizer.h"
@@ -32,9 +33,9 @@ typedef enum plumb_save_dtype {
     PLUMB_SAVE_AS_MODEL, /* auto: what the checkpoint stores */
 } plumb_save_dtype;
 
-/* Values that both commands have. Strings and lists belong to the parsed options; a string that was not given and has
- * no default is NULL, a list has count 0. The comments say what a number is that was not given; `after the check` is
- * after plumb_dpo_check or plumb_sft_check. */
+/* Values that several commands have. Strings and lists belong to the parsed options; a string that was not given and
+ * has no default is NULL, a list has count 0. The comments say what a number is that was not given; `after the check`
+ * is after plumb_dpo_check or the like. */
 typedef struct plumb_train_values {
     plumb_common common;    /* output: the run folder, NULL when not given */
     plumb_list model, data; /* MODEL and DATA or their twins model_name_or_path and dataset_name: one item each */
@@ -42,9 +43,10 @@ typedef struct plumb_train_values {
 
     /* data */
     const char *prompt_key, *chosen_key, *rejected_key;
-    int implicit_prompt;       /* plumb_implicit_prompt */
-    const char *chat_template; /* a Jinja file; NULL: the checkpoint's */
-    int64_t max_length;        /* 0: no cut. Without it 1024, or the model's positions where those are fewer */
+    const char *completion_key; /* sft, kto */
+    int implicit_prompt;        /* plumb_implicit_prompt */
+    const char *chat_template;  /* a Jinja file; NULL: the checkpoint's */
+    int64_t max_length;         /* 0: no cut. Without it 1024, or the model's positions where those are fewer */
 
     /* optimisation */
     double learning_rate;
@@ -75,19 +77,23 @@ typedef struct plumb_train_values {
     bool use_rslora;
     const char *adapter; /* folder of a PEFT adapter to start from */
 
+    /* reference model: dpo, kto */
+    const char *reference; /* NULL: the model itself as it is at the start */
+    bool precompute_ref_log_probs;
+    bool sync_ref_model;
+    double ref_model_mixup_alpha;
+    int64_t ref_model_sync_steps;
+
+    /* ledger: all but sft */
+    int64_t ledger_steps; /* 0: at the start, after each epoch and at the end */
+
     /* machine */
     int isa;  /* auto, ref, avx2, avx512 */
     int hash; /* 1: over all bytes of the model */
 } plumb_train_values;
 
 typedef struct plumb_dpo_values {
-    plumb_train_values train; /* first: the rows of both commands count their offsets from here */
-
-    const char *reference; /* NULL: the model itself as it is at the start */
-    bool precompute_ref_log_probs;
-    bool sync_ref_model;
-    double ref_model_mixup_alpha;
-    int64_t ref_model_sync_steps;
+    plumb_train_values train; /* first: the rows of several commands count their offsets from here */
 
     /* losses; plumb_dpo_objective reads all of them */
     plumb_list loss_type;
@@ -102,7 +108,6 @@ typedef struct plumb_dpo_values {
     double alphapo_alpha, kto_z;
 
     /* ledger and gate */
-    int64_t ledger_steps;  /* 0: at the start, after each epoch and at the end */
     int64_t ledger_tokens; /* 0: none */
     const char *ches_gate; /* as plumb_gate_parse takes it; NULL: none */
     int64_t ches_refresh;  /* steps; 0: never */
@@ -110,17 +115,29 @@ typedef struct plumb_dpo_values {
 
 typedef struct plumb_sft_values {
     plumb_train_values train;
-    const char *text_key, *completion_key, *messages_key;
+    const char *text_key, *messages_key;
     bool completion_only_loss; /* as asked for; without it (plumb_options_given) the form of the data decides */
     bool assistant_only_loss;
     bool packing;
 } plumb_sft_values;
 
-/* The rows of both commands. */
-enum { PLUMB_TRAIN_OPTIONS = 85 };
+typedef struct plumb_reward_values {
+    plumb_train_values train;
+    double center_rewards_coefficient; /* 0: none */
+    const char *pad_token;             /* NULL: the tokenizer's, or its EOS token */
+} plumb_reward_values;
+
+typedef struct plumb_kto_values {
+    plumb_train_values train;
+    const char *label_key;
+    plumb_kto_options loss;
+} plumb_kto_values;
+
+/* The rows of all these commands. */
+enum { PLUMB_TRAIN_OPTIONS = 95 };
 extern const plumb_option plumb_train_options[PLUMB_TRAIN_OPTIONS];
 
-/* MODEL and DATA, which model_name_or_path and dataset_name can give as well: the positionals of both commands. */
+/* MODEL and DATA, which model_name_or_path and dataset_name can give as well: the positionals of these commands. */
 enum { PLUMB_TRAIN_POSITIONALS = 2 };
 extern const plumb_positional plumb_train_positionals[PLUMB_TRAIN_POSITIONALS];
 
@@ -135,6 +152,9 @@ extern const plumb_positional plumb_train_positionals[PLUMB_TRAIN_POSITIONALS];
 plumb_status plumb_dpo_check(const plumb_options *o, plumb_dpo_values *v, const plumb_sink *sink,
                              plumb_objective *objective) PLUMB_MUST_USE;
 plumb_status plumb_sft_check(const plumb_options *o, plumb_sft_values *v, const plumb_sink *sink) PLUMB_MUST_USE;
+plumb_status plumb_reward_check(const plumb_options *o, plumb_reward_values *v, const plumb_sink *sink) PLUMB_MUST_USE;
+/* Batches of one row, or rows out of their order, are PLUMB_E_INPUT with loss_type kto, as in TRL. */
+plumb_status plumb_kto_check(const plumb_options *o, plumb_kto_values *v, const plumb_sink *sink) PLUMB_MUST_USE;
 
 /* The optimiser that the options ask for. */
 plumb_status plumb_train_optimizer(const plumb_train_values *v, plumb_optimizer *out) PLUMB_MUST_USE;

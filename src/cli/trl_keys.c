@@ -24,6 +24,7 @@
 #define ONE_FILE   "DATA is one local file; give the file of that split or subset"
 #define DORA       "of LoRA's variants plumb has the plain one and rsLoRA"
 #define MODEL_ARGS "they could change the model's weights or arithmetic; plumb loads the checkpoint as it is"
+#define WHOLE      "a reward model is trained whole, its new head included"
 #define GONE       "TRL 1.16 does not know it either"
 
 /* clang-format off */
@@ -51,7 +52,7 @@ const plumb_foreign_option plumb_trl_keys[] = {
     {NOTED(STRING, "activation_checkpointing_kwargs", NULL), .reason = MEMORY},
     {NOTED(FLAG, "activation_offloading", "false"), .reason = MEMORY},
     {NOTED(STRING, "torch_empty_cache_steps", NULL), .reason = MEMORY},
-    {NOTED(STRING, "precompute_ref_batch_size", NULL), .only = "dpo", .reason = MEMORY},
+    {NOTED(STRING, "precompute_ref_batch_size", NULL), .only = "dpo|kto", .reason = MEMORY},
 
     {NOTED(LIST, "report_to", "none"), .reason = REPORTS},
     {NOTED(STRING, "run_name", NULL), .reason = REPORTS},
@@ -125,7 +126,7 @@ const plumb_foreign_option plumb_trl_keys[] = {
 
     {NOTED(FLAG, "padding_free", "false"), .reason = PADDING},
     {NOTED(STRING, "pad_to_multiple_of", "auto"), .reason = PADDING},
-    {NOTED(STRING, "pad_token", NULL), .reason = PADDING},
+    {NOTED(STRING, "pad_token", NULL), .only = "dpo|sft|kto", .reason = PADDING},
 
     {NOTED(FLAG, "save_only_model", "false"), .reason = CHECKPOINT},
     {NOTED(FLAG, "save_on_each_node", "false"), .reason = ONE},
@@ -139,6 +140,12 @@ const plumb_foreign_option plumb_trl_keys[] = {
     {NOTED(STRING, "bnb_4bit_quant_storage", NULL), .reason = QUANTISED},
     {NOTED(STRING, "label_smoothing_factor", "0"), .only = "dpo",
      .reason = "it smooths the labels of SFT; the option of DPO is label_smoothing"},
+    {NOTED(STRING, "label_smoothing_factor", "0"), .only = "reward|kto", .reason = "it smooths the labels of SFT"},
+    {NOTED(STRING, "lora_r", "16"), .only = "reward", .reason = WHOLE},
+    {NOTED(STRING, "lora_alpha", "32"), .only = "reward", .reason = WHOLE},
+    {NOTED(STRING, "lora_dropout", "0.05"), .only = "reward", .reason = WHOLE},
+    {NOTED(LIST, "lora_target_modules", NULL), .only = "reward", .reason = WHOLE},
+    {NOTED(FLAG, "use_rslora", "false"), .only = "reward", .reason = WHOLE},
 
     /* --- would change results --- */
     {REFUSED(FLAG, "load_in_4bit", "false"), .reason = QUANTISE},
@@ -154,7 +161,7 @@ const plumb_foreign_option plumb_trl_keys[] = {
     {REFUSED(STRING, "model_revision", "main"), .reason = "MODEL is a local folder, which has no revisions"},
     {REFUSED(STRING, "model_init_kwargs", NULL), .reason = MODEL_ARGS},
     {REFUSED(STRING, "router_aux_loss_coef", NULL), .reason = "mixtures of experts are not supported"},
-    {REFUSED(FLAG, "disable_dropout", "true"), .only = "dpo", .reason = "models run without dropout"},
+    {REFUSED(FLAG, "disable_dropout", "true"), .only = "dpo|reward|kto", .reason = "models run without dropout"},
     {REFUSED(STRING, "neftune_noise_alpha", "0"), .reason = "noise on the embeddings is not supported"},
 
     {REFUSED(STRING, "dataset_config", NULL), .reason = ONE_FILE},
@@ -167,7 +174,7 @@ const plumb_foreign_option plumb_trl_keys[] = {
      .reason = "train_sampling_strategy random shuffles in each epoch; this would do it once more before"},
     {REFUSED(STRING, "packing_strategy", "bfd"), .only = "sft",
      .reason = "packing never splits a row over two sequences"},
-    {REFUSED(STRING, "eos_token", NULL), .only = "sft", .reason = "the EOS token is the checkpoint's"},
+    {REFUSED(STRING, "eos_token", NULL), .only = "sft|reward", .reason = "the EOS token is the checkpoint's"},
     {REFUSED(FLAG, "packing", "false"), .only = "dpo",
      .reason = "pairs are put together without padding in any case, and never cut; there is nothing to choose"},
     {REFUSED(LIST, "tools", NULL), .reason = "conversations with tools are not supported"},
@@ -182,6 +189,7 @@ const plumb_foreign_option plumb_trl_keys[] = {
      .reason = "nothing is evaluated during a run, so that no model is known to be the best"},
     {REFUSED(FLAG, "ignore_data_skip", "false"), .reason = "a resumed run goes on where it was in the data"},
 
+    {REFUSED(FLAG, "use_peft", "false"), .only = "reward", .reason = WHOLE},
     {REFUSED(FLAG, "use_dora", "false"), .reason = DORA},
     {REFUSED(LIST, "lora_target_parameters", NULL), .reason = DORA},
     {REFUSED(LIST, "lora_modules_to_save", NULL), .reason = DORA},

@@ -1,5 +1,9 @@
 #include "train/reference.h"
 
+#include <stdlib.h>
+
+#include "train/micro_batch.h"
+
 typedef struct visiting {
     const plumb_examples *e;
     const plumb_examples_visit *visit;
@@ -23,11 +27,39 @@ static plumb_status forward_state(void *user, const plumb_score *score, const fl
     return v->visit->state(v->visit->user, v->states++, state);
 }
 
+/* ---- examples of one side ---- */
+
+static plumb_status look_at(void *user, const plumb_micro_batch *m, size_t first)
+{
+    visiting *v = user;
+    for (size_t i = 0; i < m->count; i++) {
+        plumb_score score = {.index = m->examples[i]->index, .row = m->examples[i]->row};
+        plumb_split_logps(m->logps + m->at[i].first_target, &m->at[i], 0, &score.head[0], &score.tail[0]);
+        score.logps[0] = score.head[0] + score.tail[0];
+        PLUMB_TRY(v->visit->score(v->visit->user, first + i, &score));
+    }
+    plumb_progress(v->sink, "rows", (double)(first + m->count), (double)v->e->count);
+    return PLUMB_OK;
+}
+
+static plumb_status score_sequences(const plumb_model *model, visiting *v)
+{
+    const plumb_example **list;
+    if (v->visit->states || v->visit->state)
+        return plumb_fail(PLUMB_E_INTERNAL, "states are asked of examples that are no pairs");
+    PLUMB_TRY(plumb_new(&list, v->e->count, sizeof(plumb_example *)));
+    for (size_t i = 0; i < v->e->count; i++) list[i] = &v->e->list[i];
+    plumb_status s = plumb_examples_look(model, list, v->e->count, look_at, v, v->sink);
+    free(list);
+    return s;
+}
+
 plumb_status plumb_examples_score(const plumb_model *model, const plumb_examples *e, const plumb_examples_visit *visit,
                                   const plumb_sink *sink)
 {
     visiting v = {.e = e, .visit = visit, .sink = sink};
     plumb_scorer *s;
+    if (e->count && e->list[0].sides == 1) return score_sequences(model, &v);
     plumb_scorer_options how = {
         .measures = 1u << plumb_measure_find("logps"), .emit = forward_score, .user = &v, .sink = sink};
     if (visit->states) how.measures |= 1u << plumb_measure_find("ln_ches");

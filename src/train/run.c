@@ -56,6 +56,10 @@ static void add_window(run *r, const plumb_step_metrics *m)
         w->batch.logps[s] += n * m->batch.logps[s];
         for (int q = 0; q < 3; q++) w->quantiles[s][q] += n * m->quantiles[s][q];
     }
+    for (int k = 0; k < PLUMB_STEP_COLUMNS; k++) {
+        w->columns[k] += m->columns[k];
+        w->column_batches[k] += m->column_batches[k];
+    }
     w->micro_batches += m->micro_batches;
     r->window_steps++;
 }
@@ -89,6 +93,22 @@ static plumb_status put_pairs(plumb_text *t, const plumb_step_metrics *w, double
     return put(t, "displaced", w->displaced / n, DIGITS);
 }
 
+/* A loss's own metrics: each the mean over the micro-batches that had it, as TRL averages them. */
+static plumb_status put_columns(plumb_text *t, const plumb_step_metrics *w, const char *const *names)
+{
+    for (int k = 0; names && names[k]; k++)
+        if (w->column_batches[k])
+            PLUMB_TRY(put(t, names[k], w->columns[k] / (double)w->column_batches[k],
+                          strncmp(names[k], "logps", 5) ? DIGITS : LOGP_DIGITS));
+    return PLUMB_OK;
+}
+
+static plumb_status put_tokens(plumb_text *t, const plumb_step_metrics *w, double n)
+{
+    PLUMB_TRY(put(t, "entropy", w->entropy / n, DIGITS));
+    return put(t, "mean_token_accuracy", w->mean_token_accuracy / n, DIGITS);
+}
+
 static plumb_status log_window(run *r)
 {
     plumb_text t = {0};
@@ -99,8 +119,8 @@ static plumb_status log_window(run *r)
     if (!s) s = put(&t, "loss", w->loss / (double)r->window_steps, DIGITS);
     if (!s) s = put(&t, "grad_norm", w->grad_norm, DIGITS);
     if (!s) s = put(&t, "learning_rate", w->learning_rate, DIGITS);
-    if (!s) s = put(&t, "entropy", w->entropy / n, DIGITS);
-    if (!s) s = put(&t, "mean_token_accuracy", w->mean_token_accuracy / n, DIGITS);
+    const plumb_step_loss *own = &r->o->trainer.loss;
+    if (!s) s = own->run ? put_columns(&t, w, own->columns) : put_tokens(&t, w, n);
     if (!s && r->o->trainer.objective) s = put_pairs(&t, w, n);
     if (!s) s = plumb_text_string(&t, "}\n");
     if (!s) s = plumb_run_folder_metrics(r->folder, &t);
@@ -152,10 +172,11 @@ static plumb_status first_passes(run *r)
     bool cached = r->reference && o->reference_key;
     if (cached) PLUMB_TRY(plumb_reference_cache_read(o->folder, o->reference_key, r->e, r->ln_ches, &found));
     if (found) plumb_note(o->sink, "the reference's log-probs are taken from %s/reference.jsonl", o->folder);
-    if (!own && !found) PLUMB_TRY(plumb_examples_score(r->reference, r->e, &visit, o->sink));
-    if (!own || !found || o->ledger_tokens) /* the tokens need hidden states */
+    bool start = r->ledger && (!own || !found || o->ledger_tokens); /* the tokens need hidden states */
+    if (r->reference && !found && !(own && start)) PLUMB_TRY(plumb_examples_score(r->reference, r->e, &visit, o->sink));
+    if (start)
         PLUMB_TRY(plumb_ledger_start(r->ledger, r->start, r->e, own && !found ? &visit : NULL, o->sink));
-    else
+    else if (r->ledger)
         plumb_ledger_start_as_reference(r->ledger, r->e);
     return cached && !found ? plumb_reference_cache_write(o->folder, o->reference_key, r->e, r->ln_ches) : PLUMB_OK;
 }
@@ -185,9 +206,14 @@ static plumb_status run_gate(run *r, const plumb_model *m)
 
 /* ---- the ledger ---- */
 
+static bool has_ledger(const run *r)
+{
+    return r->ledger || r->o->ledger.note;
+}
+
 static bool ledger_due(const run *r)
 {
-    if (!r->o->trainer.objective) return false;
+    if (!has_ledger(r)) return false;
     int64_t every = r->o->ledger_steps ? r->o->ledger_steps : plumb_order_steps_per_epoch(r->order);
     return r->step % every == 0 || r->step == plumb_order_steps(r->order);
 }
@@ -220,8 +246,16 @@ static plumb_status check_evaluation(run *r)
     return plumb_fail(PLUMB_E_DIVERGED, "after step %" PRId64 ": a log-prob is not finite", r->step);
 }
 
+static plumb_status evaluate_pairs(run *r, plumb_text *rows)
+{
+    PLUMB_TRY(plumb_ledger_evaluate(r->ledger, plumb_trainer_policy(r->trainer), r->e, r->step,
+                                    r->o->gate.kind ? r->ln_ches : NULL, r->o->sink, rows, &r->report->ledger));
+    return check_evaluation(r);
+}
+
 static plumb_status evaluate(run *r)
 {
+    const plumb_run_ledger *own = &r->o->ledger;
     plumb_text rows = {0};
     plumb_status s = PLUMB_OK;
     if (r->synced && r->step > 0) { /* of the reference as it is now */
@@ -229,12 +263,11 @@ static plumb_status evaluate(run *r)
         s = plumb_examples_score(r->synced->values, r->e, &visit, r->o->sink);
     }
     if (!s)
-        s = plumb_ledger_evaluate(r->ledger, plumb_trainer_policy(r->trainer), r->e, r->step,
-                                  r->o->gate.kind ? r->ln_ches : NULL, r->o->sink, &rows, &r->report->ledger);
-    if (!s) s = check_evaluation(r);
+        s = r->ledger ? evaluate_pairs(r, &rows)
+                      : own->note(own->user, plumb_trainer_policy(r->trainer), r->e, r->step, r->o->sink, &rows);
     if (!s) s = plumb_run_folder_ledger(r->folder, &rows);
     plumb_text_free(&rows);
-    if (s) return s;
+    if (s || !r->ledger) return s;
     r->report->evaluated = true;
     warn_displaced(r);
     return PLUMB_OK;
@@ -303,7 +336,7 @@ static void read_reals(const json_t *array, double *list, size_t count)
     }
 }
 
-enum { WINDOW_REALS = 20 };
+enum { WINDOW_REALS = 20 + 2 * PLUMB_STEP_COLUMNS };
 
 /* The window's sums as a flat list, to go on in the middle of one. */
 static void pack_window(plumb_step_metrics *w, double *flat, bool read)
@@ -314,11 +347,21 @@ static void pack_window(plumb_step_metrics *w, double *flat, bool read)
                         &w->batch.margin,   &w->batch.rewards[0],    &w->batch.rewards[1],
                         &w->batch.logps[0], &w->batch.logps[1]};
     enum { SCALARS = sizeof fields / sizeof *fields };
-    _Static_assert(SCALARS + 6 == WINDOW_REALS, "the flat list holds every field");
+    _Static_assert(SCALARS + 6 + 2 * PLUMB_STEP_COLUMNS == WINDOW_REALS, "the flat list holds every field");
     for (int i = 0; i < SCALARS; i++) *(read ? fields[i] : &flat[i]) = read ? flat[i] : *fields[i];
     for (int i = 0; i < 6; i++) {
         double *field = &w->quantiles[i / 3][i % 3];
         *(read ? field : &flat[SCALARS + i]) = read ? flat[SCALARS + i] : *field;
+    }
+    for (int k = 0; k < PLUMB_STEP_COLUMNS; k++) {
+        double *sum = &flat[SCALARS + 6 + 2 * k], *count = sum + 1;
+        if (read) {
+            w->columns[k] = *sum;
+            w->column_batches[k] = (int64_t)*count;
+        } else {
+            *sum = w->columns[k];
+            *count = (double)w->column_batches[k];
+        }
     }
 }
 
@@ -455,7 +498,7 @@ static plumb_status prove(run *r)
 static plumb_status steps(run *r)
 {
     int64_t all = plumb_order_steps(r->order);
-    if (r->step == 0 && r->o->trainer.objective) PLUMB_TRY(evaluate(r));
+    if (r->step == 0 && has_ledger(r)) PLUMB_TRY(evaluate(r));
     PLUMB_TRY(run_passes(r));
     while (r->step < all) {
         PLUMB_TRY(plumb_check_interrupt(r->o->sink));
@@ -503,10 +546,8 @@ static plumb_status prepare(run *r, const json_t *state)
                                    .tokenizer = o->tokenizer};
     PLUMB_TRY(plumb_new(&r->rows, r->e->count, sizeof *r->rows));
     PLUMB_TRY(plumb_new(&r->ln_ches, r->e->count, sizeof *r->ln_ches));
-    if (o->trainer.objective) {
-        PLUMB_TRY(plumb_ledger_new(&ledger, r->start, r->e, &r->ledger));
-        PLUMB_TRY(first_passes(r));
-    }
+    if (o->trainer.objective) PLUMB_TRY(plumb_ledger_new(&ledger, r->start, r->e, &r->ledger));
+    PLUMB_TRY(first_passes(r));
     plumb_trainer_options trainer = o->trainer;
     trainer.sink = o->sink;
     PLUMB_TRY(plumb_trainer_new(r->start, &trainer, &r->trainer));

@@ -528,7 +528,22 @@ static plumb_status set_dtype(json_t *config, plumb_dtype dtype)
     return json_object_set_new(config, key, json_string(plumb_dtype_name(dtype))) ? plumb_no_memory() : PLUMB_OK;
 }
 
-plumb_status plumb_copy_config(const char *from, const char *to, plumb_dtype dtype)
+/* What makes the config of a language model that of a reward model: its class, one label, and the token that the
+ * reward's place is found by. */
+static plumb_status set_score_head(json_t *config, const plumb_config *c)
+{
+    json_t *head = json_pack("{s:[s], s:{s:s}, s:{s:i}}", "architectures", c->architecture->score_class_name,
+                             "id2label", "0", "LABEL_0", "label2id", "LABEL_0", 0);
+    json_t *pad = c->pad_id < 0 ? json_null() : json_integer(c->pad_id), *text = json_object_get(config, "text_config");
+    bool bad = !head || json_object_update(config, head) || json_object_set(config, "pad_token_id", pad) ||
+               (json_is_object(text) && json_object_set(text, "pad_token_id", pad));
+    json_object_del(config, "num_labels"); /* the labels say it */
+    json_decref(head);
+    json_decref(pad);
+    return bad ? plumb_no_memory() : PLUMB_OK;
+}
+
+static plumb_status copy_config(const char *from, const char *to, plumb_dtype dtype, const plumb_config *c)
 {
     plumb_text path = {0};
     json_t *config = NULL;
@@ -536,6 +551,7 @@ plumb_status plumb_copy_config(const char *from, const char *to, plumb_dtype dty
     plumb_status s = join(&path, from, "config.json");
     if (!s) s = plumb_json_load(path.data, MAX_SIDE_FILE, &config);
     if (!s) s = set_dtype(config, dtype);
+    if (!s && c && c->head == PLUMB_HEAD_SCORE) s = set_score_head(config, c);
     if (!s && !(text = json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(17)))) s = plumb_no_memory();
     if (!s) s = join(&path, to, "config.json");
     if (text && !s) s = plumb_write_file(path.data, text, strlen(text));
@@ -545,11 +561,17 @@ plumb_status plumb_copy_config(const char *from, const char *to, plumb_dtype dty
     return s;
 }
 
+plumb_status plumb_copy_config(const char *from, const char *to, plumb_dtype dtype)
+{
+    return copy_config(from, to, dtype, NULL);
+}
+
 static plumb_status finish_into(const char *folder, plumb_trainer *t, const char *model, plumb_dtype dtype)
 {
     const plumb_masters *w = plumb_trainer_masters(t);
     PLUMB_TRY(plumb_copy_side_files(model, folder));
-    if (!w->adapter) PLUMB_TRY(plumb_copy_config(model, folder, dtype)); /* an adapter's config is its own */
+    if (!w->adapter)
+        PLUMB_TRY(copy_config(model, folder, dtype, &w->values->config)); /* an adapter's config is its own */
     return plumb_masters_save(w, folder, dtype);
 }
 

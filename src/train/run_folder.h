@@ -48,7 +48,8 @@ int64_t plumb_run_folder_newest(const plumb_run_folder *f, int64_t step);
 plumb_status plumb_run_folder_load(const plumb_run_folder *f, const plumb_optimizer *o, plumb_trainer *t,
                                    plumb_masters *reference, plumb_trainer *value) PLUMB_MUST_USE;
 
-/* Writes the result: weights in `dtype`, config.json of `model` with that dtype, and its tokenizer files; with LoRA the
+/* Writes the result: weights in `dtype`, config.json of `model` with that dtype (and what makes it a
+ * reward model's, where it has such a head), and its tokenizer files; with LoRA the
  * adapter's folder instead of weights and config. */
 plumb_status plumb_run_folder_finish(plumb_run_folder *f, plumb_trainer *t, const char *model,
                                      plumb_dtype dtype) PLUMB_MUST_USE;

@@ -373,16 +373,6 @@ static void take_quantiles(plumb_trainer *t, plumb_step_metrics *out)
     }
 }
 
-/* As torch's embedding: what is read in the row of padding_idx is not learned from. An unembedding that is tied to it
- * still is. */
-static void leave_out_padding(plumb_trainer *t)
-{
-    size_t d = (size_t)t->masters->values->config.hidden_size;
-    int64_t padding = t->masters->values->config.padding_idx;
-    for (size_t i = 0; i < t->step_ids.count && t->masters->gradients->embed.weight; i++)
-        if (t->step_ids.data[i] == padding) memset(t->step_dembed + i * d, 0, d * sizeof(float));
-}
-
 static void take_metrics(plumb_trainer *t, double norm, double rate, plumb_step_metrics *out)
 {
     double n = (double)t->micro_batches;
@@ -403,16 +393,25 @@ static void take_metrics(plumb_trainer *t, double norm, double rate, plumb_step_
     take_quantiles(t, out);
 }
 
+/* As transformers has it, the embedding of the pad token learns nothing from where it stands in a text, even where it
+ * is the token that ends every turn. */
+static void embed_gradient(plumb_trainer *t)
+{
+    const plumb_config *c = &t->masters->values->config;
+    float *dtable = (float *)t->masters->gradients->embed.weight;
+    size_t d = (size_t)c->hidden_size;
+    if (!dtable) return;
+    for (size_t i = 0; i < t->step_ids.count; i++)
+        if (t->step_ids.data[i] == c->padding_row) memset(t->step_dembed + i * d, 0, d * sizeof(float));
+    plumb_embed_gradient(t->compute, t->step_ids.data, (int)t->step_ids.count, c->hidden_size, (float)c->embed_scale,
+                         t->step_dembed, c->hidden_size, dtable);
+}
+
 plumb_status plumb_trainer_update(plumb_trainer *t, int64_t step, double learning_rate, plumb_step_metrics *metrics)
 {
     plumb_masters *w = t->masters;
-    const plumb_config *c = &w->values->config;
     double norm;
-    leave_out_padding(t);
-    if (w->gradients->embed.weight)
-        plumb_embed_gradient(t->compute, t->step_ids.data, (int)t->step_ids.count, c->hidden_size,
-                             (float)c->embed_scale, t->step_dembed, c->hidden_size,
-                             (float *)w->gradients->embed.weight);
+    embed_gradient(t);
     t->step_ids.count = 0;
     plumb_masters_gather_gradients(w);
     PLUMB_TRY(gradient_norm(t, &norm));
