@@ -149,19 +149,28 @@ static plumb_status count_steps(const plumb_train_body *b, int64_t *steps, int64
     return PLUMB_OK;
 }
 
+plumb_status plumb_train_settings(plumb_train_body *b)
+{
+    const plumb_train_values *v = b->v;
+    plumb_run_options *o = &b->options;
+    o->folder = v->common.output;
+    o->model = v->model.items[0];
+    o->resume = v->common.resume;
+    o->dtype = result_dtype(b);
+    o->tokenizer = b->encoder->tokenizer;
+    o->sink = &b->cli->sink;
+    o->trainer.weight_decay = v->weight_decay;
+    o->trainer.max_grad_norm = v->max_grad_norm;
+    return plumb_train_optimizer(v, &o->trainer.optimizer);
+}
+
 static plumb_status fill_options(plumb_train_body *b)
 {
     const plumb_train_values *v = b->v;
     plumb_run_options *o = &b->options;
     int64_t steps = 0, per_epoch = 0;
     plumb_schedule schedule;
-    o->folder = v->common.output;
-    o->model = v->model.items[0];
-    o->resume = v->common.resume;
-    o->dtype = result_dtype(b);
-    PLUMB_TRY(plumb_train_optimizer(v, &o->trainer.optimizer));
-    o->trainer.weight_decay = v->weight_decay;
-    o->trainer.max_grad_norm = v->max_grad_norm;
+    PLUMB_TRY(plumb_train_settings(b));
     o->order = (plumb_order_options){.batch = v->per_device_train_batch_size,
                                      .accumulation = v->gradient_accumulation_steps,
                                      .epochs = v->num_train_epochs,
@@ -177,8 +186,6 @@ static plumb_status fill_options(plumb_train_body *b)
     o->sync_ref_model = v->sync_ref_model;
     o->ref_model_sync_steps = v->ref_model_sync_steps;
     o->ref_model_mixup_alpha = v->ref_model_mixup_alpha;
-    o->tokenizer = b->encoder->tokenizer;
-    o->sink = &b->cli->sink;
     PLUMB_TRY(count_steps(b, &steps, &per_epoch));
     PLUMB_TRY(plumb_schedule_make(o->lr_scheduler_type, o->learning_rate, o->warmup_steps, o->warmup_ratio, steps,
                                   &schedule)); /* what is wrong with it shows before any pass over the data */
@@ -218,9 +225,9 @@ static void bytes_text(int64_t bytes, char out[64])
 
 /* Keeps activations where they fit into nine tenths of what is free, else computes them again; refuses what fits
  * neither way. */
-static plumb_status plan_memory(plumb_train_body *b)
+plumb_status plumb_train_fit(plumb_train_body *b, const plumb_memory_plan *plan)
 {
-    plumb_memory_plan p = plumb_run_memory(&b->options, &b->model->config, &b->examples);
+    plumb_memory_plan p = *plan;
     int64_t available = available_memory(), room = available < 0 ? INT64_MAX : available / 10 * 9;
     char weights[64], kept[64], again[64], free_text[64];
     bytes_text(p.weights + p.ledger, weights);
@@ -256,7 +263,8 @@ static plumb_status say_plan(plumb_train_body *b)
     plumb_cli_say(b->cli, "run: %" PRId64 " steps (%" PRId64 " an epoch) of %" PRId64 " rows, into %s", steps,
                   per_epoch, b->options.order.batch * b->options.order.accumulation,
                   b->options.folder ? b->options.folder : "nothing");
-    return plan_memory(b);
+    plumb_memory_plan p = plumb_run_memory(&b->options, &b->model->config, &b->examples);
+    return plumb_train_fit(b, &p);
 }
 
 /* ---- run.json ---- */
@@ -291,9 +299,17 @@ static plumb_status write_record(const plumb_train_body *b)
 }
 
 /* The record stands in the folder from the moment it exists. */
-static plumb_status write_record_begun(void *user)
+plumb_status plumb_train_record_begun(void *user)
 {
     return write_record(user);
+}
+
+plumb_status plumb_train_record_done(plumb_train_body *b, int64_t steps)
+{
+    if (json_object_set_new(b->record, "completed", json_true()) ||
+        json_object_set_new(b->record, "steps", json_integer(steps)))
+        return plumb_no_memory();
+    return write_record(b);
 }
 
 static plumb_status differs(const char *path, const char *what)
@@ -327,7 +343,8 @@ static plumb_status compare_with(const json_t *now, const json_t *old, const cha
 {
     static const char *const programs[] = {"plumb", "command"};
     static const char *const inputs[][2] = {
-        {"model", "from another model"}, {"reference", "with another reference"}, {"data", "on other data"}};
+        {"model", "from another model"}, {"reference", "with another reference"}, {"data", "on other data"},
+        {"value", "with another value model"}, {"reward", "with another reward model"}};
     char what[128];
     for (int i = 0; i < 2; i++) {
         const json_t *a = json_object_get(now, programs[i]), *b = json_object_get(old, programs[i]);
@@ -337,17 +354,18 @@ static plumb_status compare_with(const json_t *now, const json_t *old, const cha
         return differs(path, what);
     }
     PLUMB_TRY(compare_options(json_object_get(now, "options"), json_object_get(old, "options"), path));
-    for (int i = 0; i < 3; i++)
+    for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
         if (!same_hash(json_object_get(now, inputs[i][0]), json_object_get(old, inputs[i][0])))
             return differs(path, inputs[i][1]);
     return PLUMB_OK;
 }
 
 /* A run is gone on with only when all that decides its result is the same. */
-static plumb_status compare_record(plumb_train_body *b)
+plumb_status plumb_train_same_run(plumb_train_body *b)
 {
     plumb_text path = {0};
     json_t *old = NULL;
+    if (!b->options.resume) return PLUMB_OK;
     plumb_status s = record_path(b, &path);
     bool there = !s && plumb_path_exists(path.data);
     if (there) s = plumb_json_load(path.data, 64 << 20, &old);
@@ -358,17 +376,20 @@ static plumb_status compare_record(plumb_train_body *b)
     return s;
 }
 
-static plumb_status begin_record(plumb_train_body *b)
+plumb_status plumb_train_record_model(plumb_train_body *b, const char *role, const char *folder)
 {
-    bool full = b->v->hash == 1;
+    return put_model(b->record, role, folder, b->v->hash == 1);
+}
+
+plumb_status plumb_train_record(plumb_train_body *b, int64_t rows, uint64_t hash)
+{
     PLUMB_TRY(plumb_meta_new(b->cli->usage, b->cli->options, &b->record));
-    PLUMB_TRY(put_model(b->record, "model", b->options.model, full));
+    PLUMB_TRY(plumb_train_record_model(b, "model", b->options.model));
     if (b->reference && b->reference != b->model)
-        PLUMB_TRY(put_model(b->record, "reference", b->reference->folder, full));
-    PLUMB_TRY(plumb_meta_input(b->record, "data", b->v->data.items[0], (int64_t)b->examples.count, b->examples.hash));
+        PLUMB_TRY(plumb_train_record_model(b, "reference", b->reference->folder));
+    PLUMB_TRY(plumb_meta_input(b->record, "data", b->v->data.items[0], rows, hash));
     json_t *isa = json_string(plumb_compute_isa(b->compute));
-    if (json_object_set_new(json_object_get(b->record, "options"), "isa", isa)) return plumb_no_memory();
-    return b->options.resume ? compare_record(b) : PLUMB_OK;
+    return json_object_set_new(json_object_get(b->record, "options"), "isa", isa) ? plumb_no_memory() : PLUMB_OK;
 }
 
 /* ---- the report ---- */
@@ -398,20 +419,18 @@ plumb_status plumb_train_go(plumb_train_body *b)
         plumb_cli_say(b->cli, "dry run: nothing was written");
         return PLUMB_OK;
     }
-    PLUMB_TRY(begin_record(b));
+    PLUMB_TRY(plumb_train_record(b, (int64_t)b->examples.count, b->examples.hash));
+    PLUMB_TRY(plumb_train_same_run(b));
     if (b->complete) {
         plumb_cli_say(b->cli, "the run in %s is complete; there is nothing to go on with", b->options.folder);
         return PLUMB_OK;
     }
-    b->options.begun = write_record_begun;
+    b->options.begun = plumb_train_record_begun;
     b->options.begun_user = b;
     plumb_status s = plumb_run(&b->options, b->model, b->reference, &b->examples, &report);
     if (plumb_status_code(s) == PLUMB_E_INTERRUPTED) return plumb_cure(s, "go on with the same command and --resume");
     PLUMB_TRY(s);
-    if (json_object_set_new(b->record, "completed", json_true()) ||
-        json_object_set_new(b->record, "steps", json_integer(report.steps)))
-        return plumb_no_memory();
-    PLUMB_TRY(write_record(b));
+    PLUMB_TRY(plumb_train_record_done(b, report.steps));
     say_report(b, &report);
     return PLUMB_OK;
 }

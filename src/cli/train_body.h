@@ -44,6 +44,23 @@ int plumb_train_vocab_size(const plumb_train_body *b);
  */
 plumb_status plumb_train_go(plumb_train_body *b) PLUMB_MUST_USE;
 
+/* The parts of it, for commands with another loop (rloo, grpo, ppo). */
+
+/* Fills in what follows from the options alone: folder, model, resume, dtype, tokenizer, sink; of the trainer optimiser,
+ * weight_decay and max_grad_norm. */
+plumb_status plumb_train_settings(plumb_train_body *b) PLUMB_MUST_USE;
+/* Says what a run needs and decides whether activations are kept; PLUMB_E_INPUT when it does not fit. */
+plumb_status plumb_train_fit(plumb_train_body *b, const plumb_memory_plan *p) PLUMB_MUST_USE;
+/* Begins run.json: options, model and reference, the data's rows and hash. plumb_train_record_model adds another
+ * model. */
+plumb_status plumb_train_record(plumb_train_body *b, int64_t rows, uint64_t hash) PLUMB_MUST_USE;
+plumb_status plumb_train_record_model(plumb_train_body *b, const char *role, const char *folder) PLUMB_MUST_USE;
+/* With --resume: is the record in the folder that of the same run? Sets `complete`. */
+plumb_status plumb_train_same_run(plumb_train_body *b) PLUMB_MUST_USE;
+/* Writes it once the folder is there (the body is `user`), and again when the run is done. */
+plumb_status plumb_train_record_begun(void *user) PLUMB_MUST_USE;
+plumb_status plumb_train_record_done(plumb_train_body *b, int64_t steps) PLUMB_MUST_USE;
+
 void plumb_train_close(plumb_train_body *b);
 
 #endif

@@ -13,6 +13,8 @@
 #define SFT(member)          .only = "sft", .offset = offsetof(plumb_sft_values, member)
 #define REWARD(member)       .only = "reward", .offset = offsetof(plumb_reward_values, member)
 #define KTO(member)          .only = "kto", .offset = offsetof(plumb_kto_values, member)
+#define POLICY(words, member) .only = words, .offset = offsetof(plumb_policy_values, member)
+#define SAMPLERS             "rloo|grpo|ppo"
 #define SOME(words, member)  .only = words, .offset = offsetof(plumb_train_values, member)
 #define FLAG                 .kind = PLUMB_OPTION_FLAG
 #define STRING(what)         .kind = PLUMB_OPTION_STRING, .metavar = what
@@ -21,11 +23,12 @@
 #define INTEGER(least, most) .kind = PLUMB_OPTION_INTEGER, .metavar = "N", .low = least, .high = most
 #define REAL(least, most)    .kind = PLUMB_OPTION_REAL, .metavar = "X", .low = least, .high = most
 #define MOST                 INT64_MAX
-#define ADAPTED              "dpo|sft|kto" /* commands with LoRA: a reward head is trained whole */
+#define ADAPTED              "dpo|sft|kto|" SAMPLERS /* commands with LoRA: a reward head is trained whole */
 
 /* Shared rows count their offsets in plumb_train_values, wherever that lies. */
 _Static_assert(offsetof(plumb_dpo_values, train) == 0 && offsetof(plumb_sft_values, train) == 0 &&
-                   offsetof(plumb_reward_values, train) == 0 && offsetof(plumb_kto_values, train) == 0,
+                   offsetof(plumb_reward_values, train) == 0 && offsetof(plumb_kto_values, train) == 0 &&
+                   offsetof(plumb_policy_values, train) == 0,
                "the shared values come first");
 
 #define LOSSES                                                                                                         \
@@ -55,8 +58,15 @@ const plumb_option plumb_train_options[] = {
 
     {.name = "model_name_or_path", .group = "Model and data", STRING("MODEL"), BOTH(model_name_or_path),
      .positional = "MODEL", .changes_no_result = true, .help = "another way to give MODEL: a local checkpoint folder"},
-    {.name = "dataset_name", .group = "Model and data", STRING("DATA"), BOTH(dataset_name), .positional = "DATA",
-     .changes_no_result = true, .help = "another way to give DATA: a local file"},
+    {.name = "dataset_name", .group = "Model and data", STRING("DATA"), SOME("dpo|sft|reward|kto", dataset_name),
+     .positional = "DATA", .changes_no_result = true, .help = "another way to give DATA: a local file"},
+    {.name = "dataset_name", .group = "Model and data", STRING("PROMPTS"), SOME(SAMPLERS, dataset_name),
+     .positional = "PROMPTS", .changes_no_result = true, .help = "another way to give PROMPTS: a local file"},
+    {.name = "as_message", .group = "Model and data", FLAG, POLICY(SAMPLERS, as_message),
+     .help = "string prompts become one user message and go through the chat template; without it they are plain text "
+             "that the model goes on with"},
+    {.name = "shuffle_dataset", .group = "Model and data", FLAG, POLICY(SAMPLERS, shuffle_dataset), .fallback = "true",
+     .help = "take the prompts of each epoch in another order; false: in that of the file"},
     {.name = "prompt_key", .group = "Model and data", STRING("KEY"), BOTH(prompt_key), .fallback = "prompt",
      .help = "the column of the prompt"},
     {.name = "chosen_key", .group = "Model and data", STRING("KEY"), BOTH(chosen_key), .fallback = "chosen",
@@ -69,7 +79,7 @@ const plumb_option plumb_train_options[] = {
      .alias = "dataset_text_field", .help = "the column of plain text"},
     {.name = "messages_key", .group = "Model and data", STRING("KEY"), SFT(messages_key), .fallback = "messages",
      .help = "the column of a whole conversation"},
-    {.name = "implicit_prompt", .group = "Model and data", CHOICE("none|turn|word"), SOME("dpo|sft|kto", implicit_prompt),
+    {.name = "implicit_prompt", .group = "Model and data", CHOICE("none|turn|word"), SOME(ADAPTED, implicit_prompt),
      .fallback = "none",
      .help = "where the prompt ends in plain rows that have only chosen and rejected: at the last common turn marker "
              "(HH-RLHF), or at the last common word"},
@@ -101,18 +111,18 @@ const plumb_option plumb_train_options[] = {
      .help = "what the model's hash covers: headers, config, tokenizer and 64 KiB samples of each tensor, or every "
              "byte"},
 
-    {.name = "reference", .group = "Reference model", STRING("MODEL"), SOME("dpo|kto", reference),
+    {.name = "reference", .group = "Reference model", STRING("MODEL"), SOME("dpo|kto|" SAMPLERS, reference),
      .help = "checkpoint folder of the reference model; without it the model as it is at the start"},
     {.name = "precompute_ref_log_probs", .group = "Reference model", FLAG, SOME("dpo|kto", precompute_ref_log_probs),
      .changes_no_result = true,
      .help = "the log-probs of the reference are computed once, before training, whatever this says; it excludes "
              "sync_ref_model"},
-    {.name = "sync_ref_model", .group = "Reference model", FLAG, SOME("dpo|kto", sync_ref_model),
+    {.name = "sync_ref_model", .group = "Reference model", FLAG, SOME("dpo|kto|rloo|grpo", sync_ref_model),
      .help = "let the reference follow the policy (TR-DPO): every ref_model_sync_steps steps it becomes a mixture of "
              "both. Keeps a second set of weights"},
-    {.name = "ref_model_sync_steps", .group = "Reference model", INTEGER(1, MOST), SOME("dpo|kto", ref_model_sync_steps),
+    {.name = "ref_model_sync_steps", .group = "Reference model", INTEGER(1, MOST), SOME("dpo|kto|rloo|grpo", ref_model_sync_steps),
      .fallback = "512", .help = "steps between two synchronisations"},
-    {.name = "ref_model_mixup_alpha", .group = "Reference model", REAL(0, 1), SOME("dpo|kto", ref_model_mixup_alpha),
+    {.name = "ref_model_mixup_alpha", .group = "Reference model", REAL(0, 1), SOME("dpo|kto|rloo|grpo", ref_model_mixup_alpha),
      .fallback = "0.6", .help = "share of the policy in the mixture"},
 
     {.name = "loss_type", .group = "Loss", .kind = PLUMB_OPTION_LIST, .choices = LOSSES, .metavar = "NAME",
@@ -167,7 +177,117 @@ const plumb_option plumb_train_options[] = {
     {.name = "center_rewards_coefficient", .group = "Loss", REAL(0, MOST), REWARD(center_rewards_coefficient),
      .none = "", .help = "adds X times the mean of (r_chosen + r_rejected)^2, which keeps rewards around 0 (0.01 is usual)"},
 
-    {.name = "learning_rate", .group = "Optimisation", REAL(0, MOST), SOME("dpo|kto", learning_rate),
+    {.name = "reward", .group = "Reward", .kind = PLUMB_OPTION_REPEATED, .metavar = "RM|rules|COMMAND",
+     POLICY(SAMPLERS, reward),
+     .help = "what a completion is worth: a reward model's folder (plumb reward), rules (the judge's: 1 for "
+             "reward_label, else 0), or a command that reads JSON rows and answers one number a line. May be given "
+             "several times: the sum counts"},
+    {.name = "reward_weights", .group = "Reward", .kind = PLUMB_OPTION_REALS, .metavar = "X",
+     POLICY(SAMPLERS, reward_weights), .none = "", .help = "factors of the rewards in this sum; without them all 1"},
+    {.name = "reward_rules", .group = "Reward", STRING("FILE"), POLICY(SAMPLERS, reward_rules),
+     .help = "rules: a file of rules instead of the built-in table for English"},
+    {.name = "reward_label", .group = "Reward", CHOICE("refusal|compliance|evasive|empty|unreadable"),
+     POLICY(SAMPLERS, reward_label), .fallback = "refusal", .help = "rules: the label that is worth 1"},
+    {.name = "reward_timeout", .group = "Reward", REAL(0, MOST), POLICY(SAMPLERS, reward_timeout), .fallback = "600",
+     .changes_no_result = true, .help = "a command: seconds for the completions of one generation; 0: as long as it wants"},
+    {.name = "reward_clip_range", .group = "Reward", .kind = PLUMB_OPTION_REALS, .metavar = "X",
+     POLICY("rloo", reward_clip_range), .none = "", .help = "two numbers: rewards outside of them are moved to them"},
+    {.name = "missing_eos_penalty", .group = "Reward", REAL(0, MOST), POLICY("ppo", ppo.missing_eos_penalty),
+     .none = "", .help = "is taken off the reward of a completion that does not end"},
+
+    {.name = "num_generations", .group = "Completions", INTEGER(2, 1 << 20), POLICY("rloo", num_generations),
+     .fallback = "2", .help = "completions of a prompt, which are compared with each other"},
+    {.name = "num_generations", .group = "Completions", INTEGER(2, 1 << 20), POLICY("grpo", num_generations),
+     .fallback = "8", .help = "completions of a prompt, which are compared with each other"},
+    {.name = "max_completion_length", .group = "Completions", INTEGER(1, 1 << 24),
+     POLICY("rloo|grpo", max_completion_length), .fallback = "512", .help = "tokens of a completion at the most"},
+    {.name = "response_length", .group = "Completions", INTEGER(1, 1 << 24), POLICY("ppo", max_completion_length),
+     .fallback = "53", .alias = "max_completion_length", .help = "tokens of a completion at the most"},
+    {.name = "temperature", .group = "Completions", REAL(0, 1000), POLICY("rloo|grpo", temperature), .fallback = "1",
+     .help = "divides the logits, when completions are drawn and wherever their log-probs count"},
+    {.name = "temperature", .group = "Completions", REAL(0, 1000), POLICY("ppo", temperature), .fallback = "0.7",
+     .help = "divides the logits, when completions are drawn and wherever their log-probs count"},
+    {.name = "top_p", .group = "Completions", REAL(0, 1), POLICY(SAMPLERS, top_p), .fallback = "1",
+     .help = "draw from the fewest likeliest tokens (of the top_k) whose probability reaches X only; 1 is off"},
+    {.name = "top_k", .group = "Completions", INTEGER(0, INT32_MAX), POLICY(SAMPLERS, top_k), .fallback = "0",
+     .help = "draw from the N likeliest tokens only; 0 is off"},
+    {.name = "generation_batch_size", .group = "Completions", INTEGER(1, 1 << 24),
+     POLICY("rloo|grpo", generation_batch_size), .none = "",
+     .help = "completions that are drawn at once; without it per_device_train_batch_size times steps_per_generation"},
+    {.name = "steps_per_generation", .group = "Completions", INTEGER(1, 1 << 20),
+     POLICY("rloo|grpo", steps_per_generation), .none = "",
+     .help = "batches that a generation is cut into; without it gradient_accumulation_steps"},
+    {.name = "num_iterations", .group = "Completions", INTEGER(1, 1 << 20), POLICY("rloo|grpo", num_iterations),
+     .fallback = "1", .help = "how often the batches of a generation are trained on"},
+    {.name = "total_episodes", .group = "Completions", INTEGER(1, MOST), POLICY("ppo", ppo.total_episodes), .none = "",
+     .help = "completions of the run; without it num_train_epochs times the prompts"},
+    {.name = "log_completions", .group = "Completions", FLAG, POLICY(SAMPLERS, log_completions),
+     .help = "write every completion with its rewards to completions.jsonl of the run folder"},
+
+    {.name = "beta", .group = "Loss", REAL(0, MOST), POLICY("rloo", clip.beta), .fallback = "0.05",
+     .help = "what a completion's divergence from the reference costs of its reward; 0: no reference"},
+    {.name = "beta", .group = "Loss", REAL(0, MOST), POLICY("grpo", clip.beta), .fallback = "0",
+     .help = "weight of the divergence from the reference in the loss; 0: no reference"},
+    {.name = "epsilon", .group = "Loss", REAL(0, MOST), POLICY("rloo|grpo", clip.epsilon), .fallback = "0.2",
+     .help = "how far a probability ratio may fall below 1 before its gradient is cut off"},
+    {.name = "epsilon_high", .group = "Loss", REAL(0, MOST), POLICY("rloo|grpo", clip.epsilon_high), .none = "",
+     .help = "how far it may rise above 1; without it epsilon"},
+    {.name = "delta", .group = "Loss", REAL(0, MOST), POLICY("grpo", clip.delta), .none = "",
+     .help = "a bound on ratios where the clip does not reach (two-sided clipping); above 1 + epsilon_high"},
+    {.name = "loss_type", .group = "Loss", CHOICE("dapo|grpo|bnpo|dr_grpo"), .metavar = "NAME",
+     POLICY("grpo", clip.loss_type), .fallback = "dapo", .help = "what the losses of tokens are divided by"},
+    {.name = "scale_rewards", .group = "Loss", CHOICE("group|batch|none"), POLICY("grpo", scale_rewards),
+     .fallback = "group", .help = "divide advantages by the deviation of rewards within a prompt, within a generation, or "
+                                  "not at all"},
+    {.name = "importance_sampling_level", .group = "Loss", CHOICE("token|sequence"),
+     POLICY("grpo", importance_sampling_level), .fallback = "token",
+     .help = "one probability ratio for each token, or one for a completion (GSPO)"},
+    {.name = "use_bias_correction_kl", .group = "Loss", FLAG, POLICY("grpo", clip.bias_correction_kl),
+     .fallback = "true", .help = "multiply the estimate of the divergence by the ratio"},
+    {.name = "normalize_advantages", .group = "Loss", FLAG, POLICY("rloo", normalize_advantages),
+     .help = "advantages of a generation are shifted to mean 0 and scaled to deviation 1"},
+    {.name = "mask_truncated_completions", .group = "Loss", FLAG, POLICY("rloo|grpo", mask_truncated_completions),
+     .help = "learn nothing from completions that were cut off"},
+    {.name = "nthr", .group = "Loss", FLAG, POLICY("rloo|grpo", nthr.on),
+     .help = "spare the tokens of bad completions whose punishment would push good ones down (NTHR): those that pull "
+             "on the good completions of the prompt by more than these pull on each other"},
+    {.name = "nthr_beta", .group = "Loss", REAL(0, MOST), POLICY("rloo|grpo", nthr.beta), .fallback = "1",
+     .help = "factor of this threshold"},
+    {.name = "nthr_eta", .group = "Loss", REAL(0, 1), POLICY("rloo|grpo", nthr.eta), .fallback = "0",
+     .help = "what is left of the gradient of such a token; 0 masks it"},
+
+    {.name = "num_ppo_epochs", .group = "Loss", INTEGER(1, 1 << 20), POLICY("ppo", ppo.num_ppo_epochs), .fallback = "4",
+     .help = "how often the completions of an update are gone through"},
+    {.name = "num_mini_batches", .group = "Loss", INTEGER(1, 1 << 20), POLICY("ppo", ppo.num_mini_batches),
+     .fallback = "1", .help = "optimiser steps of each time; an update takes per_device_train_batch_size times "
+                              "gradient_accumulation_steps times that many completions"},
+    {.name = "kl_coef", .group = "Loss", REAL(0, MOST), POLICY("ppo", ppo.kl_coef), .fallback = "0.05",
+     .help = "what a token's divergence from the reference costs"},
+    {.name = "kl_estimator", .group = "Loss", CHOICE("k1|k3"), POLICY("ppo", kl_estimator), .fallback = "k1",
+     .help = "how that is estimated: ln of the ratio, or k3, which is never negative"},
+    {.name = "gamma", .group = "Loss", REAL(0, 1), POLICY("ppo", ppo.gamma), .fallback = "1",
+     .help = "discount of later tokens' rewards"},
+    {.name = "lam", .group = "Loss", REAL(0, 1), POLICY("ppo", ppo.lam), .fallback = "0.95",
+     .help = "lambda of generalised advantage estimation"},
+    {.name = "cliprange", .group = "Loss", REAL(0, MOST), POLICY("ppo", ppo.cliprange), .fallback = "0.2",
+     .help = "how far probability ratios may leave 1"},
+    {.name = "cliprange_value", .group = "Loss", REAL(0, MOST), POLICY("ppo", ppo.cliprange_value), .fallback = "0.2",
+     .help = "how far values may leave those before the update"},
+    {.name = "vf_coef", .group = "Loss", REAL(0, MOST), POLICY("ppo", ppo.vf_coef), .fallback = "0.1",
+     .help = "weight of the value loss"},
+    {.name = "whiten_rewards", .group = "Loss", FLAG, POLICY("ppo", ppo.whiten_rewards),
+     .help = "divide the rewards of tokens by their deviation"},
+    {.name = "whiten_advantages", .group = "Loss", CHOICE("batch|population|minibatch"),
+     POLICY("ppo", ppo.whiten_advantages), .fallback = "batch",
+     .help = "advantages get mean 0 and deviation 1: over the update with n - 1 (TRL) or n (OpenRLHF), or within each "
+             "minibatch"},
+    {.name = "value", .group = "Reference model", STRING("MODEL"), POLICY("ppo", value),
+     .help = "the folder that the value model begins as; without it the first reward model, or the model itself with a "
+             "fresh head"},
+
+    {.name = "learning_rate", .group = "Optimisation", REAL(0, MOST), SOME("ppo", learning_rate),
+     .fallback = "5e-5", .help = "the highest learning rate of the schedule, for policy and value model"},
+    {.name = "learning_rate", .group = "Optimisation", REAL(0, MOST), SOME("dpo|kto|rloo|grpo", learning_rate),
      .fallback = "1e-6", .help = "the highest learning rate of the schedule"},
     {.name = "learning_rate", .group = "Optimisation", REAL(0, MOST), SOME("reward", learning_rate),
      .fallback = "1e-4", .help = "the highest learning rate of the schedule"},
@@ -210,7 +330,7 @@ const plumb_option plumb_train_options[] = {
     {.name = "train_sampling_strategy", .group = "Optimisation", CHOICE("random|sequential"),
      SOME("kto", train_sampling_strategy), .fallback = "sequential",
      .help = "the order of rows: that of the file, which loss_type kto needs, or shuffled"},
-    {.name = "dataloader_drop_last", .group = "Optimisation", FLAG, BOTH(dataloader_drop_last),
+    {.name = "dataloader_drop_last", .group = "Optimisation", FLAG, SOME("dpo|sft|reward|kto", dataloader_drop_last),
      .help = "leave out a short batch at the end of an epoch"},
 
     {.name = "use_peft", .group = "LoRA", FLAG, SOME(ADAPTED, use_peft),
@@ -255,6 +375,12 @@ const plumb_positional plumb_train_positionals[PLUMB_TRAIN_POSITIONALS] = {
     {"MODEL", "a Hugging Face checkpoint folder: config.json, tokenizer.json, *.safetensors", 1, 1,
      offsetof(plumb_train_values, model)},
     {"DATA", "rows as JSONL, plain or .gz; - is stdin", 1, 1, offsetof(plumb_train_values, data)},
+};
+
+const plumb_positional plumb_policy_positionals[PLUMB_TRAIN_POSITIONALS] = {
+    {"MODEL", "a Hugging Face checkpoint folder: config.json, tokenizer.json, *.safetensors", 1, 1,
+     offsetof(plumb_train_values, model)},
+    {"PROMPTS", "rows with prompts as JSONL, plain or .gz", 1, 1, offsetof(plumb_train_values, data)},
 };
 
 /* ---- checks of all commands ---- */
@@ -503,4 +629,62 @@ plumb_status plumb_kto_check(const plumb_options *o, plumb_kto_values *v, const 
         plumb_cure(plumb_fail(PLUMB_E_INPUT, "loss_type kto estimates KL from the other rows of a batch, and a "
                                              "batch of 1 has none"),
                    "make it 2 or more"));
+}
+
+/* ---- rloo, grpo, ppo ---- */
+
+/* As TRL: the one follows from the other, and both from the accumulation. */
+static plumb_status settle_generation(const plumb_options *o, plumb_policy_values *v)
+{
+    int64_t batch = v->train.per_device_train_batch_size;
+    if (v->generation_batch_size && v->steps_per_generation)
+        return blame(o, "generation_batch_size",
+                     plumb_fail(PLUMB_E_INPUT, "follows from steps_per_generation, and both are given"));
+    if (v->generation_batch_size % batch)
+        return blame(o, "generation_batch_size",
+                     plumb_fail(PLUMB_E_INPUT, "%lld is no multiple of per_device_train_batch_size, which is %lld",
+                                (long long)v->generation_batch_size, (long long)batch));
+    if (v->generation_batch_size) v->steps_per_generation = v->generation_batch_size / batch;
+    if (!v->steps_per_generation) v->steps_per_generation = v->train.gradient_accumulation_steps;
+    return PLUMB_OK;
+}
+
+static plumb_status check_clip_range(const plumb_options *o, const plumb_policy_values *v)
+{
+    const plumb_reals *r = &v->reward_clip_range;
+    if (!r->count || (r->count == 2 && r->items[0] < r->items[1])) return PLUMB_OK;
+    return blame(o, "reward_clip_range",
+                 plumb_fail(PLUMB_E_INPUT, "expected two numbers, the smaller one first"));
+}
+
+static plumb_status check_losses(const plumb_options *o, plumb_policy_values *v, const plumb_sink *sink)
+{
+    if (!plumb_options_given(o, "epsilon_high")) v->clip.epsilon_high = v->clip.epsilon;
+    v->clip.sequence_level = v->importance_sampling_level == 1;
+    v->clip.max_completion_length = (double)v->max_completion_length;
+    if (v->clip.beta == 0) {
+        note_no_effect(o, "reference", sink, "with beta 0");
+        note_no_effect(o, "sync_ref_model", sink, "with beta 0");
+        v->train.sync_ref_model = false;
+    }
+    if (!v->nthr.on) {
+        note_no_effect(o, "nthr_beta", sink, "without --nthr");
+        note_no_effect(o, "nthr_eta", sink, "without --nthr");
+    }
+    PLUMB_TRY(check_clip_range(o, v));
+    return settle_generation(o, v);
+}
+
+plumb_status plumb_policy_check(const plumb_options *o, plumb_policy_values *v, plumb_policy_method method,
+                                const plumb_sink *sink)
+{
+    PLUMB_TRY(check_all(o, &v->train, sink));
+    PLUMB_TRY(check_sync(o, &v->train, sink));
+    if (!(v->temperature > 0))
+        return blame(o, "temperature",
+                     plumb_cure(plumb_fail(PLUMB_E_INPUT, "0 draws the same completion always, and there is nothing to "
+                                                          "learn from"),
+                                "give a number above 0"));
+    v->ppo.kl_k3 = v->kl_estimator == 1;
+    return method == PLUMB_PPO ? PLUMB_OK : check_losses(o, v, sink);
 }

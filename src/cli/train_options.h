@@ -1,4 +1,4 @@
-/* What plumb dpo, sft, reward and kto can be told: one table of options, in TRL's names and with TRL 1.16's defaults,
+/* What plumb dpo, sft, reward, kto, rloo, grpo and ppo can be told: one table of options, in TRL's names and with TRL 1.16's defaults,
  * and the structs that the values go to. tests/unit/test_train_options.c compares the defaults with TRL's.
  *
  *     int plumb_command_dpo(int argc, char **argv)
@@ -24,6 +24,7 @@
 #include "align/losses.h"
 #include "cli/cli.h"
 #include "train/optimizer.h"
+#include "train/policy_run.h"
 
 typedef enum plumb_save_strategy { PLUMB_SAVE_NO, PLUMB_SAVE_STEPS, PLUMB_SAVE_EPOCH } plumb_save_strategy;
 typedef enum plumb_save_dtype {
@@ -133,13 +134,44 @@ typedef struct plumb_kto_values {
     plumb_kto_options loss;
 } plumb_kto_values;
 
+/* rloo, grpo and ppo. */
+typedef struct plumb_policy_values {
+    plumb_train_values train;
+
+    plumb_list reward;          /* folders of reward models, the word rules, commands */
+    plumb_reals reward_weights; /* as many, or none */
+    const char *reward_rules;   /* NULL: the built-in table */
+    int reward_label;           /* plumb_label */
+    double reward_timeout;      /* seconds; 0: none */
+    plumb_reals reward_clip_range; /* two numbers, or none */
+
+    bool as_message, shuffle_dataset, log_completions;
+    int64_t num_generations, max_completion_length;
+    int64_t generation_batch_size, steps_per_generation; /* after the check steps_per_generation counts */
+    int64_t num_iterations;
+    double temperature, top_p;
+    int64_t top_k;
+
+    plumb_clip_options clip;       /* after the check epsilon_high is a number; delta 0: none */
+    int importance_sampling_level; /* 1: sequence */
+    int scale_rewards;             /* plumb_reward_scale */
+    bool normalize_advantages, mask_truncated_completions;
+    plumb_nthr_options nthr;
+
+    plumb_ppo_options ppo;
+    int kl_estimator;  /* 1: k3 */
+    const char *value; /* NULL: the reward model, or where there is none the model itself with a fresh head */
+} plumb_policy_values;
+
 /* The rows of all these commands. */
-enum { PLUMB_TRAIN_OPTIONS = 95 };
+enum { PLUMB_TRAIN_OPTIONS = 145 };
 extern const plumb_option plumb_train_options[PLUMB_TRAIN_OPTIONS];
 
 /* MODEL and DATA, which model_name_or_path and dataset_name can give as well: the positionals of these commands. */
 enum { PLUMB_TRAIN_POSITIONALS = 2 };
 extern const plumb_positional plumb_train_positionals[PLUMB_TRAIN_POSITIONALS];
+/* MODEL and PROMPTS: of rloo, grpo and ppo. */
+extern const plumb_positional plumb_policy_positionals[PLUMB_TRAIN_POSITIONALS];
 
 /* Check what no single row can, and complete the values as their comments say. PLUMB_E_INPUT naming the option as the
  * user wrote it: no run folder (except with --dry-run), logging_steps or save_steps above 1 and not whole, lora_dropout
@@ -155,6 +187,11 @@ plumb_status plumb_sft_check(const plumb_options *o, plumb_sft_values *v, const 
 plumb_status plumb_reward_check(const plumb_options *o, plumb_reward_values *v, const plumb_sink *sink) PLUMB_MUST_USE;
 /* Batches of one row, or rows out of their order, are PLUMB_E_INPUT with loss_type kto, as in TRL. */
 plumb_status plumb_kto_check(const plumb_options *o, plumb_kto_values *v, const plumb_sink *sink) PLUMB_MUST_USE;
+
+/* A generation_batch_size that is no multiple of the batch, or given beside steps_per_generation, a reward_clip_range
+ * that is no range, a temperature of 0, ... are PLUMB_E_INPUT. */
+plumb_status plumb_policy_check(const plumb_options *o, plumb_policy_values *v, plumb_policy_method method,
+                                const plumb_sink *sink) PLUMB_MUST_USE;
 
 /* The optimiser that the options ask for. */
 plumb_status plumb_train_optimizer(const plumb_train_values *v, plumb_optimizer *out) PLUMB_MUST_USE;
