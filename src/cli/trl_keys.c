@@ -40,6 +40,7 @@ const plumb_foreign_option plumb_trl_keys[] = {
     {NOTED(FLAG, "bf16", NULL), .reason = FP32},
     {NOTED(FLAG, "fp16", "false"), .reason = FP32},
     {NOTED(FLAG, "tf32", NULL), .reason = FP32},
+    {NOTED(FLAG, "cast_lm_head_to_fp32", "false"), .only = "grpo", .reason = FP32},
     {NOTED(FLAG, "bf16_full_eval", "false"), .reason = FP32},
     {NOTED(FLAG, "fp16_full_eval", "false"), .reason = FP32},
     {NOTED(FLAG, "use_cpu", "false"), .reason = FP32},
@@ -118,7 +119,7 @@ const plumb_foreign_option plumb_trl_keys[] = {
     {NOTED(STRING, "dataset_num_proc", NULL), .reason = LOADER},
     {NOTED(FLAG, "dataset_streaming", "false"), .reason = LOADER},
     {NOTED(FLAG, "streaming", "false"), .reason = LOADER},
-    {NOTED(FLAG, "remove_unused_columns", "true"), .reason = "columns that are not asked for are passed over"},
+    {NOTED(FLAG, "remove_unused_columns", "true|false"), .reason = "columns that are not asked for are passed over"},
     {NOTED(STRING, "length_column_name", "length"), .reason = BUCKETS},
 
     {NOTED(FLAG, "average_tokens_across_devices", "true"), .reason = ONE},

@@ -100,7 +100,7 @@ static plumb_status metrics_row(const run *r, plumb_text *t)
     PLUMB_TRY(put(t, "grad_norm", s->last.grad_norm));
     if (s->value) PLUMB_TRY(put(t, "grad_norm/value", s->last_value.grad_norm));
     PLUMB_TRY(put(t, "learning_rate", s->last.learning_rate));
-    return plumb_text_printf(t, ",\"completions\":%" PRId64 ",\"generated_tokens\":%" PRId64 "}\n",
+    return plumb_text_printf(t, ",\"num_completions\":%" PRId64 ",\"generated_tokens\":%" PRId64 "}\n",
                              s->counts.completions, s->counts.generated);
 }
 
@@ -232,8 +232,8 @@ static plumb_status loop(run *r)
  * generation fall into one step; then they need no pass of their own, unless rewards or KL are made of them. */
 static bool needs_old(const plumb_policy_options *o)
 {
-    bool within = o->accumulation % (o->steps_per_generation * o->num_iterations) == 0;
-    return o->method == PLUMB_PPO || !within || (o->method == PLUMB_RLOO && o->clip.beta != 0);
+    if (o->method == PLUMB_PPO || (o->method == PLUMB_RLOO && o->clip.beta != 0)) return true;
+    return o->accumulation % (o->steps_per_generation * o->num_iterations) != 0;
 }
 
 static plumb_status new_trainers(run *r, const plumb_model *start, const plumb_model *value)

@@ -30,6 +30,23 @@ static const plumb_usage sft_usage = {
     .foreign = plumb_trl_keys,
 };
 
+#define POLICY_USAGE(word)                                                                                             \
+    {                                                                                                                  \
+        .name = word, .summary = "", .description = "", .options = plumb_train_options,                                \
+        .option_count = PLUMB_TRAIN_OPTIONS, .positionals = plumb_policy_positionals,                                  \
+        .positional_count = PLUMB_TRAIN_POSITIONALS, .foreign = plumb_trl_keys,                                        \
+    }
+static const plumb_usage policy_usages[] = {POLICY_USAGE("rloo"), POLICY_USAGE("grpo"), POLICY_USAGE("ppo")};
+enum { POLICY_USAGES = sizeof policy_usages / sizeof *policy_usages };
+
+/* The place of the usage among them, which is its method; -1: another one. */
+static int policy_method(const plumb_usage *usage)
+{
+    for (int i = 0; i < POLICY_USAGES; i++)
+        if (usage == &policy_usages[i]) return i;
+    return -1;
+}
+
 /* ---- parsing ---- */
 
 static const char *config; /* the text of c.yaml */
@@ -43,6 +60,7 @@ typedef struct parsed {
     plumb_options *o;
     plumb_dpo_values dpo;
     plumb_sft_values sft;
+    plumb_policy_values policy;
     plumb_objective objective;
     plumb_text notes;
 } parsed;
@@ -62,14 +80,17 @@ static plumb_status try_line(const plumb_usage *usage, const char *line, const c
     char *argv[MOST_WORDS];
     int argc = 0;
     bool is_dpo = usage == &dpo_usage;
+    int method = policy_method(usage);
     memset(p, 0, sizeof *p);
     config = file;
     snprintf(buffer, sizeof buffer, "%s%s %s", usage->name, file ? " --config c.yaml" : "", line);
     for (char *save = NULL, *word = strtok_r(buffer, " ", &save); word; word = strtok_r(NULL, " ", &save))
         argv[argc++] = word;
     plumb_sink sink = {.user = p, .note = keep_note};
-    PLUMB_TRY(plumb_options_parse(usage, read_config, argc, argv, is_dpo ? (void *)&p->dpo : &p->sft, &p->o));
+    void *values = method >= 0 ? (void *)&p->policy : is_dpo ? (void *)&p->dpo : &p->sft;
+    PLUMB_TRY(plumb_options_parse(usage, read_config, argc, argv, values, &p->o));
     PLUMB_TRY(plumb_options_notes(p->o, &sink));
+    if (method >= 0) return plumb_policy_check(p->o, &p->policy, (plumb_policy_method)method, &sink);
     return is_dpo ? plumb_dpo_check(p->o, &p->dpo, &sink, &p->objective) : plumb_sft_check(p->o, &p->sft, &sink);
 }
 
@@ -145,20 +166,21 @@ static size_t count_names(const char *command, const char *name)
 /* A name means one thing to a command, and every row is complete. */
 static void rows_are_sound(void **state)
 {
-    static const char *const commands[] = {"dpo", "sft"};
+    static const char *const commands[] = {"dpo", "sft", "reward", "kto", "rloo", "grpo", "ppo"};
+    enum { COMMANDS = sizeof commands / sizeof *commands };
     (void)state;
     for (size_t i = 0; i < PLUMB_TRAIN_OPTIONS; i++) {
         const plumb_option *row = &plumb_train_options[i];
         assert_non_null(row->name);
         assert_non_null(row->help);
-        for (int c = 0; c < 2; c++)
+        for (int c = 0; c < COMMANDS; c++)
             if (belongs(row->only, commands[c]) && strcmp(row->name, "dry-run") != 0 &&
                 count_names(commands[c], row->name) != 1)
                 fail_msg("%s: %s stands %zu times", commands[c], row->name, count_names(commands[c], row->name));
     }
     for (const plumb_foreign_option *f = plumb_trl_keys; f->name; f++) {
         assert_non_null(f->reason);
-        for (int c = 0; c < 2; c++)
+        for (int c = 0; c < COMMANDS; c++)
             if (belongs(f->only, commands[c]) && count_names(commands[c], f->name) != 1)
                 fail_msg("%s: %s stands %zu times", commands[c], f->name, count_names(commands[c], f->name));
     }
@@ -216,6 +238,8 @@ static void defaults_are_those_of_trl(void **state)
     check_ok(plumb_json_load(PLUMB_TEST_DATA "/trl_defaults.json", 1 << 20, &all));
     compare_defaults(&dpo_usage, json_object_get(all, "dpo"));
     compare_defaults(&sft_usage, json_object_get(all, "sft"));
+    compare_defaults(&policy_usages[0], json_object_get(all, "rloo"));
+    compare_defaults(&policy_usages[1], json_object_get(all, "grpo"));
     json_decref(all);
 }
 

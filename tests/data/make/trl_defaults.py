@@ -1,4 +1,4 @@
-"""Writes tests/data/trl_defaults.json: every option of TRL's dpo, sft, reward and kto commands with its default.
+"""Writes tests/data/trl_defaults.json: every option of TRL's dpo, sft, reward, kto, rloo and grpo commands with its default.
 
     python tests/data/make/trl_defaults.py            needs trl 1.16 and transformers 5.23
 
@@ -32,6 +32,8 @@ out = {
     "sft": options(*shared, trl.SFTConfig),
     "reward": options(*shared, trl.RewardConfig),
     "kto": options(*shared, trl.KTOConfig),
+    "rloo": options(*shared, trl.RLOOConfig),
+    "grpo": options(*shared, trl.GRPOConfig),
 }
 path = Path(__file__).resolve().parents[1] / "trl_defaults.json"
 path.write_text(json.dumps(out, indent=1) + "\n")
