@@ -47,10 +47,10 @@ static plumb_status read_label(const reading *r, const json_t *row, bool *out)
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "the row has no \"%s\"", name),
                           "KTO learns from completions marked true (wanted) or false (unwanted); --label_key names "
                           "another column, and preferences (chosen, rejected) need none");
-    json_int_t number = json_is_integer(label) ? json_integer_value(label) : -1;
+    double number = json_is_number(label) ? json_number_value(label) : -1;
     if (!json_is_boolean(label) && number != 0 && number != 1)
         return plumb_fail(PLUMB_E_INPUT, "\"%s\" is %s; expected true or false", name,
-                          json_is_integer(label) ? "another number than 0 and 1" : plumb_json_kind(label));
+                          json_is_number(label) ? "another number than 0 and 1" : plumb_json_kind(label));
     *out = json_is_true(label) || number == 1;
     return PLUMB_OK;
 }
