@@ -36,8 +36,8 @@ typedef struct plumb_nthr_group {
 } plumb_nthr_group;
 
 typedef struct plumb_nthr_summary {
-    double threshold; /* tau; NaN where one of the two kinds is missing: then all weights are 1 */
-    double mean;      /* of s over the tokens of negative completions; NaN likewise */
+    double threshold;          /* tau; NaN where one of the two kinds is missing: then all weights are 1 */
+    double mean;               /* of s over the tokens of negative completions; NaN likewise */
     size_t negative, selected; /* tokens of negative completions, and those of them above the threshold */
 } plumb_nthr_summary;
 

@@ -80,9 +80,9 @@ static plumb_status open_value(body *b)
     const char *folder = b->v->value ? b->v->value : reward ? reward : b->o.model;
     bool fresh;
     if (b->o.method != PLUMB_PPO) return PLUMB_OK;
-    PLUMB_TRY(plumb_context(plumb_model_open_score(folder, b->train.compute, (uint64_t)b->train.v->common.seed,
-                                                   &b->value, &fresh),
-                            "--value %s", folder));
+    PLUMB_TRY(plumb_context(
+        plumb_model_open_score(folder, b->train.compute, (uint64_t)b->train.v->common.seed, &b->value, &fresh),
+        "--value %s", folder));
     if (b->value->config.vocab_size < b->train.model->config.vocab_size)
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--value %s: has fewer tokens than the model", folder),
                           "it reads the model's own tokens: give a model of the same family");
@@ -191,12 +191,12 @@ static plumb_status say_plan(body *b)
                   parameters);
     plumb_cli_say(cli, "prompts: %s, %zu, the longest of %d tokens", b->train.v->data.items[0], b->prompts.count,
                   b->prompts.longest);
-    plumb_cli_say(cli,
-                  "run: %" PRId64 " %s (%" PRId64 " an epoch), %" PRId64 " completion%s of at most %d tokens for each of "
-                  "%" PRId64 " prompts at a time, into %s",
-                  b->steps, o->method == PLUMB_PPO ? "updates" : "steps", b->per_epoch, o->group,
-                  o->group == 1 ? "" : "s", o->sampling.max_new_tokens, b->prompts_each,
-                  o->folder ? o->folder : "nothing");
+    plumb_cli_say(
+        cli,
+        "run: %" PRId64 " %s (%" PRId64 " an epoch), %" PRId64 " completion%s of at most %d tokens for each of "
+        "%" PRId64 " prompts at a time, into %s",
+        b->steps, o->method == PLUMB_PPO ? "updates" : "steps", b->per_epoch, o->group, o->group == 1 ? "" : "s",
+        o->sampling.max_new_tokens, b->prompts_each, o->folder ? o->folder : "nothing");
     return plumb_train_fit(&b->train, &p);
 }
 
@@ -219,11 +219,12 @@ static void say_report(body *b, const plumb_policy_report *r)
     plumb_cli_say(cli, "mean reward: %.5g -> %.5g, deviation %.5g -> %.5g", r->first.mean, r->last.mean, r->first.std,
                   r->last.std);
     if (b->o.method == PLUMB_PPO || r->last.zero_share < 0.5) return;
-    plumb_note(b->o.sink,
-               "the rewards of %.0f%% of the prompts in the last generation are equal, and such prompts give no gradient "
-               "(vanishing gradients, arXiv 2310.20703); a finer reward, more --num_generations or a higher "
-               "--temperature give more",
-               100 * r->last.zero_share);
+    plumb_note(
+        b->o.sink,
+        "the rewards of %.0f%% of the prompts in the last generation are equal, and such prompts give no gradient "
+        "(vanishing gradients, arXiv 2310.20703); a finer reward, more --num_generations or a higher "
+        "--temperature give more",
+        100 * r->last.zero_share);
 }
 
 static plumb_status go(body *b)
@@ -242,8 +243,7 @@ static plumb_status go(body *b)
     }
     b->o.begun = plumb_train_record_begun;
     b->o.begun_user = &b->train;
-    plumb_status s =
-        plumb_policy_run(&b->o, b->train.model, b->train.reference, b->value, &b->prompts, &report);
+    plumb_status s = plumb_policy_run(&b->o, b->train.model, b->train.reference, b->value, &b->prompts, &report);
     if (plumb_status_code(s) == PLUMB_E_INTERRUPTED) return plumb_cure(s, "go on with the same command and --resume");
     PLUMB_TRY(s);
     PLUMB_TRY(plumb_train_record_done(&b->train, report.steps));

@@ -183,12 +183,11 @@ static plumb_status wait_for(child *c, const plumb_text *rows)
                           strsignal(WTERMSIG(how)));
     if (WEXITSTATUS(how) == 127)
         return plumb_fail(PLUMB_E_INPUT, "the command ended with exit code 127: /bin/sh does not find it");
-    if (WEXITSTATUS(how))
-        return plumb_fail(PLUMB_E_INPUT, "the command ended with exit code %d", WEXITSTATUS(how));
+    if (WEXITSTATUS(how)) return plumb_fail(PLUMB_E_INPUT, "the command ended with exit code %d", WEXITSTATUS(how));
     if (c->written < rows->size)
-        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "the command stopped reading at byte %zu of %zu", c->written,
-                                     rows->size),
-                          "it must read all rows, to the end of its stdin");
+        return plumb_cure(
+            plumb_fail(PLUMB_E_INPUT, "the command stopped reading at byte %zu of %zu", c->written, rows->size),
+            "it must read all rows, to the end of its stdin");
     return PLUMB_OK;
 }
 

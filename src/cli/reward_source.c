@@ -38,8 +38,8 @@ static plumb_status response_text(const source *s, const plumb_rollout *r, size_
     const plumb_example *e = &r->completions.list[i];
     plumb_text_clear(out);
     PLUMB_TRY(plumb_text_string(out, "")); /* data is not NULL then */
-    return plumb_tokenizer_decode(s->how->encoder->tokenizer, e->ids[0] + e->prompt,
-                                  (size_t)(e->totals[0] - e->prompt), true, out);
+    return plumb_tokenizer_decode(s->how->encoder->tokenizer, e->ids[0] + e->prompt, (size_t)(e->totals[0] - e->prompt),
+                                  true, out);
 }
 
 static plumb_status blame_row(const source *s, const plumb_rollout *r, size_t i, plumb_status status)
@@ -74,7 +74,8 @@ static plumb_status encode(const source *s, const plumb_rollout *r, size_t i, pl
 {
     PLUMB_TRY(response_text(s, r, i, &text[0]));
     PLUMB_TRY(whole_text(s, r->prompts[i]->json, &text[0], &text[1]));
-    PLUMB_TRY(plumb_tokenizer_encode(s->encoder->tokenizer, text[1].data ? text[1].data : "", text[1].size, false, ids));
+    PLUMB_TRY(
+        plumb_tokenizer_encode(s->encoder->tokenizer, text[1].data ? text[1].data : "", text[1].size, false, ids));
     if (!ids->count) return plumb_fail(PLUMB_E_INPUT, "prompt and completion have no token");
     *out = (plumb_reward_sequence){.ids = {ids->data}, .counts = {(int)ids->count}, .sides = 1};
     return PLUMB_OK;
@@ -152,11 +153,9 @@ static plumb_status open_rules(source *s)
 static plumb_status put_row(const source *s, const plumb_rollout *r, size_t i, plumb_text *text, plumb_text *rows)
 {
     PLUMB_TRY(response_text(s, r, i, text));
-    PLUMB_TRY(plumb_text_printf(rows,
-                                "{\"index\":%" PRId64 ",\"row\":\"%016" PRIx64
-                                "\",\"sample\":%zu,\"prompt\":%s,\"response\":",
-                                r->prompts[i]->index, r->prompts[i]->row, i % (size_t)s->how->group,
-                                r->prompts[i]->json));
+    PLUMB_TRY(plumb_text_printf(
+        rows, "{\"index\":%" PRId64 ",\"row\":\"%016" PRIx64 "\",\"sample\":%zu,\"prompt\":%s,\"response\":",
+        r->prompts[i]->index, r->prompts[i]->row, i % (size_t)s->how->group, r->prompts[i]->json));
     PLUMB_TRY(plumb_json_quote(rows, text->data, text->size));
     return plumb_text_string(rows, "}\n");
 }

@@ -15,12 +15,12 @@ typedef struct plumb_reward_sources plumb_reward_sources;
 
 /* All borrowed for the life of the sources. */
 typedef struct plumb_reward_source_options {
-    const plumb_list *rewards;  /* the values of --reward, >= 1 */
-    const plumb_reals *weights; /* reward_weights: as many, or none (all 1) */
-    const char *rules;          /* a file of rules for `rules` (study/judge_rules.h); NULL: the built-in table */
-    plumb_label label;          /* the label that `rules` gives a reward of 1; others get 0 */
-    double timeout;             /* of a command's run, in seconds; 0: none */
-    int group;                  /* completions of a prompt, for the sample's number */
+    const plumb_list *rewards;    /* the values of --reward, >= 1 */
+    const plumb_reals *weights;   /* reward_weights: as many, or none (all 1) */
+    const char *rules;            /* a file of rules for `rules` (study/judge_rules.h); NULL: the built-in table */
+    plumb_label label;            /* the label that `rules` gives a reward of 1; others get 0 */
+    double timeout;               /* of a command's run, in seconds; 0: none */
+    int group;                    /* completions of a prompt, for the sample's number */
     const plumb_encoder *encoder; /* of the policy: turns completions into text */
     plumb_compute *compute;
     const plumb_sink *sink;

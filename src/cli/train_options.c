@@ -8,22 +8,22 @@
 
 /* ---- the table ---- */
 
-#define BOTH(member)         .offset = offsetof(plumb_train_values, member)
-#define DPO(member)          .only = "dpo", .offset = offsetof(plumb_dpo_values, member)
-#define SFT(member)          .only = "sft", .offset = offsetof(plumb_sft_values, member)
-#define REWARD(member)       .only = "reward", .offset = offsetof(plumb_reward_values, member)
-#define KTO(member)          .only = "kto", .offset = offsetof(plumb_kto_values, member)
+#define BOTH(member)          .offset = offsetof(plumb_train_values, member)
+#define DPO(member)           .only = "dpo", .offset = offsetof(plumb_dpo_values, member)
+#define SFT(member)           .only = "sft", .offset = offsetof(plumb_sft_values, member)
+#define REWARD(member)        .only = "reward", .offset = offsetof(plumb_reward_values, member)
+#define KTO(member)           .only = "kto", .offset = offsetof(plumb_kto_values, member)
 #define POLICY(words, member) .only = words, .offset = offsetof(plumb_policy_values, member)
-#define SAMPLERS             "rloo|grpo|ppo"
-#define SOME(words, member)  .only = words, .offset = offsetof(plumb_train_values, member)
-#define FLAG                 .kind = PLUMB_OPTION_FLAG
-#define STRING(what)         .kind = PLUMB_OPTION_STRING, .metavar = what
-#define CHOICE(words)        .kind = PLUMB_OPTION_CHOICE, .choices = words
-#define WORD(words)          .kind = PLUMB_OPTION_STRING, .choices = words
-#define INTEGER(least, most) .kind = PLUMB_OPTION_INTEGER, .metavar = "N", .low = least, .high = most
-#define REAL(least, most)    .kind = PLUMB_OPTION_REAL, .metavar = "X", .low = least, .high = most
-#define MOST                 INT64_MAX
-#define ADAPTED              "dpo|sft|kto|" SAMPLERS /* commands with LoRA: a reward head is trained whole */
+#define SAMPLERS              "rloo|grpo|ppo"
+#define SOME(words, member)   .only = words, .offset = offsetof(plumb_train_values, member)
+#define FLAG                  .kind = PLUMB_OPTION_FLAG
+#define STRING(what)          .kind = PLUMB_OPTION_STRING, .metavar = what
+#define CHOICE(words)         .kind = PLUMB_OPTION_CHOICE, .choices = words
+#define WORD(words)           .kind = PLUMB_OPTION_STRING, .choices = words
+#define INTEGER(least, most)  .kind = PLUMB_OPTION_INTEGER, .metavar = "N", .low = least, .high = most
+#define REAL(least, most)     .kind = PLUMB_OPTION_REAL, .metavar = "X", .low = least, .high = most
+#define MOST                  INT64_MAX
+#define ADAPTED               "dpo|sft|kto|" SAMPLERS /* commands with LoRA: a reward head is trained whole */
 
 /* Shared rows count their offsets in plumb_train_values, wherever that lies. */
 _Static_assert(offsetof(plumb_dpo_values, train) == 0 && offsetof(plumb_sft_values, train) == 0 &&
@@ -653,8 +653,7 @@ static plumb_status check_clip_range(const plumb_options *o, const plumb_policy_
 {
     const plumb_reals *r = &v->reward_clip_range;
     if (!r->count || (r->count == 2 && r->items[0] < r->items[1])) return PLUMB_OK;
-    return blame(o, "reward_clip_range",
-                 plumb_fail(PLUMB_E_INPUT, "expected two numbers, the smaller one first"));
+    return blame(o, "reward_clip_range", plumb_fail(PLUMB_E_INPUT, "expected two numbers, the smaller one first"));
 }
 
 static plumb_status check_losses(const plumb_options *o, plumb_policy_values *v, const plumb_sink *sink)

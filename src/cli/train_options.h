@@ -1,5 +1,6 @@
-/* What plumb dpo, sft, reward, kto, rloo, grpo and ppo can be told: one table of options, in TRL's names and with TRL 1.16's defaults,
- * and the structs that the values go to. tests/unit/test_train_options.c compares the defaults with TRL's.
+/* What plumb dpo, sft, reward, kto, rloo, grpo and ppo can be told: one table of options, in TRL's names and with
+ * TRL 1.16's defaults, and the structs that the values go to. tests/unit/test_train_options.c compares the defaults
+ * with TRL's.
  *
  *     int plumb_command_dpo(int argc, char **argv)
  *     {
@@ -138,11 +139,11 @@ typedef struct plumb_kto_values {
 typedef struct plumb_policy_values {
     plumb_train_values train;
 
-    plumb_list reward;          /* folders of reward models, the word rules, commands */
-    plumb_reals reward_weights; /* as many, or none */
-    const char *reward_rules;   /* NULL: the built-in table */
-    int reward_label;           /* plumb_label */
-    double reward_timeout;      /* seconds; 0: none */
+    plumb_list reward;             /* folders of reward models, the word rules, commands */
+    plumb_reals reward_weights;    /* as many, or none */
+    const char *reward_rules;      /* NULL: the built-in table */
+    int reward_label;              /* plumb_label */
+    double reward_timeout;         /* seconds; 0: none */
     plumb_reals reward_clip_range; /* two numbers, or none */
 
     bool as_message, shuffle_dataset, log_completions;

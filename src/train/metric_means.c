@@ -37,7 +37,8 @@ plumb_status plumb_means_add(plumb_metric_means *m, const char *name, double val
 
 plumb_status plumb_means_merge(plumb_metric_means *m, const plumb_metric_means *from)
 {
-    for (size_t i = 0; i < from->count; i++) PLUMB_TRY(add(m, from->list[i].name, from->list[i].sum, from->list[i].count));
+    for (size_t i = 0; i < from->count; i++)
+        PLUMB_TRY(add(m, from->list[i].name, from->list[i].sum, from->list[i].count));
     return PLUMB_OK;
 }
 

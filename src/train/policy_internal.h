@@ -29,14 +29,14 @@ typedef struct plumb_policy_state {
     plumb_masters *synced;          /* the reference's weights with sync_ref_model */
     plumb_order *order;             /* its rows are micro-batches; of PPO updates */
     plumb_schedule schedule;
-    int64_t steps; /* of the run */
+    int64_t steps;                     /* of the run */
     int64_t prompts_each, generations; /* prompts of a generation, generations of an epoch */
     int64_t *permutation, permutation_epoch;
-    plumb_rollout rollout, before; /* before: the one that the step began with, where it has got another since */
+    plumb_rollout rollout, before;        /* before: the one that the step began with, where it has got another since */
     int64_t generation, first_generation; /* that `rollout` holds, and held when the step began; -1: none */
-    bool old_known;                       /* are old_logps those of the policy that sampled? else nothing was trained since */
-    plumb_metric_means window, pending;   /* since the last row of metrics.jsonl; of the step at hand */
-    plumb_text lines;                     /* of completions.jsonl, of the step at hand */
+    bool old_known; /* are old_logps those of the policy that sampled? else nothing was trained since */
+    plumb_metric_means window, pending; /* since the last row of metrics.jsonl; of the step at hand */
+    plumb_text lines;                   /* of completions.jsonl, of the step at hand */
     plumb_policy_counts counts, counts_before;
     int64_t step;
     double items; /* GRPO: completion tokens of the generation that the loss counts */

@@ -228,8 +228,7 @@ static plumb_status shuffle(const plumb_policy_state *s, int64_t epoch, plumb_ar
     PLUMB_TRY(plumb_arena_new(scratch, out, n, sizeof **out));
     PLUMB_TRY(plumb_arena_new(scratch, &places, n, sizeof *places));
     for (size_t i = 0; i < n; i++) places[i] = (int64_t)i;
-    if (!s->o->sequential)
-        plumb_randperm_after((int64_t)n, s->o->order_seed + (uint64_t)s->step, epoch, places);
+    if (!s->o->sequential) plumb_randperm_after((int64_t)n, s->o->order_seed + (uint64_t)s->step, epoch, places);
     for (size_t i = 0; i < n; i++) (*out)[i] = s->rollout.list[places[i]];
     return PLUMB_OK;
 }
@@ -281,8 +280,8 @@ plumb_status plumb_ppo_update(plumb_policy_state *s)
     PLUMB_TRY(note_objective(s));
     PLUMB_TRY(train(s));
     s->generation = -1; /* it is used up */
-    s->last.loss = s->sums.policy_loss / (double)s->sums.steps +
-                   s->o->ppo.vf_coef * s->sums.value_loss / (double)s->sums.steps;
+    s->last.loss =
+        s->sums.policy_loss / (double)s->sums.steps + s->o->ppo.vf_coef * s->sums.value_loss / (double)s->sums.steps;
     PLUMB_TRY(plumb_policy_note(s, "loss", s->last.loss));
     return note_training(s);
 }

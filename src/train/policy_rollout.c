@@ -112,10 +112,9 @@ static plumb_status complete(plumb_policy_state *s, int64_t g)
     plumb_status status = plumb_arena_new(&scratch, &picks, n, sizeof *picks);
     if (!status) status = pick(s, g, picks);
     if (!status)
-        status = o->complete
-                     ? o->complete(o->complete_user, picks, n, (int)o->group, &s->rollout)
-                     : plumb_rollout_sample(plumb_trainer_policy(s->trainer), &o->sampling, picks, n, (int)o->group,
-                                            g * s->prompts_each, o->sink, &s->rollout);
+        status = o->complete ? o->complete(o->complete_user, picks, n, (int)o->group, &s->rollout)
+                             : plumb_rollout_sample(plumb_trainer_policy(s->trainer), &o->sampling, picks, n,
+                                                    (int)o->group, g * s->prompts_each, o->sink, &s->rollout);
     plumb_arena_free(&scratch);
     return status;
 }
@@ -191,7 +190,8 @@ static plumb_status put_completion(plumb_policy_state *s, size_t i)
     if (s->o->method != PLUMB_PPO) PLUMB_TRY(put_number(s, "advantage", r->advantages[i]));
     if (r->token_weight) {
         int selected = 0;
-        for (size_t t = r->first[i]; t < r->first[i + 1]; t++) selected += r->nthr[t] == r->nthr[t] && r->token_weight[t] != 1;
+        for (size_t t = r->first[i]; t < r->first[i + 1]; t++)
+            selected += r->nthr[t] == r->nthr[t] && r->token_weight[t] != 1;
         PLUMB_TRY(plumb_text_printf(&s->lines, ",\"nthr_tokens\":%d", selected));
     }
     return plumb_text_string(&s->lines, "}\n");

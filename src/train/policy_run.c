@@ -40,8 +40,7 @@ static plumb_status plan_groups(const plumb_policy_options *o, int64_t *prompts_
 }
 
 /* What the order of the run counts as a row: micro-batches, or updates of PPO. */
-static plumb_status open_order(const plumb_policy_options *o, int64_t prompts, int64_t prompts_each,
-                               plumb_order **out)
+static plumb_status open_order(const plumb_policy_options *o, int64_t prompts, int64_t prompts_each, plumb_order **out)
 {
     int64_t generations = prompts / prompts_each;
     plumb_order_options how = {.batch = 1, .sequential = true, .epochs = o->epochs, .max_steps = o->max_steps};
@@ -50,8 +49,7 @@ static plumb_status open_order(const plumb_policy_options *o, int64_t prompts, i
         how.accumulation = o->accumulation;
         return plumb_order_open(&how, out);
     }
-    double episodes =
-        o->ppo.total_episodes > 0 ? (double)o->ppo.total_episodes : ceil(o->epochs * (double)prompts);
+    double episodes = o->ppo.total_episodes > 0 ? (double)o->ppo.total_episodes : ceil(o->epochs * (double)prompts);
     how.rows = generations;
     how.accumulation = 1;
     if (how.max_steps < 1) how.max_steps = (int64_t)ceil(episodes / (double)prompts_each);
@@ -65,9 +63,9 @@ static plumb_status make_plan(const plumb_policy_options *o, size_t prompts, int
     else
         PLUMB_TRY(plan_groups(o, prompts_each));
     if ((int64_t)prompts < *prompts_each)
-        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%zu prompts, and a generation takes %" PRId64, prompts,
-                                     *prompts_each),
-                          "give more prompts, or a smaller batch");
+        return plumb_cure(
+            plumb_fail(PLUMB_E_INPUT, "%zu prompts, and a generation takes %" PRId64, prompts, *prompts_each),
+            "give more prompts, or a smaller batch");
     return open_order(o, (int64_t)prompts, *prompts_each, out);
 }
 
@@ -243,7 +241,8 @@ static plumb_status new_trainers(run *r, const plumb_model *start, const plumb_m
     how.objective = NULL;
     how.temperature = r->o.sampling.temperature;
     how.loss = (plumb_step_loss){.run = ppo ? plumb_ppo_loss : plumb_policy_loss, .user = &r->s};
-    /* An update of PPO is several steps: it is ended before an interruption is heard, since only then it can be saved */
+    /* An update of PPO is several steps: it is ended before an interruption is heard, since only then it can be saved
+     */
     how.sink = ppo ? NULL : r->o.sink;
     PLUMB_TRY(plumb_trainer_new(start, &how, &r->s.trainer));
     if (!ppo) return PLUMB_OK;

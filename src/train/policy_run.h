@@ -64,10 +64,10 @@ typedef struct plumb_policy_options {
     int64_t save_steps, save_total_limit; /* 0: no checkpoints between; 0: all are kept */
     int64_t batch, accumulation;
     double epochs;
-    int64_t max_steps;   /* above 0: steps of the run, whatever `epochs` and total_episodes say */
-    uint64_t order_seed; /* of the order of prompts */
-    bool sequential;     /* prompts, and PPO's minibatches, in the order of the file */
-    plumb_sampling sampling; /* its temperature is that of all log-probs */
+    int64_t max_steps;                    /* above 0: steps of the run, whatever `epochs` and total_episodes say */
+    uint64_t order_seed;                  /* of the order of prompts */
+    bool sequential;                      /* prompts, and PPO's minibatches, in the order of the file */
+    plumb_sampling sampling;              /* its temperature is that of all log-probs */
     const plumb_reward_function *rewards; /* [reward_count], >= 1 */
     size_t reward_count;
     bool log_completions;             /* completions.jsonl */
@@ -100,9 +100,9 @@ typedef struct plumb_policy_options {
 
 /* How it went. */
 typedef struct plumb_policy_report {
-    int64_t steps, first_step; /* done in all; where this call began */
-    int64_t completions, generated; /* completions sampled, and their tokens, by the whole run */
-    double loss;               /* of the last step */
+    int64_t steps, first_step;       /* done in all; where this call began */
+    int64_t completions, generated;  /* completions sampled, and their tokens, by the whole run */
+    double loss;                     /* of the last step */
     plumb_reward_spread first, last; /* rewards of the first and the last generation */
 } plumb_policy_report;
 

@@ -236,7 +236,8 @@ plumb_status plumb_policy_loss(void *user, plumb_step_batch *b)
 /* Micro-batches before this step, counted from the start of the run: epochs begin anew. */
 static int64_t first_micro_batch(const plumb_policy_state *s, int64_t step)
 {
-    int64_t each = plumb_order_steps_per_epoch(s->order), generate_every = s->o->steps_per_generation * s->o->num_iterations;
+    int64_t each = plumb_order_steps_per_epoch(s->order),
+            generate_every = s->o->steps_per_generation * s->o->num_iterations;
     return step / each * s->generations * generate_every + step % each * s->o->accumulation;
 }
 

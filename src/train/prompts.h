@@ -28,8 +28,8 @@ typedef struct plumb_prompts {
 plumb_status plumb_prompts_add(plumb_prompts *p, int64_t index, uint64_t row, const int32_t *ids, int count,
                                const char *json, size_t json_size) PLUMB_MUST_USE;
 
-/* Reads all prompts of a source. Those with `positions` tokens or more are left out and counted. PLUMB_E_INPUT when none
- * is left; errors carry file:line. */
+/* Reads all prompts of a source. Those with `positions` tokens or more are left out and counted. PLUMB_E_INPUT when
+ * none is left; errors carry file:line. */
 plumb_status plumb_prompts_read(const plumb_prompt_source *source, int positions, plumb_prompts *out) PLUMB_MUST_USE;
 
 void plumb_prompts_free(plumb_prompts *p);

@@ -13,8 +13,7 @@ plumb_status plumb_rollout_add(plumb_rollout *r, const plumb_prompt_row *prompt,
                                plumb_finish finish)
 {
     plumb_ids whole = {0};
-    if (count < 1)
-        return plumb_fail(PLUMB_E_INTERNAL, "a completion of row %" PRId64 " has no token", prompt->index);
+    if (count < 1) return plumb_fail(PLUMB_E_INTERNAL, "a completion of row %" PRId64 " has no token", prompt->index);
     PLUMB_TRY(plumb_reserve(&r->prompts, &r->prompts_capacity, r->count + 1, sizeof *r->prompts));
     PLUMB_TRY(plumb_reserve(&r->finish, &r->finish_capacity, r->count + 1, sizeof *r->finish));
     plumb_status s = plumb_ids_append(&whole, prompt->ids, (size_t)prompt->count);
@@ -41,8 +40,9 @@ plumb_status plumb_rollout_settle(plumb_rollout *r, size_t functions)
     }
     r->total = r->first[n];
     r->token_weight = r->nthr = NULL;
-    double **by_token[] = {&r->old_logps,  &r->ref_logps,     &r->logps,            &r->entropy,  &r->values,
-                           &r->new_values, &r->token_rewards, &r->token_advantages, &r->whitened, &r->returns};
+    double **by_token[] = {&r->old_logps, &r->ref_logps,  &r->logps,         &r->entropy,
+                           &r->values,    &r->new_values, &r->token_rewards, &r->token_advantages,
+                           &r->whitened,  &r->returns};
     for (size_t k = 0; k < sizeof by_token / sizeof *by_token; k++)
         PLUMB_TRY(plumb_arena_new(&r->arena, by_token[k], r->total, sizeof(double)));
     PLUMB_TRY(plumb_arena_new(&r->arena, &r->rewards, n, sizeof(double)));

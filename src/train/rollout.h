@@ -17,14 +17,15 @@
 /* {0} is empty; all memory is the rollout's but that of the prompts. */
 typedef struct plumb_rollout {
     size_t count; /* completions */
-    plumb_examples completions; /* list[i]: one side, its ids prompt + completion, `prompt` where the completion begins */
+    plumb_examples
+        completions; /* list[i]: one side, its ids prompt + completion, `prompt` where the completion begins */
     const plumb_prompt_row **prompts; /* [count] */
     plumb_finish *finish;             /* [count] */
     size_t prompts_capacity, finish_capacity;
     /* after plumb_rollout_settle */
-    int *tokens;   /* [count] of each completion */
-    size_t *first; /* [count + 1] where its tokens begin */
-    size_t total;  /* tokens of all completions */
+    int *tokens;                /* [count] of each completion */
+    size_t *first;              /* [count + 1] where its tokens begin */
+    size_t total;               /* tokens of all completions */
     const plumb_example **list; /* [count] the completions, for passes over them */
     double *rewards;            /* [count] of the reward functions together */
     double *each_reward;        /* [functions][count] of each of them */
@@ -37,7 +38,7 @@ typedef struct plumb_rollout {
     /* PPO [total]: the value model before the update and as the newest pass found it, rewards of tokens, advantages
      * before and after whitening, returns */
     double *values, *new_values, *token_rewards, *token_advantages, *whitened, *returns;
-    plumb_arena arena;             /* of these arrays */
+    plumb_arena arena; /* of these arrays */
 } plumb_rollout;
 
 /* Appends a copy of one completion of count >= 1 tokens. */

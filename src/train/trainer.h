@@ -48,7 +48,7 @@ typedef struct plumb_trainer_options {
     const plumb_adapter *adapter;     /* LoRA: trains a copy of it, the base stays as it is; NULL: trains all weights */
     plumb_step_loss loss;             /* another one than the following two */
     const plumb_objective *objective; /* NULL: SFT, the mean over the tokens of a step of -ln p(token) */
-    double temperature; /* log-probs and statistics are those of logits / temperature; 0: 1 */
+    double temperature;               /* log-probs and statistics are those of logits / temperature; 0: 1 */
     plumb_optimizer optimizer;
     double weight_decay, max_grad_norm;
     bool keep_activations;  /* else they are computed again in the backward pass */

@@ -168,9 +168,9 @@ static void run_like_trl(const char *run, plumb_compute *c)
 static void runs_of_trl(void **state)
 {
     (void)state;
-    static const char *const runs[] = {"rloo",        "rloo-slow", "rloo-own-reference", "rloo-normalized",
-                                       "grpo",        "grpo-slow", "grpo-kl",            "grpo-kl-plain",
-                                       "grpo-bnpo-batch", "grpo-dr",   "grpo-sequence",      "grpo-clip-higher"};
+    static const char *const runs[] = {
+        "rloo",    "rloo-slow",     "rloo-own-reference", "rloo-normalized", "grpo",          "grpo-slow",
+        "grpo-kl", "grpo-kl-plain", "grpo-bnpo-batch",    "grpo-dr",         "grpo-sequence", "grpo-clip-higher"};
     for (int k = 0; k < TEST_ISAS; k++) {
         plumb_compute *c = open_isa(test_isas[k], 2);
         if (!c) continue;
@@ -267,9 +267,12 @@ static void check_ppo_metrics(const ppo_given *g, const char *folder)
 {
     static const struct {
         const char *name, *of;
-    } means[] = {{"policy/approxkl_avg", "approx_kl"},  {"policy/clipfrac_avg", "clipfrac"},
-                 {"policy/entropy_avg", "entropy"},     {"loss/policy_avg", "pg_loss"},
-                 {"loss/value_avg", "vf_loss"},         {"val/clipfrac_avg", "vf_clipfrac"},
+    } means[] = {{"policy/approxkl_avg", "approx_kl"},
+                 {"policy/clipfrac_avg", "clipfrac"},
+                 {"policy/entropy_avg", "entropy"},
+                 {"loss/policy_avg", "pg_loss"},
+                 {"loss/value_avg", "vf_loss"},
+                 {"val/clipfrac_avg", "vf_clipfrac"},
                  {"val/ratio", "ratio"}};
     json_t *rows = load_jsonl(folder, "metrics.jsonl");
     const json_t *row = json_array_get(rows, 0), *list, *number;
@@ -278,10 +281,10 @@ static void check_ppo_metrics(const ppo_given *g, const char *folder)
     assert_int_equal(json_array_size(rows), 1);
     for (size_t i = 0; i < sizeof means / sizeof *means; i++)
         near(g->run, means[i].name, 0, real_of(row, means[i].name), mean_of(g->steps, means[i].of), 2e-3, 1e-4);
-    json_array_foreach(json_object_get(g->rollout, "kl"), at, list)
-        json_array_foreach(list, k, number) kl += json_number_value(number) / 8;
-    json_array_foreach(json_object_get(g->rollout, "old_logps"), at, list)
-        json_array_foreach(list, k, number) entropy -= json_number_value(number) / 8;
+    json_array_foreach(json_object_get(g->rollout, "kl"), at, list) json_array_foreach(list, k, number) kl +=
+        json_number_value(number) / 8;
+    json_array_foreach(json_object_get(g->rollout, "old_logps"), at, list) json_array_foreach(list, k, number)
+        entropy -= json_number_value(number) / 8;
     near(g->run, "objective/kl", 0, real_of(row, "objective/kl"), kl, 2e-3, 1e-3);
     near(g->run, "objective/entropy", 0, real_of(row, "objective/entropy"), entropy, 2e-3, 1e-3);
     near(g->run, "objective/scores", 0, real_of(row, "objective/scores"), score, 1e-6, 1e-6);

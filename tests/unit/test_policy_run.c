@@ -194,10 +194,21 @@ static void same_after_interruptions(void **state)
 static void rows_and_metrics(void **state)
 {
     (void)state;
-    static const char *const keys[] = {"reward", "reward_std", "frac_reward_zero_std", "reward_group_std",
-                                       "prompts_without_spread", "rewards/even/mean", "rewards/flat/std", "kl",
-                                       "entropy", "completions/mean_length", "clip_ratio/region_mean", "nthr/selected",
-                                       "generated_tokens", "grad_norm", "learning_rate"};
+    static const char *const keys[] = {"reward",
+                                       "reward_std",
+                                       "frac_reward_zero_std",
+                                       "reward_group_std",
+                                       "prompts_without_spread",
+                                       "rewards/even/mean",
+                                       "rewards/flat/std",
+                                       "kl",
+                                       "entropy",
+                                       "completions/mean_length",
+                                       "clip_ratio/region_mean",
+                                       "nthr/selected",
+                                       "generated_tokens",
+                                       "grad_norm",
+                                       "learning_rate"};
     static double flat = 2;
     world w = open_world(2);
     plumb_policy_options o = small_run(&w, PLUMB_GRPO, new_folder("rows"));
@@ -339,10 +350,14 @@ static void permutations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_for_any_threads), cmocka_unit_test(same_after_interruptions),
-        cmocka_unit_test(rows_and_metrics),     cmocka_unit_test(no_spread_no_gradient),
-        cmocka_unit_test(masked_tokens),        cmocka_unit_test(wrong_plans),
-        cmocka_unit_test(means),                cmocka_unit_test(permutations),
+        cmocka_unit_test(same_for_any_threads),
+        cmocka_unit_test(same_after_interruptions),
+        cmocka_unit_test(rows_and_metrics),
+        cmocka_unit_test(no_spread_no_gradient),
+        cmocka_unit_test(masked_tokens),
+        cmocka_unit_test(wrong_plans),
+        cmocka_unit_test(means),
+        cmocka_unit_test(permutations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -599,8 +599,8 @@ static void no_pass_is_made_twice(void **state)
 {
     (void)state;
     static const variant own = {.name = "own", .own_reference = true},
-                         gated = {.name = "gated", .own_reference = true, .gate = "weight"},
-                         other = {.name = "other"}, none = {.name = "none", .no_reference = true, .gate = "weight"},
+                         gated = {.name = "gated", .own_reference = true, .gate = "weight"}, other = {.name = "other"},
+                         none = {.name = "none", .no_reference = true, .gate = "weight"},
                          tokens = {.name = "tokens", .own_reference = true, .ledger_tokens = 2};
     assert_int_equal(passes_of(&own, new_folder("passes"), start_and_end), 2);
     assert_int_equal(passes_of(&gated, new_folder("passes"), start_and_end), 2);

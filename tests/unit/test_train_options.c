@@ -646,8 +646,8 @@ static void policies(void **state)
     assert_int_equal(p.policy.steps_per_generation, 4);
     assert_int_equal(p.policy.num_generations, 8);
     done(&p);
-    parse_at(&policy_usages[0], "m d -o r --gradient_accumulation_steps 3 --reward_clip_range -1 1 --nthr_eta 0.5", NULL,
-             &p, __LINE__);
+    parse_at(&policy_usages[0], "m d -o r --gradient_accumulation_steps 3 --reward_clip_range -1 1 --nthr_eta 0.5",
+             NULL, &p, __LINE__);
     assert_int_equal(p.policy.steps_per_generation, 3);
     assert_true(p.policy.clip.beta == 0.05 && p.policy.shuffle_dataset);
     assert_non_null(strstr(p.notes.data, "--nthr_eta: no effect without --nthr"));
