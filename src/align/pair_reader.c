@@ -82,11 +82,5 @@ int64_t plumb_pair_reader_rows(const plumb_pair_reader *r, uint64_t *hash, int64
 
 double plumb_pair_reader_expected(const plumb_pair_reader *r)
 {
-    int64_t consumed, size;
-    plumb_rows_position(r->rows, &consumed, &size);
-    if (size <= 0 || consumed <= 0 || r->given == 0) return -1;
-    double all = (double)(r->source.begin + r->given) * (double)size / (double)consumed;
-    if (r->source.end >= 0 && all > (double)r->source.end) all = (double)r->source.end;
-    all -= (double)r->source.begin;
-    return all > (double)r->given ? all : (double)r->given;
+    return plumb_rows_expected(r->rows, r->source.begin, r->source.end, r->given);
 }

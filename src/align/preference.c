@@ -297,6 +297,53 @@ plumb_status plumb_preference_parse(const char *bytes, size_t n, const plumb_pre
     return parse_form(out, keys);
 }
 
+static plumb_status prompt_messages(plumb_preference *p, const char *key, const json_t *list, bool open)
+{
+    PLUMB_TRY(check_messages(key, list));
+    drop_nulls((json_t *)list);
+    size_t n = json_array_size(list);
+    for (; open && n > 0; n--) {
+        const char *role = json_string_value(json_object_get(json_array_get(list, n - 1), "role"));
+        if (strcmp(role, "assistant") != 0) break;
+    }
+    if (n == 0) return plumb_fail(PLUMB_E_INPUT, "\"%s\" holds only what an assistant says: there is no prompt", key);
+    p->form = PLUMB_FORM_MESSAGES;
+    p->prompt_messages = slice(list, 0, n);
+    return p->prompt_messages ? PLUMB_OK : plumb_no_memory();
+}
+
+static plumb_status parse_prompt(plumb_preference *p, const plumb_preference_keys *keys)
+{
+    const json_t *row = p->row;
+    if (!json_is_object(row))
+        return plumb_fail(PLUMB_E_INPUT, "the row is %s; expected an object", plumb_json_kind(row));
+    if (column(row, "prompt_ids")) {
+        p->form = PLUMB_FORM_IDS;
+        return parse_id_list(row, "prompt_ids", &p->prompt_ids);
+    }
+    if (column(row, keys->chosen) && column(row, keys->rejected)) return parse_form(p, keys);
+    PLUMB_TRY(refuse_columns(row));
+    const json_t *prompt = column(row, keys->prompt), *messages = column(row, "messages");
+    if (!prompt && json_is_array(messages)) return prompt_messages(p, "messages", messages, true);
+    if (json_is_array(prompt)) return prompt_messages(p, keys->prompt, prompt, false);
+    if (!prompt)
+        return plumb_cure(
+            plumb_fail(PLUMB_E_INPUT, "\"%s\" is missing", keys->prompt),
+            "a row needs a prompt (--prompt_key names another column), messages, prompt_ids, or chosen and "
+            "rejected");
+    if (!json_is_string(prompt)) return wrong_type(keys->prompt, prompt);
+    p->form = PLUMB_FORM_TEXT;
+    p->prompt = json_string_value(prompt);
+    p->prompt_size = json_string_length(prompt);
+    return PLUMB_OK;
+}
+
+plumb_status plumb_prompt_parse(const char *bytes, size_t n, const plumb_preference_keys *keys, plumb_preference *out)
+{
+    PLUMB_TRY(plumb_json_parse(bytes, n, true, NULL, &out->row));
+    return parse_prompt(out, keys);
+}
+
 void plumb_preference_clear(plumb_preference *p)
 {
     json_decref(p->row);

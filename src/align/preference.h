@@ -43,6 +43,12 @@ typedef struct plumb_preference {
 /* Parses one row. PLUMB_E_INPUT without the file and line, which the caller adds. *out must be {0} or cleared. */
 plumb_status plumb_preference_parse(const char *bytes, size_t n, const plumb_preference_keys *keys,
                                     plumb_preference *out) PLUMB_MUST_USE;
+
+/* The prompt of a row alone, in any of the forms: token ids (prompt_ids); a preference row, as above; a prompt (string
+ * or messages) with whatever columns beside it; a conversation in `messages`, whose closing assistant messages are left
+ * out. The responses are those of a preference row, else empty. Same errors. */
+plumb_status plumb_prompt_parse(const char *bytes, size_t n, const plumb_preference_keys *keys,
+                                plumb_preference *out) PLUMB_MUST_USE;
 void plumb_preference_clear(plumb_preference *p);
 
 #endif

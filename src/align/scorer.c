@@ -56,7 +56,7 @@ plumb_status plumb_scorer_new(const plumb_model *model, const plumb_scorer_optio
     *out = NULL;
     PLUMB_TRY(plumb_new(&s, 1, sizeof *s));
     s->options = *options;
-    if (s->options.batch_rows <= 0) s->options.batch_rows = PLUMB_BATCH_ROWS;
+    if (s->options.batch_rows <= 0) s->options.batch_rows = options->stream ? PLUMB_STREAM_ROWS : PLUMB_BATCH_ROWS;
     s->model = model;
     s->needs = plumb_measures_need(options->measures);
     plumb_status status = PLUMB_OK;
@@ -66,7 +66,10 @@ plumb_status plumb_scorer_new(const plumb_model *model, const plumb_scorer_optio
     }
     if (!status && s->needs & PLUMB_NEED_GRADIENT && !options->plan)
         status = plumb_gradient_products_new(model, &s->gradients);
-    if (!status && s->forward) plumb_forward_watch(s->forward, options->sink);
+    if (!status && s->forward) {
+        plumb_forward_watch(s->forward, options->sink);
+        plumb_forward_stream(s->forward, options->stream);
+    }
     if (!status && s->gradients) plumb_gradient_products_watch(s->gradients, options->sink);
     if (status) {
         plumb_scorer_free(s);
@@ -206,25 +209,37 @@ static plumb_status run_unembedding(plumb_scorer *s, const float *hidden)
                                s->lse);
 }
 
+static plumb_status score_theory(plumb_scorer *s, waiting *w)
+{
+    plumb_unembed u = unembedding(s->model);
+    size_t at = (size_t)w->at.first_target, d = (size_t)s->model->config.hidden_size;
+    plumb_score_terms terms = {.in = {.u = &u,
+                                      .h = s->gathered + at * d,
+                                      .n = w->at.targets[0],
+                                      .m = w->at.targets[1],
+                                      .shared = w->at.shared_states,
+                                      .targets = s->targets.tokens.data + at,
+                                      .lse = s->lse + at},
+                               .logps = s->logps + at};
+    for (int side = 0; side < 2; side++)
+        if (terms.in.shared > w->at.targets[side]) terms.in.shared = w->at.targets[side];
+    plumb_status status = plumb_theory_terms(s->model->compute, &terms.in, &s->scratch,
+                                             s->options.terms ? &terms.parts : NULL, &w->score.theory);
+    if (plumb_status_code(status) == PLUMB_E_INPUT) status = overflow(status, w->score.index);
+    if (!status && s->options.terms) status = s->options.terms(s->options.user, &w->score, &terms);
+    plumb_arena_reset(&s->scratch);
+    return status;
+}
+
 static plumb_status score_logps(plumb_scorer *s, waiting *w)
 {
-    size_t at = (size_t)w->at.first_target, d = (size_t)s->model->config.hidden_size;
+    size_t at = (size_t)w->at.first_target;
     for (int side = 0; side < 2; side++) {
         plumb_split_logps(s->logps + at, &w->at, side, &w->score.head[side], &w->score.tail[side]);
         w->score.logps[side] = w->score.head[side] + w->score.tail[side];
         at += (size_t)w->at.targets[side];
     }
-    if (!(s->needs & PLUMB_NEED_THEORY)) return PLUMB_OK;
-    plumb_unembed u = unembedding(s->model);
-    at = (size_t)w->at.first_target;
-    int shared = w->at.shared_states;
-    for (int side = 0; side < 2; side++)
-        if (shared > w->at.targets[side]) shared = w->at.targets[side];
-    plumb_status status =
-        plumb_theory_terms(s->model->compute, &u, s->gathered + at * d, w->at.targets[0], w->at.targets[1], shared,
-                           s->targets.tokens.data + at, s->lse + at, &s->scratch, &w->score.theory);
-    plumb_arena_reset(&s->scratch);
-    return plumb_status_code(status) == PLUMB_E_INPUT ? overflow(status, w->score.index) : status;
+    return s->needs & PLUMB_NEED_THEORY ? score_theory(s, w) : PLUMB_OK;
 }
 
 /* What a batch costs at the least, and how large it is. */
@@ -304,6 +319,7 @@ static plumb_status run_batch(plumb_scorer *s)
         if (s->needs & PLUMB_NEED_LOGPS) PLUMB_TRY(score_logps(s, &s->rows[i]));
         if (s->options.differing) PLUMB_TRY(show_differing(s, &s->rows[i], hidden));
     }
+    if (s->options.stream) plumb_model_drop_layer(s->model, s->model->config.layers);
     return s->needs & PLUMB_NEED_THEORY ? plumb_model_check(s->model) : PLUMB_OK;
 }
 

@@ -13,20 +13,34 @@
 #include "align/measures.h"
 #include "model/forward.h"
 
+/* How the theory terms of a scored pair came about. */
+typedef struct plumb_score_terms {
+    plumb_theory_input in;
+    plumb_theory_parts parts;
+    const double *logps; /* [n + m] of each token: chosen first, then rejected */
+} plumb_score_terms;
+
 typedef struct plumb_scorer_options {
     uint32_t measures;   /* a bit for each row of plumb_measures */
     plumb_compat compat; /* official: all states up to the last token count */
     bool plan;           /* run nothing: only count (plumb_scorer_flops, _largest, _bytes); emit may be NULL */
+    bool stream;         /* layers leave the memory when they are computed (model/forward.h) */
     int batch_rows;      /* packed rows of a batch (0: the default, 2048); one pair may be larger */
     plumb_status (*emit)(void *user, const plumb_score *score); /* called in order; a failure stops the scorer */
     /* Called before emit, when not NULL, for each scored pair with the final state [hidden_size] that predicts the
      * first token at which the responses differ (the last common one where one response begins the other). */
     plumb_status (*differing)(void *user, const plumb_score *score, const float *state);
+    /* Called before emit, when not NULL and a measure needs the theory, for each scored pair. What it gets is valid
+     * during the call. */
+    plumb_status (*terms)(void *user, const plumb_score *score, const plumb_score_terms *terms);
     void *user;
     const plumb_sink *sink; /* asked before each layer and each pair whether to stop; NULL: never. Borrowed */
 } plumb_scorer_options;
 
-enum { PLUMB_BATCH_ROWS = 2048 };
+enum {
+    PLUMB_BATCH_ROWS = 2048,
+    PLUMB_STREAM_ROWS = 8192, /* with `stream`: a layer is read once for so many rows */
+};
 
 typedef struct plumb_scorer plumb_scorer;
 

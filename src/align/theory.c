@@ -28,19 +28,18 @@ typedef struct sums {
     float *state_gradient; /* [n + m][d] d ln pi / d h */
 } sums;
 
-static plumb_status add_tile(plumb_compute *c, const plumb_unembed *u, const float *h, int n, int m, int first,
-                             int width, const int32_t *targets, const double *lse, sums *s)
+static plumb_status add_tile(plumb_compute *c, const plumb_theory_input *in, int first, int width, sums *s)
 {
-    int d = u->w->k;
-    PLUMB_TRY(plumb_unembed_tile(c, u, h, d, n + m, first, first + width, s->g, width));
-    plumb_logit_gradient(c, u->cap, s->g, width, n + m, first, width, targets, lse);
+    int d = in->u->w->k, n = in->n, m = in->m;
+    PLUMB_TRY(plumb_unembed_tile(c, in->u, in->h, d, n + m, first, first + width, s->g, width));
+    plumb_logit_gradient(c, in->u->cap, s->g, width, n + m, first, width, in->targets, in->lse);
     PLUMB_TRY(check_finite(s->g, ((size_t)n + (size_t)m) * (size_t)width, "the coefficients of the next tokens"));
     plumb_linear chosen = rows_as_weight(s->g, n, width, "coefficients of the chosen response");
     plumb_linear rejected = rows_as_weight(s->g + (size_t)n * width, m, width, "coefficients of the rejected response");
     PLUMB_TRY(plumb_linear_run(c, &rejected, s->g, width, n, s->minus_gram, m, PLUMB_ADD));
     PLUMB_TRY(plumb_linear_run(c, &chosen, s->g, width, n, s->plus_gram, n, PLUMB_ADD));
-    plumb_linear tile = *u->w;
-    tile.weight = (const char *)u->w->weight + (size_t)first * (size_t)d * plumb_dtype_size(u->w->dtype);
+    plumb_linear tile = *in->u->w;
+    tile.weight = (const char *)in->u->w->weight + (size_t)first * (size_t)d * plumb_dtype_size(in->u->w->dtype);
     tile.n = width;
     return plumb_linear_transposed(c, &tile, s->g, width, n + m, s->state_gradient, d, PLUMB_ADD);
 }
@@ -52,14 +51,26 @@ static double dot(const float *a, const float *b, size_t n)
     return sum;
 }
 
-plumb_status plumb_theory_terms(plumb_compute *c, const plumb_unembed *u, const float *h, int n, int m, int shared,
-                                const int32_t *targets, const double *lse, plumb_arena *scratch, plumb_theory *out)
+/* A shared state moves along both gradients, the others along their own. */
+static void split_hidden_path(const plumb_theory_input *in, const float *gradient, double *out)
 {
-    int d = u->w->k, vocab = u->w->n;
+    size_t d = (size_t)in->u->w->k;
+    const float *rejected = gradient + (size_t)in->n * d;
+    for (int k = 0; k < in->n; k++) {
+        const float *own = gradient + (size_t)k * d;
+        out[k] = dot(own, own, d) - (k < in->shared ? dot(own, rejected + (size_t)k * d, d) : 0);
+    }
+}
+
+plumb_status plumb_theory_terms(plumb_compute *c, const plumb_theory_input *in, plumb_arena *scratch,
+                                plumb_theory_parts *parts, plumb_theory *out)
+{
+    int d = in->u->w->k, vocab = in->u->w->n, n = in->n, m = in->m;
     size_t rows = (size_t)n + (size_t)m;
     sums s;
     float *minus_states, *plus_states;
-    PLUMB_TRY(check_finite(h, rows * (size_t)d, "the states"));
+    double *path;
+    PLUMB_TRY(check_finite(in->h, rows * (size_t)d, "the states"));
     PLUMB_TRY(plumb_arena_new(scratch, &s.g, rows * TILE, sizeof(float)));
     PLUMB_TRY(plumb_arena_new(scratch, &s.minus_gram, (size_t)n * (size_t)m, sizeof(float)));
     PLUMB_TRY(plumb_arena_new(scratch, &s.plus_gram, (size_t)n * (size_t)n, sizeof(float)));
@@ -67,18 +78,29 @@ plumb_status plumb_theory_terms(plumb_compute *c, const plumb_unembed *u, const 
     PLUMB_TRY(plumb_arena_new(scratch, &minus_states, (size_t)n * (size_t)m, sizeof(float)));
     PLUMB_TRY(plumb_arena_new(scratch, &plus_states, (size_t)n * (size_t)n, sizeof(float)));
     for (int first = 0; first < vocab; first += TILE)
-        PLUMB_TRY(add_tile(c, u, h, n, m, first, vocab - first < TILE ? vocab - first : TILE, targets, lse, &s));
-    plumb_linear chosen = rows_as_weight(h, n, d, "states of the chosen response");
-    plumb_linear rejected = rows_as_weight(h + (size_t)n * d, m, d, "states of the rejected response");
-    PLUMB_TRY(plumb_linear_run(c, &rejected, h, d, n, minus_states, m, PLUMB_STORE));
-    PLUMB_TRY(plumb_linear_run(c, &chosen, h, d, n, plus_states, n, PLUMB_STORE));
+        PLUMB_TRY(add_tile(c, in, first, vocab - first < TILE ? vocab - first : TILE, &s));
+    plumb_linear chosen = rows_as_weight(in->h, n, d, "states of the chosen response");
+    plumb_linear rejected = rows_as_weight(in->h + (size_t)n * d, m, d, "states of the rejected response");
+    PLUMB_TRY(plumb_linear_run(c, &rejected, in->h, d, n, minus_states, m, PLUMB_STORE));
+    PLUMB_TRY(plumb_linear_run(c, &chosen, in->h, d, n, plus_states, n, PLUMB_STORE));
     out->minus = dot(s.minus_gram, minus_states, (size_t)n * (size_t)m);
     out->plus = dot(s.plus_gram, plus_states, (size_t)n * (size_t)n);
     out->alpha_ches = out->minus - out->plus;
     out->hidden_path = dot(s.state_gradient, s.state_gradient, (size_t)n * (size_t)d) -
-                       dot(s.state_gradient, s.state_gradient + (size_t)n * d, (size_t)shared * (size_t)d);
+                       dot(s.state_gradient, s.state_gradient + (size_t)n * d, (size_t)in->shared * (size_t)d);
     out->rate = out->hidden_path - out->alpha_ches;
+    if (!parts) return PLUMB_OK;
+    PLUMB_TRY(plumb_arena_new(scratch, &path, (size_t)n, sizeof(double)));
+    split_hidden_path(in, s.state_gradient, path);
+    *parts = (plumb_theory_parts){s.minus_gram, s.plus_gram, minus_states, plus_states, path};
     return PLUMB_OK;
+}
+
+double plumb_share_positive(const float *alpha, size_t count)
+{
+    size_t positive = 0;
+    for (size_t i = 0; i < count; i++) positive += alpha[i] > 0;
+    return (double)positive / (double)count;
 }
 
 int64_t plumb_theory_bytes(int n, int m, int d)

@@ -10,7 +10,9 @@
 #include "base/progress.h"
 #include "cli/cli.h"
 #include "cli/meta.h"
+#include "cli/passed_over.h"
 #include "cli/show_pair.h"
+#include "cli/work_time.h"
 #include "io/json.h"
 #include "study/score_summary.h"
 
@@ -21,7 +23,7 @@ typedef struct score_values {
     int64_t max_length;
     const char *prompt_key, *chosen_key, *rejected_key, *chat_template;
     int isa, compute;
-    bool write_out;
+    bool write_out, stream_layers;
 } score_values;
 
 static const plumb_option options[] = {
@@ -96,6 +98,13 @@ static const plumb_option options[] = {
      .help = "what the model's hash in FILE.meta.json covers: headers, config, tokenizer and 64 KiB samples of each "
              "tensor, "
              "or every byte"},
+    {.name = "stream-layers",
+     .kind = PLUMB_OPTION_FLAG,
+     .offset = offsetof(score_values, stream_layers),
+     .changes_no_result = true,
+     .help = "keep two layers of the checkpoint in memory instead of all of it: every layer is read once for a large "
+             "batch "
+             "of pairs, while the one before is computed. For models larger than the memory"},
     PLUMB_OPTION_COMPUTE(score_values),
     PLUMB_OPTION_ISA(score_values),
     PLUMB_OPTION_OUTPUT(score_values),
@@ -134,8 +143,6 @@ const plumb_usage plumb_usage_score = {
                "  plumb filter pairs.jsonl scores.jsonl --keep-lowest 5% -o kept.jsonl",
 };
 
-enum { MOST_LISTED = 20 };
-
 /* All that a run holds; freed in one place. */
 typedef struct run {
     plumb_cli *cli;
@@ -155,8 +162,7 @@ typedef struct run {
     bool resumed;
     double written, flushed, flushed_at; /* rows, rows, seconds */
     plumb_sink reader_sink;
-    plumb_text passed_over[MOST_LISTED]; /* what was wrong with the first bad rows */
-    int64_t bad_rows;
+    plumb_passed_over passed_over;
 } run;
 
 static void free_run(run *r)
@@ -168,7 +174,7 @@ static void free_run(run *r)
     plumb_model_close(r->model);
     plumb_compute_close(r->compute);
     plumb_text_free(&r->line);
-    for (int i = 0; i < MOST_LISTED; i++) plumb_text_free(&r->passed_over[i]);
+    plumb_passed_over_free(&r->passed_over);
     json_decref(r->meta);
 }
 
@@ -203,26 +209,10 @@ static plumb_status open_model(run *r)
     return PLUMB_OK;
 }
 
-/* The reader's notes are about rows that it passes over: they are listed at the end, not between the progress. */
-static void keep_note(void *user, const char *text)
-{
-    run *r = user;
-    if (r->bad_rows++ >= MOST_LISTED) return;
-    plumb_status_free(plumb_text_string(&r->passed_over[r->bad_rows - 1], text));
-}
-
-static void list_passed_over(run *r)
-{
-    for (int64_t i = 0; i < r->bad_rows && i < MOST_LISTED; i++)
-        if (r->passed_over[i].data) plumb_cli_say(r->cli, "%s", r->passed_over[i].data);
-    if (r->bad_rows > MOST_LISTED)
-        plumb_cli_say(r->cli, "and %" PRId64 " more were passed over", r->bad_rows - MOST_LISTED);
-}
-
 static plumb_status open_reader(run *r)
 {
     const score_values *v = r->v;
-    r->reader_sink = (plumb_sink){.user = r, .note = keep_note};
+    r->reader_sink = (plumb_sink){.user = &r->passed_over, .note = plumb_passed_over_note};
     plumb_pair_source source = {
         .path = v->data.items[0],
         .keys = {v->prompt_key, v->chosen_key, v->rejected_key, (plumb_implicit_prompt)v->implicit_prompt},
@@ -270,6 +260,7 @@ static plumb_status new_scorer(run *r, bool plan)
     plumb_scorer_options how = {.measures = r->measures,
                                 .compat = (plumb_compat)r->v->compat,
                                 .plan = plan,
+                                .stream = r->v->stream_layers,
                                 .emit = write_score,
                                 .user = r,
                                 .sink = &r->cli->sink};
@@ -443,43 +434,17 @@ static plumb_status score_into(run *r)
     if (!s) s = finish_meta(r);
     /* An earlier run's rows stay in any case; an empty file is nothing to go on with. */
     s = plumb_cli_close_output(r->cli, r->meta, r->output, r->resumed || r->written > 0, s);
-    list_passed_over(r);
+    plumb_passed_over_list(&r->passed_over, r->cli);
     if (!s) say_summary(r);
-    return s;
-}
-
-/* Operations per second of the linears, from one small product: for the estimate of --dry-run. */
-static plumb_status measure_speed(run *r, double *flops)
-{
-    enum { ROWS = 512, WIDTH = 1024, TURNS = 3 };
-    float *x = NULL, *y = NULL, *w = NULL;
-    double best = 0;
-    plumb_status s = plumb_new(&x, ROWS * WIDTH, sizeof *x);
-    if (!s) s = plumb_new(&y, ROWS * WIDTH, sizeof *y);
-    if (!s) s = plumb_new(&w, WIDTH * WIDTH, sizeof *w);
-    plumb_linear linear = {.weight = w, .dtype = PLUMB_F32, .n = WIDTH, .k = WIDTH, .name = "speed"};
-    for (int i = 0; i < TURNS && !s; i++) {
-        double start = now();
-        s = plumb_linear_run(r->compute, &linear, x, WIDTH, ROWS, y, WIDTH, PLUMB_STORE);
-        double seconds = now() - start;
-        double speed = 2.0 * ROWS * WIDTH * WIDTH / (seconds > 0 ? seconds : 1e-9);
-        if (speed > best) best = speed;
-    }
-    free(x);
-    free(y);
-    free(w);
-    *flops = best;
     return s;
 }
 
 static plumb_status say_plan(run *r)
 {
     char time[64], bytes[64], parameters[64], cut[64] = "not cut";
-    double speed;
     int rows, wanted, threads = plumb_compute_threads(r->compute);
-    PLUMB_TRY(measure_speed(r, &speed));
+    PLUMB_TRY(plumb_work_time(r->compute, plumb_scorer_flops(r->scorer), time, sizeof time));
     plumb_scorer_largest(r->scorer, &rows, &wanted);
-    plumb_format_duration(plumb_scorer_flops(r->scorer) / (0.8 * speed), time, sizeof time);
     plumb_format_bytes((double)plumb_scorer_bytes(r->scorer), bytes, sizeof bytes);
     plumb_format_count((double)plumb_config_parameters(&r->config), parameters, sizeof parameters);
     if (r->max_length) snprintf(cut, sizeof cut, "max_length %d", r->max_length);
@@ -490,9 +455,9 @@ static plumb_status say_plan(run *r)
     plumb_cli_tell(r->cli, "work: %.3g TFLOP at the least, %d thread%s of %s, %s, about %s",
                    plumb_scorer_flops(r->scorer) / 1e12, threads, threads == 1 ? "" : "s",
                    plumb_compute_isa(r->compute), plumb_compute_arithmetic(r->compute), time);
-    plumb_cli_tell(r->cli, "memory: the mapped checkpoint and about %s for the largest batch (%d packed tokens)", bytes,
-                   rows);
-    list_passed_over(r);
+    plumb_cli_tell(r->cli, "memory: %s and about %s for the largest batch (%d packed tokens)",
+                   r->v->stream_layers ? "two layers of the checkpoint" : "the mapped checkpoint", bytes, rows);
+    plumb_passed_over_list(&r->passed_over, r->cli);
     plumb_cli_say(r->cli, "dry run: nothing was written");
     return PLUMB_OK;
 }

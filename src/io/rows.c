@@ -342,6 +342,17 @@ void plumb_rows_position(const plumb_rows *r, int64_t *consumed, int64_t *size)
     *size = r->size;
 }
 
+double plumb_rows_expected(const plumb_rows *rows, int64_t begin, int64_t end, int64_t given)
+{
+    int64_t consumed, size;
+    plumb_rows_position(rows, &consumed, &size);
+    if (size <= 0 || consumed <= 0 || given == 0) return -1;
+    double all = (double)(begin + given) * (double)size / (double)consumed;
+    if (end >= 0 && all > (double)end) all = (double)end;
+    all -= (double)begin;
+    return all > (double)given ? all : (double)given;
+}
+
 const char *plumb_rows_name(const plumb_rows *r)
 {
     return r->name;

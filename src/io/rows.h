@@ -33,6 +33,10 @@ plumb_status plumb_rows_next(plumb_rows *rows, plumb_row *row, bool *found) PLUM
 /* Bytes of the file (compressed, if it is) consumed so far and its size (-1 when unknown), for progress. */
 void plumb_rows_position(const plumb_rows *rows, int64_t *consumed, int64_t *size);
 
+/* How many rows begin .. end - 1 (end < 0: all) will be when `given` of them were read, as far as can be told from the
+ * bytes consumed: -1 when unknown. */
+double plumb_rows_expected(const plumb_rows *rows, int64_t begin, int64_t end, int64_t given);
+
 /* The name for messages ("<stdin>" for "-"). */
 const char *plumb_rows_name(const plumb_rows *rows);
 void plumb_rows_close(plumb_rows *rows);

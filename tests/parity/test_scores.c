@@ -1,15 +1,7 @@
 /* Measures, log-probabilities and theory terms against the reference, for each checkpoint and back end, and the same
- * bits for every thread count and packing. Tokens come from the reference here; tests/parity/test_pairs.c checks those.
- */
-#include "support.h"
-
-#include <math.h>
-
+ * bits for every thread count and packing. */
 #include "align/scorer.h"
-
-static const char *const models[] = {
-    "olmo",        "olmo-clip-bf16",      "olmo2",   "gemma-bf16", "gemma-chat", "gemma2", "gemma3",   "llama2",
-    "llama3-bf16", "llama3-chat-sharded", "mistral", "qwen2-bf16", "qwen3",      "phi3",   "gpt-neox", "aidreams260k"};
+#include "parity/reference_pairs.h"
 
 typedef struct results {
     plumb_score *scores;
@@ -24,13 +16,6 @@ static plumb_status keep(void *user, const plumb_score *score)
     return PLUMB_OK;
 }
 
-static void read_ids(const json_t *row, const char *key, plumb_ids *out)
-{
-    size_t i;
-    json_t *id;
-    json_array_foreach(json_object_get(row, key), i, id) check_ok(plumb_ids_push(out, (int32_t)json_integer_value(id)));
-}
-
 /* Scores the reference's own tokens. */
 static results score_all(plumb_model *m, const json_t *rows, int batch_rows, uint32_t measures)
 {
@@ -42,36 +27,14 @@ static results score_all(plumb_model *m, const json_t *rows, int batch_rows, uin
     json_t *row;
     json_array_foreach(rows, i, row)
     {
-        plumb_preference p = {.form = PLUMB_FORM_IDS};
         plumb_pair pair = {0};
-        plumb_pairing how = {.max_length = 512};
-        if (!json_object_get(row, "skipped")) {
-            read_ids(row, "prompt_ids", &p.prompt_ids);
-            read_ids(row, "chosen_ids", &p.response_ids[0]);
-            read_ids(row, "rejected_ids", &p.response_ids[1]);
-        }
-        check_ok(plumb_pair_make(&how, &p, &pair));
+        reference_pair(row, &pair);
         check_ok(plumb_scorer_add(s, (int64_t)i, 0, &pair));
         plumb_pair_free(&pair);
-        plumb_preference_clear(&p);
     }
     check_ok(plumb_scorer_flush(s));
     plumb_scorer_free(s);
     return r;
-}
-
-static void close_to(const char *name, size_t row, const char *what, double got, double want, double allowed)
-{
-    if (!(fabs(got - want) <= allowed))
-        fail_msg("%s pair %zu: %s is %.9g, expected %.9g (allowed difference %.3g)", name, row, what, got, want,
-                 allowed);
-}
-
-static double number(const json_t *row, const char *key)
-{
-    const json_t *value = json_object_get(row, key);
-    if (!json_is_number(value)) fail_msg("the reference has no %s", key);
-    return json_number_value(value);
 }
 
 static double sum_of(const json_t *row, const char *key)
@@ -157,7 +120,7 @@ static void check_model(const char *name, const char *isa)
 
 static void scores_match(void **state)
 {
-    for (size_t i = 0; i < sizeof models / sizeof *models; i++) check_model(models[i], *state);
+    for (size_t i = 0; i < REFERENCE_MODELS; i++) check_model(reference_models[i], *state);
 }
 
 int main(void)

@@ -1,0 +1,49 @@
+#include "cli/work_time.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/memory.h"
+#include "base/progress.h"
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Operations per second of the linears, from one small product. */
+static plumb_status measure_speed(plumb_compute *c, double *flops)
+{
+    enum { ROWS = 512, WIDTH = 1024, TURNS = 3 };
+    float *x = NULL, *y = NULL, *w = NULL;
+    double best = 0;
+    plumb_status s = plumb_new(&x, ROWS * WIDTH, sizeof *x);
+    if (!s) s = plumb_new(&y, ROWS * WIDTH, sizeof *y);
+    if (!s) s = plumb_new(&w, WIDTH * WIDTH, sizeof *w);
+    plumb_linear linear = {.weight = w, .dtype = PLUMB_F32, .n = WIDTH, .k = WIDTH, .name = "speed"};
+    for (int i = 0; i < TURNS && !s; i++) {
+        double start = now();
+        s = plumb_linear_run(c, &linear, x, WIDTH, ROWS, y, WIDTH, PLUMB_STORE);
+        double seconds = now() - start;
+        double speed = 2.0 * ROWS * WIDTH * WIDTH / (seconds > 0 ? seconds : 1e-9);
+        if (speed > best) best = speed;
+    }
+    free(x);
+    free(y);
+    free(w);
+    *flops = best;
+    return s;
+}
+
+/* What is no product of matrices, and products of awkward shapes, take their share of the time. */
+static const double efficiency = 0.8;
+
+plumb_status plumb_work_time(plumb_compute *c, double flops, char *out, size_t size)
+{
+    double speed;
+    PLUMB_TRY(measure_speed(c, &speed));
+    plumb_format_duration(flops / (efficiency * speed), out, size);
+    return PLUMB_OK;
+}
