@@ -45,6 +45,11 @@ checkpoint() { # LAYERS FOLDER: the olmo-1b shape with random bf16 weights
         --intermediate_size 8192 --vocab_size 50304 --max_position_embeddings 2048 --tie_word_embeddings true \
         --dtype bfloat16 --tokenizer "$tokenizer" --quiet
 }
+# COMMAND...: leaves its peak memory in kB, where time(1) is here.
+with_peak() {
+    rm -f "$work/peak"
+    if [ -x /usr/bin/time ]; then /usr/bin/time -o "$work/peak" -f %M "$@"; else "$@"; fi
+}
 need_data() { [ -f "$data" ] || { echo "bench: $data is not here; give --data FILE (prompt, chosen, rejected as strings)" >&2; exit 2; }; }
 
 # The rows whose prompt is shorter than 512 tokens, the first N: the same for both programs. Their responses must be strings.
@@ -115,7 +120,7 @@ bench_train() {
     for steps in 1 4; do
         rm -rf "$work/run"
         start=$(seconds)
-        "$plumb" dpo "$model" "$work/pairs.jsonl" -o "$work/run" --per_device_train_batch_size 2 --max_length 512 \
+        with_peak "$plumb" dpo "$model" "$work/pairs.jsonl" -o "$work/run" --per_device_train_batch_size 2 --max_length 512 \
             --max_steps $steps --train_sampling_strategy sequential --ledger_steps 1000 --save_strategy no \
             --threads "$threads" --quiet
         end=$(seconds)
@@ -125,8 +130,16 @@ bench_train() {
     printf 'dpo: 4 layers of the olmo-1b shape, batch 2, max_length 512; a whole run of 4 steps, with reference pass, ledger and\n'
     printf 'writing, took %s s\n' "$time_4"
     if has_torch; then
-        theirs=$("$python" bench/torch_dpo.py "$model" "$work/pairs.jsonl" 2>/dev/null | sed -n 's/.*"s_per_step": \([0-9.]*\).*/\1/p')
+        "$python" bench/torch_dpo.py "$model" "$work/pairs.jsonl" 2>"$work/torch.err" >"$work/torch.json" || {
+            tail -n 3 "$work/torch.err" >&2
+            echo "bench: bench/torch_dpo.py failed (pip install trl datasets); all it said is in $work/torch.err" >&2
+            exit 1
+        }
+        theirs=$(sed -n 's/.*"s_per_step": \([0-9.]*\).*/\1/p' "$work/torch.json" | awk '{ printf "%.2f", $1 }')
+        their_peak=$(sed -n 's/.*"peak_rss_gb": \([0-9.]*\).*/\1/p' "$work/torch.json" | awk '{ printf "%.2f", $1 }')
         record "dpo against TRL defaults: s/step" "$ours" "$theirs" "$(echo "$theirs $ours" | awk '{ printf "%.2f", $1 / $2 }')" "2"
+        [ ! -f "$work/peak" ] || record "dpo against TRL defaults: peak memory in GB" "$(awk '{ printf "%.2f", $1 / 1e6 }' "$work/peak")" "$their_peak" \
+            "$(awk -v theirs="$their_peak" '{ printf "%.2f", theirs / ($1 / 1e6) }' "$work/peak")" "1"
     else
         record "dpo: s/step" "$ours" "-" "-" "2 (TRL is not here)"
     fi

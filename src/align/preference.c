@@ -324,7 +324,7 @@ static plumb_status parse_prompt(plumb_preference *p, const plumb_preference_key
     if (column(row, keys->chosen) && column(row, keys->rejected)) return parse_form(p, keys);
     PLUMB_TRY(refuse_columns(row));
     const json_t *prompt = column(row, keys->prompt), *messages = column(row, "messages");
-    if (!prompt && messages && json_is_array(messages)) return prompt_messages(p, "messages", messages, true);
+    if (!prompt && json_is_array(messages)) return prompt_messages(p, "messages", messages, true);
     if (json_is_array(prompt)) return prompt_messages(p, keys->prompt, prompt, false);
     if (!prompt)
         return plumb_cure(

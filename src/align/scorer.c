@@ -56,7 +56,7 @@ plumb_status plumb_scorer_new(const plumb_model *model, const plumb_scorer_optio
     *out = NULL;
     PLUMB_TRY(plumb_new(&s, 1, sizeof *s));
     s->options = *options;
-    if (s->options.batch_rows <= 0) s->options.batch_rows = PLUMB_BATCH_ROWS;
+    if (s->options.batch_rows <= 0) s->options.batch_rows = options->stream ? PLUMB_STREAM_ROWS : PLUMB_BATCH_ROWS;
     s->model = model;
     s->needs = plumb_measures_need(options->measures);
     plumb_status status = PLUMB_OK;
@@ -66,7 +66,10 @@ plumb_status plumb_scorer_new(const plumb_model *model, const plumb_scorer_optio
     }
     if (!status && s->needs & PLUMB_NEED_GRADIENT && !options->plan)
         status = plumb_gradient_products_new(model, &s->gradients);
-    if (!status && s->forward) plumb_forward_watch(s->forward, options->sink);
+    if (!status && s->forward) {
+        plumb_forward_watch(s->forward, options->sink);
+        plumb_forward_stream(s->forward, options->stream);
+    }
     if (!status && s->gradients) plumb_gradient_products_watch(s->gradients, options->sink);
     if (status) {
         plumb_scorer_free(s);
@@ -316,6 +319,7 @@ static plumb_status run_batch(plumb_scorer *s)
         if (s->needs & PLUMB_NEED_LOGPS) PLUMB_TRY(score_logps(s, &s->rows[i]));
         if (s->options.differing) PLUMB_TRY(show_differing(s, &s->rows[i], hidden));
     }
+    if (s->options.stream) plumb_model_drop_layer(s->model, s->model->config.layers);
     return s->needs & PLUMB_NEED_THEORY ? plumb_model_check(s->model) : PLUMB_OK;
 }
 

@@ -24,6 +24,7 @@ typedef struct plumb_scorer_options {
     uint32_t measures;   /* a bit for each row of plumb_measures */
     plumb_compat compat; /* official: all states up to the last token count */
     bool plan;           /* run nothing: only count (plumb_scorer_flops, _largest, _bytes); emit may be NULL */
+    bool stream;         /* layers leave the memory when they are computed (model/forward.h) */
     int batch_rows;      /* packed rows of a batch (0: the default, 2048); one pair may be larger */
     plumb_status (*emit)(void *user, const plumb_score *score); /* called in order; a failure stops the scorer */
     /* Called before emit, when not NULL, for each scored pair with the final state [hidden_size] that predicts the
@@ -36,7 +37,10 @@ typedef struct plumb_scorer_options {
     const plumb_sink *sink; /* asked before each layer and each pair whether to stop; NULL: never. Borrowed */
 } plumb_scorer_options;
 
-enum { PLUMB_BATCH_ROWS = 2048 };
+enum {
+    PLUMB_BATCH_ROWS = 2048,
+    PLUMB_STREAM_ROWS = 8192, /* with `stream`: a layer is read once for so many rows */
+};
 
 typedef struct plumb_scorer plumb_scorer;
 

@@ -225,6 +225,8 @@ extern const plumb_usage plumb_usage_identify;
 int plumb_command_identify(int argc, char **argv);
 extern const plumb_usage plumb_usage_lint;
 int plumb_command_lint(int argc, char **argv);
+extern const plumb_usage plumb_usage_report;
+int plumb_command_report(int argc, char **argv);
 extern const plumb_usage plumb_usage_tokenize;
 int plumb_command_tokenize(int argc, char **argv);
 extern const plumb_usage plumb_usage_info;

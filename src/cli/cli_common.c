@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <math.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/cpus.h"
 #include "base/progress.h"
 #include "cli/config_file.h"
 #include "cli/file_fault.h"
@@ -240,11 +240,7 @@ static void print_way_on(const plumb_cli *cli)
 
 int plumb_cli_threads(const plumb_common *common)
 {
-    cpu_set_t set;
-    if (common->threads > 0) return (int)common->threads;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
-    return online > 0 ? (int)online : 1;
+    return common->threads > 0 ? (int)common->threads : plumb_cpus();
 }
 
 int plumb_cli_default_length(int positions)

@@ -12,7 +12,7 @@
 #include "cli/cli.h"
 #include "cli/meta.h"
 #include "cli/passed_over.h"
-#include "cli/speed.h"
+#include "cli/work_time.h"
 #include "io/json.h"
 #include "io/mapped_file.h"
 #include "model/adapter.h"
@@ -25,7 +25,7 @@ typedef struct generate_values {
     double temperature, top_p;
     int64_t top_k, n, max_new_tokens, slots;
     const char *adapter, *prompt_key, *chat_template;
-    int implicit_prompt, isa;
+    int implicit_prompt, isa, compute;
     bool as_message;
 } generate_values;
 
@@ -116,12 +116,8 @@ static const plumb_option options[] = {
      .changes_no_result = true,
      .help = "completions that run side by side: more are faster and need more memory. Without it 32, or as many as a "
              "cache of 2 GiB holds. Results do not depend on it"},
-    {.name = "isa",
-     .kind = PLUMB_OPTION_CHOICE,
-     .offset = offsetof(generate_values, isa),
-     .choices = "auto|ref|avx2|avx512",
-     .fallback = "auto",
-     .help = "instructions to use; auto takes the best this processor has. Results differ in the last digits"},
+    PLUMB_OPTION_COMPUTE(generate_values),
+    PLUMB_OPTION_ISA(generate_values),
     PLUMB_OPTION_OUTPUT(generate_values),
     PLUMB_OPTION_LIMIT(generate_values),
     PLUMB_OPTION_ROWS(generate_values),
@@ -243,10 +239,9 @@ static plumb_status read_stops(run *r)
 
 static plumb_status open_model(run *r)
 {
-    static const char *const isas[] = {NULL, "ref", "avx2", "avx512"}; /* as in the option's choices */
     const char *folder = r->v->model.items[0];
     PLUMB_TRY(plumb_config_load(folder, &r->config));
-    PLUMB_TRY(plumb_compute_open(isas[r->v->isa], plumb_cli_threads(&r->v->common), &r->compute));
+    PLUMB_TRY(plumb_cli_open_compute(&r->v->common, r->v->isa, r->v->compute, &r->compute));
     PLUMB_TRY(plumb_model_open(folder, r->compute, &r->model));
     if (r->v->adapter) {
         PLUMB_TRY(plumb_adapter_load(r->v->adapter, r->model, &r->adapter));
@@ -398,8 +393,8 @@ static plumb_status add_prompt(run *r, const plumb_row *row, const plumb_prompt 
 
 static plumb_status run_prompts(run *r)
 {
-    const plumb_row *row;
-    const plumb_prompt *prompt;
+    const plumb_row *row = NULL;
+    const plumb_prompt *prompt = NULL;
     bool found;
     for (;;) {
         PLUMB_TRY(plumb_check_interrupt(&r->cli->sink));
@@ -484,7 +479,7 @@ static plumb_status pass_written(run *r)
     plumb_rows_close(rows);
     if (s) return s;
     plumb_note(&r->cli->sink, "going on after %" PRId64 " completions", r->written);
-    if (r->done_index < 0 || r->done_samples == r->v->n) return PLUMB_OK;
+    if (!data || r->done_samples == r->v->n) return PLUMB_OK;
     PLUMB_TRY(plumb_prompt_reader_make(r->reader, &prompt));
     return add_prompt(r, data, prompt);
 }
@@ -515,8 +510,7 @@ static plumb_status start_meta(run *r)
     char text[17] = "";
     const char *folder = r->v->model.items[0];
     PLUMB_TRY(plumb_meta_new(r->cli->usage, r->cli->options, &r->meta));
-    json_t *isa = json_string(plumb_compute_isa(r->compute)); /* a run that goes on with another would mix results */
-    if (json_object_set_new(json_object_get(r->meta, "options"), "isa", isa)) return plumb_no_memory();
+    PLUMB_TRY(plumb_cli_record_compute(r->meta, r->compute));
     PLUMB_TRY(plumb_model_hash(folder, false, &hash));
     snprintf(text, sizeof text, "%016" PRIx64, hash);
     PLUMB_TRY(plumb_meta_model(r->meta, folder, text));
@@ -589,12 +583,12 @@ static void say_summary(run *r)
 static plumb_status say_plan(run *r)
 {
     char time[64], bytes[64], parameters[64];
-    double speed, tokens = (double)r->usable * (double)r->v->n * (double)r->v->max_new_tokens;
+    double tokens = (double)r->usable * (double)r->v->n * (double)r->v->max_new_tokens;
     int threads = plumb_compute_threads(r->compute);
     int64_t rows = plumb_prompt_reader_rows(r->reader, NULL, NULL), weights = plumb_config_parameters(&r->config);
-    PLUMB_TRY(plumb_measure_speed(r->compute, &speed));
-    plumb_format_duration(2.0 * (double)weights * (tokens + (double)r->prompt_tokens) / (0.5 * speed), time,
-                          sizeof time);
+    /* few rows at a time: the weights are read more often than in scoring */
+    PLUMB_TRY(plumb_work_time(r->compute, 1.6 * 2.0 * (double)weights * (tokens + (double)r->prompt_tokens), time,
+                              sizeof time));
     plumb_format_bytes((double)plumb_generator_bytes(&r->config, &r->how, (int)r->longest), bytes, sizeof bytes);
     plumb_format_count((double)weights, parameters, sizeof parameters);
     plumb_cli_tell(r->cli, "model: %s, %s, %s parameters%s%s", r->v->model.items[0], r->config.architecture->class_name,

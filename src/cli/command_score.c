@@ -12,7 +12,7 @@
 #include "cli/meta.h"
 #include "cli/passed_over.h"
 #include "cli/show_pair.h"
-#include "cli/speed.h"
+#include "cli/work_time.h"
 #include "io/json.h"
 #include "study/score_summary.h"
 
@@ -23,7 +23,7 @@ typedef struct score_values {
     int64_t max_length;
     const char *prompt_key, *chosen_key, *rejected_key, *chat_template;
     int isa, compute;
-    bool write_out;
+    bool write_out, stream_layers;
 } score_values;
 
 static const plumb_option options[] = {
@@ -98,6 +98,13 @@ static const plumb_option options[] = {
      .help = "what the model's hash in FILE.meta.json covers: headers, config, tokenizer and 64 KiB samples of each "
              "tensor, "
              "or every byte"},
+    {.name = "stream-layers",
+     .kind = PLUMB_OPTION_FLAG,
+     .offset = offsetof(score_values, stream_layers),
+     .changes_no_result = true,
+     .help = "keep two layers of the checkpoint in memory instead of all of it: every layer is read once for a large "
+             "batch "
+             "of pairs, while the one before is computed. For models larger than the memory"},
     PLUMB_OPTION_COMPUTE(score_values),
     PLUMB_OPTION_ISA(score_values),
     PLUMB_OPTION_OUTPUT(score_values),
@@ -253,6 +260,7 @@ static plumb_status new_scorer(run *r, bool plan)
     plumb_scorer_options how = {.measures = r->measures,
                                 .compat = (plumb_compat)r->v->compat,
                                 .plan = plan,
+                                .stream = r->v->stream_layers,
                                 .emit = write_score,
                                 .user = r,
                                 .sink = &r->cli->sink};
@@ -434,11 +442,9 @@ static plumb_status score_into(run *r)
 static plumb_status say_plan(run *r)
 {
     char time[64], bytes[64], parameters[64], cut[64] = "not cut";
-    double speed;
     int rows, wanted, threads = plumb_compute_threads(r->compute);
-    PLUMB_TRY(plumb_measure_speed(r->compute, &speed));
+    PLUMB_TRY(plumb_work_time(r->compute, plumb_scorer_flops(r->scorer), time, sizeof time));
     plumb_scorer_largest(r->scorer, &rows, &wanted);
-    plumb_format_duration(plumb_scorer_flops(r->scorer) / (0.8 * speed), time, sizeof time);
     plumb_format_bytes((double)plumb_scorer_bytes(r->scorer), bytes, sizeof bytes);
     plumb_format_count((double)plumb_config_parameters(&r->config), parameters, sizeof parameters);
     if (r->max_length) snprintf(cut, sizeof cut, "max_length %d", r->max_length);
@@ -449,8 +455,8 @@ static plumb_status say_plan(run *r)
     plumb_cli_tell(r->cli, "work: %.3g TFLOP at the least, %d thread%s of %s, %s, about %s",
                    plumb_scorer_flops(r->scorer) / 1e12, threads, threads == 1 ? "" : "s",
                    plumb_compute_isa(r->compute), plumb_compute_arithmetic(r->compute), time);
-    plumb_cli_tell(r->cli, "memory: the mapped checkpoint and about %s for the largest batch (%d packed tokens)", bytes,
-                   rows);
+    plumb_cli_tell(r->cli, "memory: %s and about %s for the largest batch (%d packed tokens)",
+                   r->v->stream_layers ? "two layers of the checkpoint" : "the mapped checkpoint", bytes, rows);
     plumb_passed_over_list(&r->passed_over, r->cli);
     plumb_cli_say(r->cli, "dry run: nothing was written");
     return PLUMB_OK;

@@ -103,12 +103,7 @@ static const plumb_option options[] = {
      .offset = offsetof(trace_values, chat_template),
      .metavar = "FILE",
      .help = "a Jinja file instead of the checkpoint's own chat template (of a RUN: instead of the run's)"},
-    {.name = "isa",
-     .kind = PLUMB_OPTION_CHOICE,
-     .offset = offsetof(trace_values, isa),
-     .choices = "auto|ref|avx2|avx512",
-     .fallback = "auto",
-     .help = "instructions to use; auto takes the best this processor has. Results differ in the last digits"},
+    PLUMB_OPTION_ISA(trace_values),
     PLUMB_OPTION_OUTPUT(trace_values),
     PLUMB_OPTION_LIMIT(trace_values),
     PLUMB_OPTION_ROWS(trace_values),
@@ -212,8 +207,7 @@ static plumb_status holds(const char *folder, const char *name, bool *out)
 
 static plumb_status open_compute(tracing *t)
 {
-    static const char *const isas[] = {NULL, "ref", "avx2", "avx512"}; /* as in the option's choices */
-    return plumb_compute_open(isas[t->v->isa], plumb_cli_threads(&t->v->common), &t->compute);
+    return plumb_cli_open_compute(&t->v->common, t->v->isa, 0, &t->compute);
 }
 
 /* ---- two checkpoints ---- */

@@ -187,10 +187,10 @@ static plumb_status say_plan(body *b)
     plumb_cli *cli = b->train.cli;
     plumb_memory_plan p = memory(b);
     plumb_format_count((double)plumb_config_parameters(&b->train.model->config), parameters, sizeof parameters);
-    plumb_cli_say(cli, "model: %s, %s, %s parameters", o->model, b->train.model->config.architecture->class_name,
-                  parameters);
-    plumb_cli_say(cli, "prompts: %s, %zu, the longest of %d tokens", b->train.v->data.items[0], b->prompts.count,
-                  b->prompts.longest);
+    plumb_cli_tell(cli, "model: %s, %s, %s parameters", o->model, b->train.model->config.architecture->class_name,
+                   parameters);
+    plumb_cli_tell(cli, "prompts: %s, %zu, the longest of %d tokens", b->train.v->data.items[0], b->prompts.count,
+                   b->prompts.longest);
     plumb_cli_say(
         cli,
         "run: %" PRId64 " %s (%" PRId64 " an epoch), %" PRId64 " completion%s of at most %d tokens for each of "

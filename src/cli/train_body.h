@@ -18,9 +18,9 @@ typedef struct plumb_train_body {
     plumb_adapter *adapter; /* with --use_peft or --adapter */
     plumb_examples examples;
     plumb_run_options options;
-    json_t *record;         /* run.json */
-    char reference_key[64]; /* of the reference model, for its cache */
-    bool complete;          /* with --resume: did the run in the folder come to its end? */
+    json_t *record;          /* run.json */
+    char reference_key[128]; /* of the reference model, for its cache */
+    bool complete;           /* with --resume: did the run in the folder come to its end? */
     int max_length;
     bool fresh_head; /* plumb_train_open_score: was the model without a reward head? */
 } plumb_train_body;

@@ -1,6 +1,8 @@
 #include "io/mapped_file.h"
 
 #include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -34,4 +36,23 @@ void plumb_unmap(plumb_mapped_file *file)
 {
     if (file->data) munmap((void *)file->data, file->size);
     *file = (plumb_mapped_file){0};
+}
+
+/* The pages that overlap the bytes, or with `whole` those within them. */
+static void advise(const void *bytes, size_t count, bool whole, int advice)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)bytes, end = first + count;
+    first = (whole ? first + page - 1 : first) / page * page;
+    end = (whole ? end : end + page - 1) / page * page;
+    if (first < end) madvise((void *)first, end - first, advice); /* a refusal costs time or memory, nothing else */
+}
+
+void plumb_map_want(const void *bytes, size_t count)
+{
+    advise(bytes, count, false, MADV_WILLNEED);
+}
+
+void plumb_map_drop(const void *bytes, size_t count)
+{
+    advise(bytes, count, true, MADV_DONTNEED);
 }

@@ -16,4 +16,10 @@ typedef struct plumb_mapped_file {
 plumb_status plumb_map(const char *path, plumb_mapped_file *out) PLUMB_MUST_USE;
 void plumb_unmap(plumb_mapped_file *file);
 
+/* Advice about bytes within a mapping: they will be wanted soon (reading begins in the background), or no longer (whole
+ * pages among them leave this process's memory; touched again, they come back from the file). Never changes contents.
+ */
+void plumb_map_want(const void *bytes, size_t count);
+void plumb_map_drop(const void *bytes, size_t count);
+
 #endif

@@ -65,7 +65,7 @@ static const plumb_architecture table[] = {
      .bias_key = "attention_bias",
      .rotary_factor = 1.0,
      .clips = true,
-     .defaults = "{\"max_position_embeddings\":2048}",
+     .defaults = "{\"pad_token_id\":1,\"max_position_embeddings\":2048}",
      .sizes = {50304, 4096, 11008, 32, 32},
      .names = &llama_names},
     {.model_type = "olmo2",
@@ -75,7 +75,7 @@ static const plumb_architecture table[] = {
      .place = PLUMB_NORM_POST,
      .qk_norm = PLUMB_QK_WHOLE,
      .bias_key = "attention_bias",
-     .defaults = "{\"max_position_embeddings\":2048}",
+     .defaults = "{\"pad_token_id\":1,\"max_position_embeddings\":2048}",
      .sizes = {50304, 4096, 11008, 32, 32},
      .names = &olmo2_names},
     {.model_type = "gemma",
@@ -84,7 +84,7 @@ static const plumb_architecture table[] = {
      GEMMA,
      .activation_key = "hidden_act",
      .gelu_means_tanh = true,
-     .defaults = "{\"num_key_value_heads\":16,\"max_position_embeddings\":8192}",
+     .defaults = "{\"pad_token_id\":0,\"num_key_value_heads\":16,\"max_position_embeddings\":8192}",
      .sizes = {256000, 3072, 24576, 28, 16},
      .names = &llama_names},
     {.model_type = "gemma2",
@@ -95,8 +95,9 @@ static const plumb_architecture table[] = {
      .place = PLUMB_NORM_SANDWICH,
      .query_scalar = true,
      .window = PLUMB_WINDOW_EVEN,
-     .defaults = "{\"num_key_value_heads\":4,\"max_position_embeddings\":8192,\"query_pre_attn_scalar\":256,"
-                 "\"sliding_window\":4096,\"attn_logit_softcapping\":50.0,\"final_logit_softcapping\":30.0}",
+     .defaults =
+         "{\"pad_token_id\":0,\"num_key_value_heads\":4,\"max_position_embeddings\":8192,\"query_pre_attn_scalar\":256,"
+         "\"sliding_window\":4096,\"attn_logit_softcapping\":50.0,\"final_logit_softcapping\":30.0}",
      .sizes = {256000, 2304, 9216, 26, 8},
      .names = &gemma2_names},
     {.model_type = "gemma3_text",
@@ -109,7 +110,8 @@ static const plumb_architecture table[] = {
      .qk_norm = PLUMB_QK_HEADS,
      .local_theta = 10000.0,
      .window = PLUMB_WINDOW_PATTERN,
-     .defaults = "{\"num_key_value_heads\":4,\"max_position_embeddings\":131072,\"query_pre_attn_scalar\":256,"
+     .defaults = "{\"pad_token_id\":0,\"num_key_value_heads\":4,\"max_position_embeddings\":131072,\"query_pre_attn_"
+                 "scalar\":256,"
                  "\"rope_theta\":1000000.0,\"sliding_window\":4096}",
      .sizes = {262208, 2304, 9216, 26, 8},
      .names = &gemma3_names},
@@ -160,7 +162,7 @@ static const plumb_architecture table[] = {
      .mlp = PLUMB_MLP_STACKED,
      .window = PLUMB_WINDOW_ALL,
      .rotary_key = "partial_rotary_factor",
-     .defaults = "{\"max_position_embeddings\":4096}",
+     .defaults = "{\"pad_token_id\":32000,\"max_position_embeddings\":4096}",
      .sizes = {32064, 3072, 8192, 32, 32},
      .names = &phi3_names},
     {.model_type = "gpt_neox",

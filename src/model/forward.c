@@ -13,6 +13,7 @@ struct plumb_forward {
     const plumb_model *model;
     plumb_compute *compute;
     const plumb_sink *sink; /* borrowed; NULL: none */
+    bool stream;
     plumb_observe *observe;
     void *observe_user;
     plumb_rotations rotations;
@@ -56,6 +57,11 @@ void plumb_forward_free(plumb_forward *f)
 void plumb_forward_watch(plumb_forward *f, const plumb_sink *sink)
 {
     f->sink = sink;
+}
+
+void plumb_forward_stream(plumb_forward *f, bool stream)
+{
+    f->stream = stream;
 }
 
 void plumb_forward_observe(plumb_forward *f, plumb_observe *observe, void *user)
@@ -165,11 +171,13 @@ static plumb_status run(plumb_forward *f, const plumb_batch *b, const plumb_cach
         PLUMB_TRY(plumb_check_interrupt(f->sink));
         if (f->observe) f->observe(f->observe_user, i, f->x, rows, d);
         plumb_layer_state state = layer_state(f, i == c->layers - 1);
+        if (f->stream) plumb_model_want_layer(f->model, i + 1);
         if (cache) {
             state.k_cache = cache->k[i];
             state.v_cache = cache->v[i];
         }
         PLUMB_TRY(plumb_layer_forward(f->model, &f->rotations, i, b, &state));
+        if (f->stream) plumb_model_drop_layer(f->model, i);
         x = state.x_out;
     }
     plumb_norm_run(f->compute, &f->model->final_norm, x, d, (int)b->wanted.count, 1, x, d);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "io/mapped_file.h"
 
 /* Multimodal checkpoints keep the text model under another name: "language_model.model..." as published with
  * transformers 4, "model.language_model..." since 5. */
@@ -366,6 +367,33 @@ plumb_status plumb_model_bind(const plumb_config *config, plumb_compute *compute
     }
     *out = m;
     return PLUMB_OK;
+}
+
+static void advise(const plumb_linear *w, void (*advice)(const void *, size_t))
+{
+    if (w->weight) advice(w->weight, (size_t)w->n * (size_t)w->k * plumb_dtype_size(w->dtype));
+}
+
+static void advise_layer(const plumb_model *m, int i, void (*advice)(const void *, size_t))
+{
+    if (!m->tensors) return; /* the weights are not mapped */
+    if (i >= m->config.layers) {
+        advise(&m->unembed, advice);
+        return;
+    }
+    const plumb_layer *l = &m->layers[i];
+    const plumb_linear *all[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++) advise(all[k], advice);
+}
+
+void plumb_model_want_layer(const plumb_model *m, int i)
+{
+    advise_layer(m, i, plumb_map_want);
+}
+
+void plumb_model_drop_layer(const plumb_model *m, int i)
+{
+    advise_layer(m, i, plumb_map_drop);
 }
 
 plumb_status plumb_model_check(const plumb_model *m)

@@ -82,6 +82,11 @@ plumb_status plumb_model_bind(const plumb_config *config, plumb_compute *compute
 /* Reads norm weights and biases again from their source, after a trainer changed them. */
 plumb_status plumb_model_refresh(plumb_model *m) PLUMB_MUST_USE;
 
+/* For models larger than the memory: the mapped weights of layer i (config.layers: the unembedding) will be wanted
+ * soon, or not for a while (their pages leave the memory). Only for models opened from a folder. */
+void plumb_model_want_layer(const plumb_model *m, int i);
+void plumb_model_drop_layer(const plumb_model *m, int i);
+
 /* plumb_compute_check, with the checkpoint named. */
 plumb_status plumb_model_check(const plumb_model *m) PLUMB_MUST_USE;
 

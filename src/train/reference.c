@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "align/targets.h"
+#include "model/forward.h"
 #include "train/micro_batch.h"
 
 typedef struct visiting {
@@ -77,6 +79,27 @@ plumb_status plumb_examples_score(const plumb_model *model, const plumb_examples
     if (!status) status = plumb_scorer_flush(s);
     plumb_scorer_free(s);
     return status;
+}
+
+plumb_status plumb_examples_flops(const plumb_config *config, const plumb_examples *e, double *flops)
+{
+    plumb_batch batch = {0};
+    plumb_pair_states at;
+    plumb_status s = PLUMB_OK;
+    double target = 2.0 * config->hidden_size * (config->head == PLUMB_HEAD_SCORE ? 1 : config->vocab_size);
+    *flops = 0;
+    for (size_t i = 0; i < e->count && !s; i++) {
+        const plumb_example *x = &e->list[i];
+        const int32_t *ids[2] = {x->ids[0], x->ids[1]};
+        plumb_batch_clear(&batch);
+        if (!plumb_example_targets(x)) continue;
+        s = plumb_batch_add_pair(&batch, ids, x->totals, x->sides, x->prompt, x->shared, x->scored, &at);
+        if (s) break;
+        *flops += plumb_forward_flops(config, &batch) + target * plumb_example_targets(x);
+        if (x->sides == 2) *flops += target * (x->scored ? 1 : at.targets[1]);
+    }
+    plumb_batch_free(&batch);
+    return s;
 }
 
 static plumb_status set_reference(void *user, size_t i, const plumb_score *score)

@@ -3,8 +3,8 @@
  * "tokens": ...}, then one line an example with numbers of 17 digits, which come back to the bit.
  *
  * The key names what the numbers depend on beside the tokens: the hashes of the reference and of its adapter, the
- * instruction set, the version of plumb, and whether ln_ches was computed. "tokens" is the hash of the examples'
- * tokens, whatever decided them: data, tokenizer, template, max_length. */
+ * instruction set and arithmetic, the version of plumb, and whether ln_ches was computed. "tokens" is the hash of the
+ * examples' tokens, whatever decided them: data, tokenizer, template, max_length. */
 #ifndef PLUMB_TRAIN_REFERENCE_CACHE_H
 #define PLUMB_TRAIN_REFERENCE_CACHE_H
 

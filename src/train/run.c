@@ -588,6 +588,28 @@ plumb_status plumb_run(const plumb_run_options *options, const plumb_model *star
     return s;
 }
 
+plumb_status plumb_run_flops(const plumb_run_options *o, const plumb_config *config, bool own_reference,
+                             const plumb_examples *e, double *flops)
+{
+    plumb_order *order;
+    plumb_order_options how = o->order;
+    double pass;
+    how.rows = (int64_t)plumb_examples_rows(e);
+    if (o->gate.kind == PLUMB_GATE_KEEP_LOWEST) how.rows = plumb_amount_count(&o->gate.keep, how.rows, true);
+    PLUMB_TRY(plumb_examples_flops(config, e, &pass));
+    PLUMB_TRY(plumb_order_open(&how, &order));
+    double steps = (double)plumb_order_steps(order), epochs = plumb_order_epoch(order, plumb_order_steps(order));
+    double every = o->ledger_steps ? (double)o->ledger_steps : (double)plumb_order_steps_per_epoch(order);
+    plumb_order_close(order);
+    double share = epochs * (double)how.rows / (double)plumb_examples_rows(e); /* passes that the steps' rows make */
+    double each = 3 + !o->trainer.keep_activations - (o->trainer.adapter != NULL) + o->sync_ref_model;
+    bool ledger = o->trainer.objective || o->ledger.note;
+    double passes = ledger ? (own_reference ? 1 : 2) + ceil(steps / every) : 0;
+    if (o->gate.kind != PLUMB_GATE_NONE && o->ches_refresh) passes += floor((steps - 1) / (double)o->ches_refresh);
+    *flops = pass * (passes + each * share);
+    return PLUMB_OK;
+}
+
 plumb_memory_plan plumb_run_memory(const plumb_run_options *o, const plumb_config *config, const plumb_examples *e)
 {
     const plumb_adapter *adapter = o->trainer.adapter;

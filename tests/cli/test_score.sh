@@ -770,6 +770,20 @@ run "$PLUMB" score "$models/llama3-chat-sharded" "$chat" --compute bf16-rounded 
 expect_code 2
 expect_err "compute"
 
+begin "layers read one after another give the same scores"
+for model in olmo gemma2; do
+    for measures in ches,ln_ches ches,logps,alpha; do
+        run "$PLUMB" score "$models/$model" "$plain" --measures $measures -o whole_model.jsonl
+        expect_code 0
+        run "$PLUMB" score "$models/$model" "$plain" --measures $measures --stream-layers -o streamed.jsonl
+        expect_code 0
+        expect_same whole_model.jsonl streamed.jsonl
+    done
+done
+run "$PLUMB" score "$models/olmo" "$plain" --stream-layers --dry-run
+expect_code 0
+expect_out "memory: two layers of the checkpoint and about"
+
 begin "filter takes the scores"
 run "$PLUMB" filter "$chat" scores.jsonl --by ln_ches --keep-lowest 5 -o kept.jsonl
 expect_code 0

@@ -17,7 +17,7 @@ typedef struct job {
     const struct unembed_case *t;
     plumb_linear w;
     float *h, *dh, *dw; /* dh, dw: to start from */
-    int32_t *targets; /* the first token of each row */
+    int32_t *targets;   /* the first token of each row */
     plumb_pull *pulls;
     double *lse;
     int ldh;
@@ -45,7 +45,8 @@ static job make_job(plumb_compute *c, const struct unembed_case *t)
         j.targets[i] = i == 0 ? t->vocabulary - 1 : (int32_t)(next_random(&seed) % (uint32_t)t->vocabulary);
         plumb_pull *p = &j.pulls[i];
         *p = (plumb_pull){1, {j.targets[i]}, {i % 4 == 3 ? 0 : random_float(&seed, 1)}};
-        if (i % 3 != 1 || t->vocabulary == 1) continue; /* two sides begin in this state, sometimes with equal weights */
+        if (i % 3 != 1 || t->vocabulary == 1)
+            continue; /* two sides begin in this state, sometimes with equal weights */
         p->count = 2;
         p->token[1] = (p->token[0] + 1 + (int32_t)(next_random(&seed) % (uint32_t)(t->vocabulary - 1))) % t->vocabulary;
         p->g[1] = i % 4 == 3 ? 0 : i % 2 ? -p->g[0] : random_float(&seed, 1);
@@ -95,7 +96,8 @@ static double exact_logp(const void *context, const double *h)
     return exact_logit(j, h, j->targets[0]) - log(sum);
 }
 
-/* Adds g times the derivatives of the log-probability of a token after one row: to dh [d], and dw [vocabulary][d] unless NULL. */
+/* Adds g times the derivatives of the log-probability of a token after one row: to dh [d], and dw [vocabulary][d]
+ * unless NULL. */
 static void exact_row(const job *j, int row, int32_t token, double g, double *dh, double *dw)
 {
     int n = j->t->vocabulary, d = j->t->d;
@@ -269,10 +271,8 @@ static void test_logit_gradient(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_fp64),
-        cmocka_unit_test(test_bits),
-        cmocka_unit_test(test_weight_zero),
-        cmocka_unit_test(test_opposite_pulls),
+        cmocka_unit_test(test_against_fp64),   cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_weight_zero),    cmocka_unit_test(test_opposite_pulls),
         cmocka_unit_test(test_logit_gradient),
     };
     return RUN_FOR_EACH_ISA(tests);

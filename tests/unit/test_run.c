@@ -38,6 +38,7 @@ typedef struct variant {
     int ledger_tokens;
     bool every_poll; /* interrupted wherever it listens, not only after steps */
     double smoothing;
+    int64_t first_row; /* what the file calls the first pair */
 } variant;
 
 static const variant plain = {.name = "plain", .own_reference = true};
@@ -96,6 +97,7 @@ static plumb_status run_it(const variant *v, const way *w, plumb_run_report *rep
     check_ok(plumb_model_open(oracle_path("models", v->own_reference ? "olmo" : "policy-olmo"), c, &start));
     check_ok(plumb_model_open(oracle_path("models", "olmo"), c, &reference));
     plumb_examples e = read_pairs(PAIRS, v->sft ? 1 : 2);
+    for (size_t i = 0; i < e.count; i++) e.list[i].index += v->first_row;
     plumb_run_options o = options_of(v, w, &objective);
     if (v->lora) check_ok(plumb_adapter_new(start, &(plumb_adapter_options){.r = 4, .alpha = 8, .seed = 3}, &adapter));
     o.trainer.adapter = adapter;
@@ -208,6 +210,21 @@ static void interruptions_change_nothing(void **state)
                 if (!check_interrupted(v, (listener){.at = k}, whole)) fail_msg("not interrupted");
         plumb_text_free(&heard.notes);
     }
+}
+
+/* A step is stopped where it is, in a pass forwards or backwards, and leaves nothing behind. */
+static void a_step_is_stopped_in_its_middle(void **state)
+{
+    (void)state;
+    static const variant sft = {.name = "SFT", .sft = true}; /* makes no passes but those of its steps */
+    const int64_t layers = 2, polls = 1 + 2 * 2 * layers;    /* of a step: itself, two batches there and back */
+    const char *whole = new_folder("whole");
+    listener heard = {.at = -1};
+    plumb_sink sink = sink_of(&heard);
+    run_whole(&sft, &(way){.folder = whole, .sink = &sink});
+    assert_true(heard.asked >= 6 * polls);
+    for (int64_t k = 1; k <= heard.asked; k++) assert_true(check_interrupted(&sft, (listener){.at = k}, whole));
+    plumb_text_free(&heard.notes);
 }
 
 /* One step at a time, the last evaluation included: every checkpoint is the beginning of the next run. */
@@ -849,7 +866,10 @@ static void a_diverged_end_is_noticed(void **state)
     assert_says(run_it(&plain, &(way){.folder = folder, .change = end_in_divergence}, &report), PLUMB_E_DIVERGED,
                 "after step 1: ");
     assert_false(is_there(in_folder(folder, "model.safetensors")));
-    static const variant sft = {.name = "SFT", .sft = true}; /* has no ledger that would notice */
+    static const variant later = {.name = "later rows", .own_reference = true, .first_row = 1000};
+    assert_says(run_it(&later, &(way){.folder = new_folder("diverged"), .change = end_in_divergence}, &report),
+                PLUMB_E_DIVERGED, "after step 1: row 1000: "); /* the file's row */
+    static const variant sft = {.name = "SFT", .sft = true};   /* has no ledger that would notice */
     assert_says(run_it(&sft, &(way){.folder = new_folder("diverged"), .change = end_in_infinity}, &report),
                 PLUMB_E_DIVERGED, "step 1: model.embed_tokens.weight holds a NaN or an infinity");
     assert_false(is_there(in_folder(folder, "model.safetensors")));
@@ -859,6 +879,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(interruptions_change_nothing),
+        cmocka_unit_test(a_step_is_stopped_in_its_middle),
         cmocka_unit_test(a_run_may_go_step_by_step),
         cmocka_unit_test(threads_and_recomputation_change_nothing),
         cmocka_unit_test(the_oldest_checkpoints_go),
