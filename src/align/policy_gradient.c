@@ -155,17 +155,18 @@ void plumb_rloo_loss(const plumb_rollouts *r, const plumb_clip_options *o, doubl
 /* What one token of completion i counts in the loss. */
 static double share_of_token(const plumb_rollouts *r, const plumb_clip_options *o, size_t i, double tokens)
 {
+    double count = r->counted > 0 ? r->counted : (double)r->count;
     switch (o->loss_type) {
     case PLUMB_GRPO_DAPO:
         return 1 / o->items;
     case PLUMB_GRPO_GRPO:
-        return 1 / ((double)r->count * r->tokens[i]);
+        return 1 / (count * r->tokens[i]);
     case PLUMB_GRPO_BNPO:
         return 1 / tokens;
     case PLUMB_GRPO_DR_GRPO:
         break;
     }
-    return 1 / ((double)r->count * o->max_completion_length);
+    return 1 / (count * o->max_completion_length);
 }
 
 /* One completion of GRPO: its part of the loss, g of its tokens, and the sum of its k3. */

@@ -49,11 +49,12 @@ void plumb_whiten(double *a, size_t n, bool population);
 /* The completions of a batch, their tokens one after another. */
 typedef struct plumb_rollouts {
     size_t count;
-    const int *tokens;          /* [count], each >= 1 */
-    const double *logps;        /* [all tokens] under the policy */
-    const double *old_logps;    /* under the policy that sampled them */
-    const double *ref_logps;    /* under the reference; NULL: not needed */
-    const double *advantages;   /* [count] */
+    const int *tokens;        /* [count], each >= 1 */
+    const double *logps;      /* [all tokens] under the policy */
+    const double *old_logps;  /* under the policy that sampled them */
+    const double *ref_logps;  /* under the reference; NULL: not needed */
+    const double *advantages; /* [count] */
+    double counted;           /* GRPO: completions that means are over, those left out of the loss included; 0: count */
     const double *token_weight; /* [all tokens] factor of each token's policy term (NTHR); NULL: 1 */
 } plumb_rollouts;
 

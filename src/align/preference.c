@@ -187,6 +187,8 @@ static plumb_status split_text(plumb_preference *p, const plumb_preference_keys 
     const char *a = p->response[0], *b = p->response[1];
     size_t n = p->response_size[0], m = p->response_size[1], common = 0;
     bool turn = keys->implicit == PLUMB_IMPLICIT_TURN;
+    p->prompt = a;
+    if (keys->implicit == PLUMB_IMPLICIT_WHOLE) return PLUMB_OK;
     if (keys->implicit == PLUMB_IMPLICIT_NONE)
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "\"%s\" is missing, and \"%s\" and \"%s\" are plain strings",
                                      keys->prompt, keys->chosen, keys->rejected),
@@ -198,7 +200,6 @@ static plumb_status split_text(plumb_preference *p, const plumb_preference_keys 
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "\"%s\" and \"%s\" have no common beginning that ends in a %s",
                                      keys->chosen, keys->rejected, turn ? "turn marker" : "word"),
                           "give the prompt in its own column");
-    p->prompt = a;
     p->prompt_size = cut;
     for (int s = 0; s < 2; s++) {
         p->response[s] += cut;
@@ -263,10 +264,11 @@ static const json_t *column(const json_t *row, const char *key)
     return json_is_null(value) ? NULL : value;
 }
 
-static plumb_status parse_ids(plumb_preference *p)
+static plumb_status parse_ids(plumb_preference *p, const plumb_preference_keys *keys)
 {
     p->form = PLUMB_FORM_IDS;
-    PLUMB_TRY(parse_id_list(p->row, "prompt_ids", &p->prompt_ids));
+    if (keys->implicit != PLUMB_IMPLICIT_WHOLE || column(p->row, "prompt_ids"))
+        PLUMB_TRY(parse_id_list(p->row, "prompt_ids", &p->prompt_ids));
     PLUMB_TRY(parse_id_list(p->row, "chosen_ids", &p->response_ids[PLUMB_CHOSEN]));
     return parse_id_list(p->row, "rejected_ids", &p->response_ids[PLUMB_REJECTED]);
 }
@@ -276,7 +278,7 @@ static plumb_status parse_form(plumb_preference *p, const plumb_preference_keys 
     if (!json_is_object(p->row))
         return plumb_fail(PLUMB_E_INPUT, "the row is %s; expected an object", plumb_json_kind(p->row));
     PLUMB_TRY(refuse_columns(p->row));
-    if (column(p->row, "prompt_ids") || column(p->row, "chosen_ids")) return parse_ids(p);
+    if (column(p->row, "prompt_ids") || column(p->row, "chosen_ids")) return parse_ids(p, keys);
     const json_t *prompt = column(p->row, keys->prompt);
     const json_t *side[2] = {json_object_get(p->row, keys->chosen), json_object_get(p->row, keys->rejected)};
     for (int s = 0; s < 2; s++)

@@ -16,9 +16,10 @@
 enum { PLUMB_CHOSEN, PLUMB_REJECTED };
 
 typedef enum plumb_implicit_prompt {
-    PLUMB_IMPLICIT_NONE, /* plain chosen and rejected without a prompt are an error */
-    PLUMB_IMPLICIT_TURN, /* the common beginning up to the last turn marker ("\n\nAssistant:"), as in HH-RLHF */
-    PLUMB_IMPLICIT_WORD, /* the common beginning up to the last word boundary */
+    PLUMB_IMPLICIT_NONE,  /* plain chosen and rejected without a prompt are an error */
+    PLUMB_IMPLICIT_TURN,  /* the common beginning up to the last turn marker ("\n\nAssistant:"), as in HH-RLHF */
+    PLUMB_IMPLICIT_WORD,  /* the common beginning up to the last word boundary */
+    PLUMB_IMPLICIT_WHOLE, /* nothing: for rewards, which need no boundary. prompt_ids may be missing too */
 } plumb_implicit_prompt;
 
 typedef struct plumb_preference_keys {

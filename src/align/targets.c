@@ -64,6 +64,17 @@ plumb_status plumb_targets_add_trained(plumb_targets *t, const int32_t *ids, con
     return PLUMB_OK;
 }
 
+plumb_status plumb_targets_add_last(plumb_targets *t, int sides, plumb_pair_states *p)
+{
+    p->first_target = (int)t->tokens.count;
+    for (int s = 0; s < sides; s++) {
+        PLUMB_TRY(plumb_ids_push(&t->tokens, -1));
+        PLUMB_TRY(plumb_ids_push(&t->states, plumb_pair_state_row(p, s, p->states[s] - 1)));
+        p->targets[s] = 1;
+    }
+    return PLUMB_OK;
+}
+
 void plumb_split_logps(const double *logps, const plumb_pair_states *p, int side, double *head, double *tail)
 {
     int common = p->targets[0] < p->targets[1] ? p->targets[0] : p->targets[1];

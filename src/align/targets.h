@@ -40,6 +40,10 @@ plumb_status plumb_targets_add(plumb_targets *t, const int32_t *const ids[], int
 plumb_status plumb_targets_add_trained(plumb_targets *t, const int32_t *ids, const uint8_t *trained, int total,
                                        int prompt, plumb_pair_states *p) PLUMB_MUST_USE;
 
+/* The same for the state of the last token of each side, which must be computed (last_state) and predicts nothing: one
+ * target a side, whose token is -1. */
+plumb_status plumb_targets_add_last(plumb_targets *t, int sides, plumb_pair_states *p) PLUMB_MUST_USE;
+
 /* Sums of the log-probs [targets[side]] of one side: over its first min(targets) tokens, and over the rest. */
 void plumb_split_logps(const double *logps, const plumb_pair_states *p, int side, double *head, double *tail);
 

@@ -1,7 +1,4 @@
 /* plumb dpo: preference tuning with DPO and its variants, and a ledger of every pair. */
-#include <string.h>
-#include <sys/stat.h>
-
 #include "cli/train_body.h"
 #include "cli/trl_keys.h"
 
@@ -29,34 +26,6 @@ const plumb_usage plumb_usage_dpo = {
         "  plumb dpo OLMo-1B-sft pairs.jsonl -o run --learning_rate 5e-7 --loss_type sigmoid sft --loss_weights 1 0.1",
 };
 
-/* Are these two names of one folder? */
-static bool same_folder(const char *a, const char *b)
-{
-    struct stat x, y;
-    return strcmp(a, b) == 0 || (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
-}
-
-/* The reference: the model as it is at the start (an --adapter included, which a named reference is without), or
- * another one with the same tokenizer. */
-static plumb_status open_reference(plumb_train_body *b, const plumb_dpo_values *v)
-{
-    if (!plumb_objective_needs_reference(b->options.trainer.objective)) return PLUMB_OK;
-    b->reference = b->model;
-    if (v->reference && (b->v->adapter || !same_folder(v->reference, b->v->model.items[0]))) {
-        b->reference = NULL;
-        PLUMB_TRY(plumb_model_open(v->reference, b->compute, &b->reference));
-        PLUMB_TRY(plumb_train_same_tokenizer(b, v->reference));
-    }
-    return plumb_train_say_reference(b, v->reference ? v->reference : b->v->model.items[0]);
-}
-
-/* Embeddings that the model and its reference both have. */
-static int vocab_size(const plumb_train_body *b)
-{
-    int own = b->model->config.vocab_size, other = b->reference ? b->reference->config.vocab_size : own;
-    return own < other ? own : other;
-}
-
 static plumb_status read_pairs(plumb_train_body *b)
 {
     const plumb_train_values *v = b->v;
@@ -64,7 +33,7 @@ static plumb_status read_pairs(plumb_train_body *b)
     plumb_pair_source source = {
         .path = v->data.items[0],
         .keys = {v->prompt_key, v->chosen_key, v->rejected_key, (plumb_implicit_prompt)v->implicit_prompt},
-        .pairing = {b->encoder, PLUMB_COMPAT_TRL, b->max_length, vocab_size(b)},
+        .pairing = {b->encoder, PLUMB_COMPAT_TRL, b->max_length, plumb_train_vocab_size(b)},
         .skip_bad_rows = v->common.on_error == PLUMB_ON_ERROR_SKIP,
         .sink = &b->cli->sink,
     };
@@ -80,15 +49,11 @@ static plumb_status dpo_with(plumb_train_body *b, plumb_cli *cli, plumb_dpo_valu
     plumb_run_options *o = &b->options;
     PLUMB_TRY(plumb_train_open(b, cli, &v->train));
     o->trainer.objective = objective;
-    o->ledger_steps = v->ledger_steps;
     o->ledger_tokens = (int)v->ledger_tokens;
     o->ches_refresh = v->ches_refresh;
-    o->sync_ref_model = v->sync_ref_model;
-    o->ref_model_sync_steps = v->ref_model_sync_steps;
-    o->ref_model_mixup_alpha = v->ref_model_mixup_alpha;
     PLUMB_TRY(plumb_gate_parse(v->ches_gate, &o->gate));
-    PLUMB_TRY(open_reference(b, v));
-    if (o->sync_ref_model && !b->reference)
+    if (plumb_objective_needs_reference(objective)) PLUMB_TRY(plumb_train_open_reference(b));
+    if (v->train.sync_ref_model && !b->reference)
         return plumb_fail(PLUMB_E_INPUT, "--sync_ref_model: these losses have no reference");
     PLUMB_TRY(read_pairs(b));
     return plumb_train_go(b);

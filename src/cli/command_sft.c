@@ -37,7 +37,7 @@ static plumb_status read_rows(plumb_train_body *b, const plumb_sft_values *v)
         .path = t->data.items[0],
         .how = {.encoder = b->encoder,
                 .text = v->text_key,
-                .completion = v->completion_key,
+                .completion = t->completion_key,
                 .messages = v->messages_key,
                 .keys = {t->prompt_key, t->chosen_key, t->rejected_key, (plumb_implicit_prompt)t->implicit_prompt},
                 .max_length = b->max_length,

@@ -17,6 +17,12 @@ static const struct command {
     {&plumb_usage_filter, plumb_command_filter},
     {&plumb_usage_sft, plumb_command_sft},
     {&plumb_usage_dpo, plumb_command_dpo},
+    {&plumb_usage_reward, plumb_command_reward},
+    {&plumb_usage_reward_score, plumb_command_reward_score},
+    {&plumb_usage_kto, plumb_command_kto},
+    {&plumb_usage_rloo, plumb_command_rloo},
+    {&plumb_usage_grpo, plumb_command_grpo},
+    {&plumb_usage_ppo, plumb_command_ppo},
     {&plumb_usage_explain, plumb_command_explain},
     {&plumb_usage_trace, plumb_command_trace},
     {&plumb_usage_identify, plumb_command_identify},
@@ -66,9 +72,9 @@ static plumb_status overview(plumb_text *t)
     PLUMB_TRY(plumb_text_string(t, "plumb " PLUMB_VERSION ": a native instrument for preference tuning of language "
                                    "models\n\nUsage: plumb COMMAND [options]\n\nCommands:\n"));
     for (int i = 0; i < COMMANDS; i++)
-        PLUMB_TRY(plumb_text_printf(t, "  %-10s %s\n", commands[i].usage->name, commands[i].usage->summary));
+        PLUMB_TRY(plumb_text_printf(t, "  %-12s %s\n", commands[i].usage->name, commands[i].usage->summary));
     PLUMB_TRY(
-        plumb_text_printf(t, "  %-10s %s\n", "help", "print this text, or with a command's name that command's help"));
+        plumb_text_printf(t, "  %-12s %s\n", "help", "print this text, or with a command's name that command's help"));
     return plumb_text_string(t,
                              "\nplumb COMMAND --help tells all about a command; plumb --version prints the version.\n"
                              "Exit codes: 0 done; 1 done, with findings; 2 wrong usage or input; 3 could not finish;\n"

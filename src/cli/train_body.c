@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/progress.h"
 #include "cli/meta.h"
@@ -32,17 +33,28 @@ static plumb_status open_adapter(plumb_train_body *b)
     return PLUMB_OK;
 }
 
-plumb_status plumb_train_open(plumb_train_body *b, plumb_cli *cli, plumb_train_values *v)
+static plumb_status open_body(plumb_train_body *b, plumb_cli *cli, plumb_train_values *v, bool score)
 {
     const char *folder = v->model.items[0];
     *b = (plumb_train_body){.cli = cli, .v = v};
     PLUMB_TRY(plumb_cli_open_compute(&v->common, v->isa, 0, &b->compute));
-    PLUMB_TRY(plumb_model_open(folder, b->compute, &b->model));
+    PLUMB_TRY(score ? plumb_model_open_score(folder, b->compute, (uint64_t)v->common.seed, &b->model, &b->fresh_head)
+                    : plumb_model_open(folder, b->compute, &b->model));
     PLUMB_TRY(plumb_encoder_open(folder, v->chat_template, b->model->config.eos_id, &b->encoder));
     b->max_length = plumb_options_given(cli->options, "max_length")
                         ? (int)v->max_length
                         : plumb_cli_default_length(b->model->config.max_positions);
     return open_adapter(b);
+}
+
+plumb_status plumb_train_open(plumb_train_body *b, plumb_cli *cli, plumb_train_values *v)
+{
+    return open_body(b, cli, v, false);
+}
+
+plumb_status plumb_train_open_score(plumb_train_body *b, plumb_cli *cli, plumb_train_values *v)
+{
+    return open_body(b, cli, v, true);
 }
 
 void plumb_train_close(plumb_train_body *b)
@@ -58,7 +70,7 @@ void plumb_train_close(plumb_train_body *b)
 
 /* ---- the reference ---- */
 
-plumb_status plumb_train_same_tokenizer(const plumb_train_body *b, const char *folder)
+static plumb_status same_tokenizer(const plumb_train_body *b, const char *folder)
 {
     const char *part;
     PLUMB_TRY(plumb_tokenizer_compare(b->v->model.items[0], folder, &part));
@@ -68,7 +80,7 @@ plumb_status plumb_train_same_tokenizer(const plumb_train_body *b, const char *f
                       "the reference must be a model of the same family: usually the one that training starts from");
 }
 
-plumb_status plumb_train_say_reference(plumb_train_body *b, const char *folder)
+static plumb_status say_reference(plumb_train_body *b, const char *folder)
 {
     uint64_t hash;
     char adapter[64] = "";
@@ -81,6 +93,31 @@ plumb_status plumb_train_say_reference(plumb_train_body *b, const char *folder)
     plumb_cli_tell(b->cli, "reference: %s (%016" PRIx64 "%s)%s", folder, hash, adapter,
                    own ? ", the model as it is at the start" : "");
     return PLUMB_OK;
+}
+
+/* Are these two names of one folder? */
+static bool same_folder(const char *a, const char *b)
+{
+    struct stat x, y;
+    return strcmp(a, b) == 0 || (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
+}
+
+plumb_status plumb_train_open_reference(plumb_train_body *b)
+{
+    const plumb_train_values *v = b->v;
+    b->reference = b->model;
+    if (v->reference && (v->adapter || !same_folder(v->reference, v->model.items[0]))) {
+        b->reference = NULL;
+        PLUMB_TRY(plumb_model_open(v->reference, b->compute, &b->reference));
+        PLUMB_TRY(same_tokenizer(b, v->reference));
+    }
+    return say_reference(b, v->reference ? v->reference : v->model.items[0]);
+}
+
+int plumb_train_vocab_size(const plumb_train_body *b)
+{
+    int own = b->model->config.vocab_size, other = b->reference ? b->reference->config.vocab_size : own;
+    return own < other ? own : other;
 }
 
 /* ---- options ---- */
@@ -115,19 +152,28 @@ static plumb_status count_steps(const plumb_train_body *b, int64_t *steps, int64
     return PLUMB_OK;
 }
 
+plumb_status plumb_train_settings(plumb_train_body *b)
+{
+    const plumb_train_values *v = b->v;
+    plumb_run_options *o = &b->options;
+    o->folder = v->common.output;
+    o->model = v->model.items[0];
+    o->resume = v->common.resume;
+    o->dtype = result_dtype(b);
+    o->tokenizer = b->encoder->tokenizer;
+    o->sink = &b->cli->sink;
+    o->trainer.weight_decay = v->weight_decay;
+    o->trainer.max_grad_norm = v->max_grad_norm;
+    return plumb_train_optimizer(v, &o->trainer.optimizer);
+}
+
 static plumb_status fill_options(plumb_train_body *b)
 {
     const plumb_train_values *v = b->v;
     plumb_run_options *o = &b->options;
     int64_t steps = 0, per_epoch = 0;
     plumb_schedule schedule;
-    o->folder = v->common.output;
-    o->model = v->model.items[0];
-    o->resume = v->common.resume;
-    o->dtype = result_dtype(b);
-    PLUMB_TRY(plumb_train_optimizer(v, &o->trainer.optimizer));
-    o->trainer.weight_decay = v->weight_decay;
-    o->trainer.max_grad_norm = v->max_grad_norm;
+    PLUMB_TRY(plumb_train_settings(b));
     o->order = (plumb_order_options){.batch = v->per_device_train_batch_size,
                                      .accumulation = v->gradient_accumulation_steps,
                                      .epochs = v->num_train_epochs,
@@ -139,8 +185,10 @@ static plumb_status fill_options(plumb_train_body *b)
     o->learning_rate = v->learning_rate;
     o->warmup_steps = v->warmup_steps;
     o->warmup_ratio = v->warmup_ratio;
-    o->tokenizer = b->encoder->tokenizer;
-    o->sink = &b->cli->sink;
+    o->ledger_steps = v->ledger_steps;
+    o->sync_ref_model = v->sync_ref_model;
+    o->ref_model_sync_steps = v->ref_model_sync_steps;
+    o->ref_model_mixup_alpha = v->ref_model_mixup_alpha;
     PLUMB_TRY(count_steps(b, &steps, &per_epoch));
     PLUMB_TRY(plumb_schedule_make(o->lr_scheduler_type, o->learning_rate, o->warmup_steps, o->warmup_ratio, steps,
                                   &schedule)); /* what is wrong with it shows before any pass over the data */
@@ -180,9 +228,9 @@ static void bytes_text(int64_t bytes, char out[64])
 
 /* Keeps activations where they fit into nine tenths of what is free, else computes them again; refuses what fits
  * neither way. */
-static plumb_status plan_memory(plumb_train_body *b)
+plumb_status plumb_train_fit(plumb_train_body *b, const plumb_memory_plan *plan)
 {
-    plumb_memory_plan p = plumb_run_memory(&b->options, &b->model->config, &b->examples);
+    plumb_memory_plan p = *plan;
     int64_t available = available_memory(), room = available < 0 ? INT64_MAX : available / 10 * 9;
     char weights[64], kept[64], again[64], free_text[64];
     bytes_text(p.weights + p.ledger, weights);
@@ -220,10 +268,11 @@ static plumb_status say_plan(plumb_train_body *b)
 {
     int64_t steps = 0, per_epoch = 0;
     char parameters[64];
+    const plumb_architecture *a = b->model->config.architecture;
     PLUMB_TRY(count_steps(b, &steps, &per_epoch));
     plumb_format_count((double)plumb_config_parameters(&b->model->config), parameters, sizeof parameters);
-    plumb_cli_tell(b->cli, "model: %s, %s, %s parameters", b->options.model, b->model->config.architecture->class_name,
-                   parameters);
+    plumb_cli_tell(b->cli, "model: %s, %s, %s parameters", b->options.model,
+                   b->model->config.head == PLUMB_HEAD_SCORE ? a->score_class_name : a->class_name, parameters);
     plumb_cli_tell(b->cli, "data: %zu of %" PRId64 " rows, max_length %d, %" PRId64 " cut", b->examples.count,
                    (int64_t)b->examples.count + b->examples.skipped[PLUMB_SKIP_PROMPT_TOO_LONG] +
                        b->examples.skipped[PLUMB_SKIP_EMPTY_RESPONSE] +
@@ -232,7 +281,8 @@ static plumb_status say_plan(plumb_train_body *b)
     plumb_cli_tell(b->cli, "run: %" PRId64 " steps (%" PRId64 " an epoch) of %" PRId64 " rows, into %s", steps,
                    per_epoch, b->options.order.batch * b->options.order.accumulation,
                    b->options.folder ? b->options.folder : "nothing");
-    PLUMB_TRY(plan_memory(b));
+    plumb_memory_plan p = plumb_run_memory(&b->options, &b->model->config, &b->examples);
+    PLUMB_TRY(plumb_train_fit(b, &p));
     return b->v->common.dry_run ? say_work(b) : PLUMB_OK;
 }
 
@@ -277,9 +327,17 @@ static plumb_status write_record(const plumb_train_body *b)
 }
 
 /* The record stands in the folder from the moment it exists. */
-static plumb_status write_record_begun(void *user)
+plumb_status plumb_train_record_begun(void *user)
 {
     return write_record(user);
+}
+
+plumb_status plumb_train_record_done(plumb_train_body *b, int64_t steps)
+{
+    if (json_object_set_new(b->record, "completed", json_true()) ||
+        json_object_set_new(b->record, "steps", json_integer(steps)))
+        return plumb_no_memory();
+    return write_record(b);
 }
 
 static plumb_status differs(const char *path, const char *what)
@@ -312,10 +370,10 @@ static plumb_status compare_options(const json_t *now, const json_t *then, const
 static plumb_status compare_with(const json_t *now, const json_t *old, const char *path)
 {
     static const char *const programs[] = {"plumb", "command"};
-    static const char *const inputs[][2] = {{"model", "from another model"},
-                                            {"adapter", "from another adapter"},
-                                            {"reference", "with another reference"},
-                                            {"data", "on other data"}};
+    static const char *const inputs[][2] = {
+        {"model", "from another model"},         {"adapter", "from another adapter"},
+        {"reference", "with another reference"}, {"data", "on other data"},
+        {"value", "with another value model"},   {"reward", "with another reward model"}};
     enum { INPUTS = sizeof inputs / sizeof *inputs };
     char what[128];
     for (int i = 0; i < 2; i++) {
@@ -333,10 +391,11 @@ static plumb_status compare_with(const json_t *now, const json_t *old, const cha
 }
 
 /* A run is gone on with only when all that decides its result is the same. */
-static plumb_status compare_record(plumb_train_body *b)
+plumb_status plumb_train_same_run(plumb_train_body *b)
 {
     plumb_text path = {0};
     json_t *old = NULL;
+    if (!b->options.resume) return PLUMB_OK;
     plumb_status s = record_path(b, &path);
     bool there = !s && plumb_path_exists(path.data);
     if (there) s = plumb_json_load(path.data, 64 << 20, &old);
@@ -347,18 +406,21 @@ static plumb_status compare_record(plumb_train_body *b)
     return s;
 }
 
-static plumb_status begin_record(plumb_train_body *b)
+plumb_status plumb_train_record_model(plumb_train_body *b, const char *role, const char *folder)
 {
-    bool full = b->v->hash == 1;
+    return put_model(b->record, role, folder, b->v->hash == 1);
+}
+
+plumb_status plumb_train_record(plumb_train_body *b, int64_t rows, uint64_t hash)
+{
     PLUMB_TRY(plumb_meta_new(b->cli->usage, b->cli->options, &b->record));
-    PLUMB_TRY(put_model(b->record, "model", b->options.model, full));
+    PLUMB_TRY(plumb_train_record_model(b, "model", b->options.model));
     PLUMB_TRY(put_adapter(b));
     if (b->reference && b->reference != b->model)
-        PLUMB_TRY(put_model(b->record, "reference", b->reference->folder, full));
-    PLUMB_TRY(plumb_meta_input(b->record, "data", b->v->data.items[0], (int64_t)b->examples.count, b->examples.hash));
+        PLUMB_TRY(plumb_train_record_model(b, "reference", b->reference->folder));
+    PLUMB_TRY(plumb_meta_input(b->record, "data", b->v->data.items[0], rows, hash));
     json_t *isa = json_string(plumb_compute_isa(b->compute));
-    if (json_object_set_new(json_object_get(b->record, "options"), "isa", isa)) return plumb_no_memory();
-    return b->options.resume ? compare_record(b) : PLUMB_OK;
+    return json_object_set_new(json_object_get(b->record, "options"), "isa", isa) ? plumb_no_memory() : PLUMB_OK;
 }
 
 /* ---- the report ---- */
@@ -389,20 +451,18 @@ plumb_status plumb_train_go(plumb_train_body *b)
         plumb_cli_say(b->cli, "dry run: nothing was written");
         return PLUMB_OK;
     }
-    PLUMB_TRY(begin_record(b));
+    PLUMB_TRY(plumb_train_record(b, (int64_t)b->examples.count, b->examples.hash));
+    PLUMB_TRY(plumb_train_same_run(b));
     if (b->complete) {
         plumb_cli_say(b->cli, "the run in %s is complete; there is nothing to go on with", b->options.folder);
         return PLUMB_OK;
     }
-    b->options.begun = write_record_begun;
+    b->options.begun = plumb_train_record_begun;
     b->options.begun_user = b;
     plumb_status s = plumb_run(&b->options, b->model, b->reference, &b->examples, &report);
     if (plumb_status_code(s) == PLUMB_E_INTERRUPTED) return plumb_cure(s, "go on with the same command and --resume");
     PLUMB_TRY(s);
-    if (json_object_set_new(b->record, "completed", json_true()) ||
-        json_object_set_new(b->record, "steps", json_integer(report.steps)))
-        return plumb_no_memory();
-    PLUMB_TRY(write_record(b));
+    PLUMB_TRY(plumb_train_record_done(b, report.steps));
     say_report(b, &report);
     return PLUMB_OK;
 }

@@ -1,4 +1,4 @@
-/* What plumb dpo and plumb sft have in common around plumb_run: opening model and encoder, the memory plan, run.json,
+/* What the training commands have in common around plumb_run: opening model and encoder, the memory plan, run.json,
  * the report. */
 #ifndef PLUMB_CLI_TRAIN_BODY_H
 #define PLUMB_CLI_TRAIN_BODY_H
@@ -22,23 +22,44 @@ typedef struct plumb_train_body {
     char reference_key[128]; /* of the reference model, for its cache */
     bool complete;           /* with --resume: did the run in the folder come to its end? */
     int max_length;
+    bool fresh_head; /* plumb_train_open_score: was the model without a reward head? */
 } plumb_train_body;
 
 /* Opens compute, model, encoder and adapter; sets max_length. A given adapter is attached to the model, so that it is
  * part of the reference too, as TRL has it; a fresh one is not. */
 plumb_status plumb_train_open(plumb_train_body *b, plumb_cli *cli, plumb_train_values *v) PLUMB_MUST_USE;
 
+/* The same for a model with a reward head, which a language model is given anew (from --seed). */
+plumb_status plumb_train_open_score(plumb_train_body *b, plumb_cli *cli, plumb_train_values *v) PLUMB_MUST_USE;
+
+/* Opens --reference, a model with the same tokenizer, or takes the model as it is at the start (an --adapter included,
+ * which a named reference is without), and says which it is. */
+plumb_status plumb_train_open_reference(plumb_train_body *b) PLUMB_MUST_USE;
+
+/* Embeddings that the model and its reference both have. */
+int plumb_train_vocab_size(const plumb_train_body *b);
+
 /* After the examples are read and b->options holds what is the command's own (objective, ledger, gate): fills in the
  * rest, prints the plan, refuses what does not fit, and unless --dry-run trains, writes run.json and says how it went.
  */
 plumb_status plumb_train_go(plumb_train_body *b) PLUMB_MUST_USE;
 
-/* PLUMB_E_INPUT when the tokenizer of another folder would give other ids than the model's. Its chat template does not
- * matter: the model's renders conversations for both. */
-plumb_status plumb_train_same_tokenizer(const plumb_train_body *b, const char *folder) PLUMB_MUST_USE;
+/* The parts of it, for commands with another loop (rloo, grpo, ppo). */
 
-/* Says which reference is used, with its hash, and that of an adapter that is part of it. */
-plumb_status plumb_train_say_reference(plumb_train_body *b, const char *folder) PLUMB_MUST_USE;
+/* Fills in what follows from the options alone: folder, model, resume, dtype, tokenizer, sink; of the trainer optimiser,
+ * weight_decay and max_grad_norm. */
+plumb_status plumb_train_settings(plumb_train_body *b) PLUMB_MUST_USE;
+/* Says what a run needs and decides whether activations are kept; PLUMB_E_INPUT when it does not fit. */
+plumb_status plumb_train_fit(plumb_train_body *b, const plumb_memory_plan *p) PLUMB_MUST_USE;
+/* Begins run.json: options, model and reference, the data's rows and hash. plumb_train_record_model adds another
+ * model. */
+plumb_status plumb_train_record(plumb_train_body *b, int64_t rows, uint64_t hash) PLUMB_MUST_USE;
+plumb_status plumb_train_record_model(plumb_train_body *b, const char *role, const char *folder) PLUMB_MUST_USE;
+/* With --resume: is the record in the folder that of the same run? Sets `complete`. */
+plumb_status plumb_train_same_run(plumb_train_body *b) PLUMB_MUST_USE;
+/* Writes it once the folder is there (the body is `user`), and again when the run is done. */
+plumb_status plumb_train_record_begun(void *user) PLUMB_MUST_USE;
+plumb_status plumb_train_record_done(plumb_train_body *b, int64_t steps) PLUMB_MUST_USE;
 
 void plumb_train_close(plumb_train_body *b);
 

@@ -19,11 +19,19 @@
 #define QUANTISED  "they set up load_in_4bit, which is refused"
 #define BUCKETS    "they set up train_sampling_strategy group_by_length, which is refused"
 
+#define SAMPLERS   "rloo|grpo|ppo"
+#define SAMPLER    "plumb draws completions itself, with the weights that are trained"
+#define SAMPLED    "log_completions writes all of them to completions.jsonl"
+#define NO_TOOLS   "conversations have no tools"
+#define OTHER_LOSS "it belongs to losses that plumb does not have"
+#define ADAPTIVE   "it sets up use_adaptive_entropy, which is refused"
+
 #define QUANTISE   "weights are trained as they are, not quantised"
 #define SHARDED    "a run is one process; splitting it over several would change the batches"
 #define ONE_FILE   "DATA is one local file; give the file of that split or subset"
 #define DORA       "of LoRA's variants plumb has the plain one and rsLoRA"
 #define MODEL_ARGS "they could change the model's weights or arithmetic; plumb loads the checkpoint as it is"
+#define WHOLE      "a reward model is trained whole, its new head included"
 #define GONE       "TRL 1.16 does not know it either"
 
 /* clang-format off */
@@ -32,6 +40,7 @@ const plumb_foreign_option plumb_trl_keys[] = {
     {NOTED(FLAG, "bf16", NULL), .reason = FP32},
     {NOTED(FLAG, "fp16", "false"), .reason = FP32},
     {NOTED(FLAG, "tf32", NULL), .reason = FP32},
+    {NOTED(FLAG, "cast_lm_head_to_fp32", "false"), .only = "grpo", .reason = FP32},
     {NOTED(FLAG, "bf16_full_eval", "false"), .reason = FP32},
     {NOTED(FLAG, "fp16_full_eval", "false"), .reason = FP32},
     {NOTED(FLAG, "use_cpu", "false"), .reason = FP32},
@@ -51,7 +60,7 @@ const plumb_foreign_option plumb_trl_keys[] = {
     {NOTED(STRING, "activation_checkpointing_kwargs", NULL), .reason = MEMORY},
     {NOTED(FLAG, "activation_offloading", "false"), .reason = MEMORY},
     {NOTED(STRING, "torch_empty_cache_steps", NULL), .reason = MEMORY},
-    {NOTED(STRING, "precompute_ref_batch_size", NULL), .only = "dpo", .reason = MEMORY},
+    {NOTED(STRING, "precompute_ref_batch_size", NULL), .only = "dpo|kto", .reason = MEMORY},
 
     {NOTED(LIST, "report_to", "none"), .reason = REPORTS},
     {NOTED(STRING, "run_name", NULL), .reason = REPORTS},
@@ -110,7 +119,7 @@ const plumb_foreign_option plumb_trl_keys[] = {
     {NOTED(STRING, "dataset_num_proc", NULL), .reason = LOADER},
     {NOTED(FLAG, "dataset_streaming", "false"), .reason = LOADER},
     {NOTED(FLAG, "streaming", "false"), .reason = LOADER},
-    {NOTED(FLAG, "remove_unused_columns", "true"), .reason = "columns that are not asked for are passed over"},
+    {NOTED(FLAG, "remove_unused_columns", "true|false"), .reason = "columns that are not asked for are passed over"},
     {NOTED(STRING, "length_column_name", "length"), .reason = BUCKETS},
 
     {NOTED(FLAG, "average_tokens_across_devices", "true"), .reason = ONE},
@@ -125,7 +134,7 @@ const plumb_foreign_option plumb_trl_keys[] = {
 
     {NOTED(FLAG, "padding_free", "false"), .reason = PADDING},
     {NOTED(STRING, "pad_to_multiple_of", "auto"), .reason = PADDING},
-    {NOTED(STRING, "pad_token", NULL), .reason = PADDING},
+    {NOTED(STRING, "pad_token", NULL), .only = "dpo|sft|kto", .reason = PADDING},
 
     {NOTED(FLAG, "save_only_model", "false"), .reason = CHECKPOINT},
     {NOTED(FLAG, "save_on_each_node", "false"), .reason = ONE},
@@ -139,8 +148,76 @@ const plumb_foreign_option plumb_trl_keys[] = {
     {NOTED(STRING, "bnb_4bit_quant_storage", NULL), .reason = QUANTISED},
     {NOTED(STRING, "label_smoothing_factor", "0"), .only = "dpo",
      .reason = "it smooths the labels of SFT; the option of DPO is label_smoothing"},
+    {NOTED(STRING, "label_smoothing_factor", "0"), .only = "reward|kto", .reason = "it smooths the labels of SFT"},
+    {NOTED(STRING, "lora_r", "16"), .only = "reward", .reason = WHOLE},
+    {NOTED(STRING, "lora_alpha", "32"), .only = "reward", .reason = WHOLE},
+    {NOTED(STRING, "lora_dropout", "0.05"), .only = "reward", .reason = WHOLE},
+    {NOTED(LIST, "lora_target_modules", NULL), .only = "reward", .reason = WHOLE},
+    {NOTED(FLAG, "use_rslora", "false"), .only = "reward", .reason = WHOLE},
+
+    /* --- rloo, grpo, ppo --- */
+    {NOTED(STRING, "train_sampling_strategy", "random"), .only = SAMPLERS, .reason = "shuffle_dataset says it"},
+    {NOTED(FLAG, "dataloader_drop_last", "false"), .only = SAMPLERS, .reason = "generations are always whole"},
+    {NOTED(STRING, "label_smoothing_factor", "0"), .only = SAMPLERS, .reason = "it smooths the labels of SFT"},
+    {NOTED(FLAG, "use_vllm", "false"), .only = SAMPLERS, .reason = SAMPLER},
+    {NOTED(STRING, "vllm_mode", "colocate"), .only = SAMPLERS, .reason = SAMPLER},
+    {NOTED(STRING, "vllm_model_impl", "vllm"), .only = SAMPLERS, .reason = SAMPLER},
+    {NOTED(FLAG, "vllm_enable_sleep_mode", "false"), .only = SAMPLERS, .reason = SAMPLER},
+    {NOTED(STRING, "vllm_structured_outputs_regex", NULL), .only = SAMPLERS, .reason = SAMPLER},
+    {NOTED(STRING, "vllm_server_base_url", NULL), .only = SAMPLERS, .reason = SAMPLER},
+    {NOTED(STRING, "vllm_server_host", "0.0.0.0"), .only = SAMPLERS, .reason = SAMPLER},
+    {NOTED(STRING, "vllm_server_port", "8000"), .only = SAMPLERS, .reason = SAMPLER},
+    {NOTED(STRING, "vllm_server_timeout", "240|240.0"), .only = SAMPLERS, .reason = SAMPLER},
+    {NOTED(STRING, "vllm_group_port", "51216"), .only = SAMPLERS, .reason = SAMPLER},
+    {NOTED(STRING, "vllm_gpu_memory_utilization", "0.3|0.29999999999999999"), .only = SAMPLERS, .reason = SAMPLER},
+    {NOTED(STRING, "vllm_max_model_length", NULL), .only = SAMPLERS, .reason = SAMPLER},
+    {NOTED(STRING, "vllm_tensor_parallel_size", "1"), .only = SAMPLERS, .reason = SAMPLER},
+    {NOTED(FLAG, "vllm_importance_sampling_correction", "true"), .only = "grpo", .reason = SAMPLER},
+    {NOTED(STRING, "vllm_importance_sampling_mode", "sequence_mask"), .only = "grpo", .reason = SAMPLER},
+    {NOTED(STRING, "vllm_importance_sampling_clip_max", "3|3.0"), .only = "grpo", .reason = SAMPLER},
+    {NOTED(STRING, "vllm_importance_sampling_clip_min", NULL), .only = "grpo", .reason = SAMPLER},
+    {NOTED(STRING, "vllm_importance_sampling_cap", NULL), .only = "grpo", .reason = SAMPLER},
+    {NOTED(FLAG, "use_transformers_continuous_batching", "false"), .only = SAMPLERS, .reason = SAMPLER},
+    {NOTED(STRING, "transformers_continuous_batching_config", NULL), .only = SAMPLERS, .reason = SAMPLER},
+    {NOTED(FLAG, "use_transformers_paged", "false"), .only = SAMPLERS, .reason = SAMPLER},
+    {NOTED(STRING, "cache_implementation", NULL), .only = SAMPLERS, .reason = SAMPLER},
+    {NOTED(FLAG, "ds3_gather_for_generation", "true"), .only = SAMPLERS, .reason = ONE},
+    {NOTED(STRING, "local_rollout_forward_batch_size", "64"), .only = "ppo", .reason = SAMPLER},
+    {NOTED(STRING, "num_sample_generations", "10"), .only = "ppo", .reason = SAMPLED},
+    {NOTED(STRING, "num_generations_eval", NULL), .only = "rloo|grpo", .reason = EVALUATION},
+    {NOTED(FLAG, "log_multimodal", "true"), .only = SAMPLERS, .reason = SAMPLED},
+    {NOTED(STRING, "num_completions_to_print", NULL), .only = SAMPLERS, .reason = SAMPLED},
+    {NOTED(FLAG, "log_unique_prompts", "false"), .only = SAMPLERS, .reason = SAMPLED},
+    {NOTED(STRING, "log_completions_hub_repo", NULL), .only = SAMPLERS, .reason = HUB},
+    {NOTED(FLAG, "disable_dropout", "false|true"), .only = SAMPLERS, .reason = "models run without dropout"},
+    {NOTED(STRING, "max_tool_calling_iterations", NULL), .only = "grpo", .reason = NO_TOOLS},
+    {NOTED(STRING, "sapo_temperature_neg", "1.05|1.0500000000000001"), .only = "grpo", .reason = OTHER_LOSS},
+    {NOTED(STRING, "sapo_temperature_pos", "1|1.0"), .only = "grpo", .reason = OTHER_LOSS},
+    {NOTED(STRING, "vespo_k_pos", "2|2.0"), .only = "grpo", .reason = OTHER_LOSS},
+    {NOTED(STRING, "vespo_lambda_pos", "3|3.0"), .only = "grpo", .reason = OTHER_LOSS},
+    {NOTED(STRING, "vespo_k_neg", "3|3.0"), .only = "grpo", .reason = OTHER_LOSS},
+    {NOTED(STRING, "vespo_lambda_neg", "2|2.0"), .only = "grpo", .reason = OTHER_LOSS},
+    {NOTED(STRING, "entropy_coef_min", "0|0.0"), .only = "grpo", .reason = ADAPTIVE},
+    {NOTED(STRING, "entropy_coef_max", "1|1.0"), .only = "grpo", .reason = ADAPTIVE},
+    {NOTED(STRING, "entropy_coef_delta", "0.005|0.0050000000000000001"), .only = "grpo", .reason = ADAPTIVE},
+    {NOTED(STRING, "entropy_target", "0.2|0.20000000000000001"), .only = "grpo", .reason = ADAPTIVE},
 
     /* --- would change results --- */
+    {REFUSED(STRING, "entropy_coef", "0|0.0"), .only = "grpo", .reason = "the loss has no entropy bonus"},
+    {REFUSED(FLAG, "use_adaptive_entropy", "false"), .only = "grpo", .reason = "the loss has no entropy bonus"},
+    {REFUSED(STRING, "top_entropy_quantile", "1|1.0"), .only = "grpo", .reason = "all tokens of a completion count"},
+    {REFUSED(STRING, "off_policy_mask_threshold", NULL), .only = "grpo", .reason = "all tokens of a completion count"},
+    {REFUSED(STRING, "multi_objective_aggregation", "sum_then_normalize"), .only = "grpo",
+     .reason = "rewards are added up before advantages are made of them"},
+    {REFUSED(STRING, "min_p", NULL), .only = SAMPLERS, .reason = "completions are drawn with temperature, top_k, top_p"},
+    {REFUSED(STRING, "repetition_penalty", "1|1.0"), .only = SAMPLERS,
+     .reason = "completions are drawn with temperature, top_k, top_p"},
+    {REFUSED(STRING, "generation_kwargs", NULL), .only = SAMPLERS,
+     .reason = "completions are drawn with temperature, top_k, top_p"},
+    {REFUSED(STRING, "chat_template_kwargs", NULL), .only = SAMPLERS,
+     .reason = "templates get no variables beside the checkpoint's; --chat_template takes another one"},
+    {REFUSED(STRING, "stop_token", "eos"), .only = "ppo", .reason = "a completion ends at an EOS token"},
+    {REFUSED(STRING, "stop_token_id", NULL), .only = "ppo", .reason = "a completion ends at an EOS token"},
     {REFUSED(FLAG, "load_in_4bit", "false"), .reason = QUANTISE},
     {REFUSED(FLAG, "load_in_8bit", "false"), .reason = QUANTISE},
     {REFUSED(STRING, "deepspeed", NULL), .reason = SHARDED},
@@ -154,7 +231,7 @@ const plumb_foreign_option plumb_trl_keys[] = {
     {REFUSED(STRING, "model_revision", "main"), .reason = "MODEL is a local folder, which has no revisions"},
     {REFUSED(STRING, "model_init_kwargs", NULL), .reason = MODEL_ARGS},
     {REFUSED(STRING, "router_aux_loss_coef", NULL), .reason = "mixtures of experts are not supported"},
-    {REFUSED(FLAG, "disable_dropout", "true"), .only = "dpo", .reason = "models run without dropout"},
+    {REFUSED(FLAG, "disable_dropout", "true"), .only = "dpo|reward|kto", .reason = "models run without dropout"},
     {REFUSED(STRING, "neftune_noise_alpha", "0"), .reason = "noise on the embeddings is not supported"},
 
     {REFUSED(STRING, "dataset_config", NULL), .reason = ONE_FILE},
@@ -167,7 +244,7 @@ const plumb_foreign_option plumb_trl_keys[] = {
      .reason = "train_sampling_strategy random shuffles in each epoch; this would do it once more before"},
     {REFUSED(STRING, "packing_strategy", "bfd"), .only = "sft",
      .reason = "packing never splits a row over two sequences"},
-    {REFUSED(STRING, "eos_token", NULL), .only = "sft", .reason = "the EOS token is the checkpoint's"},
+    {REFUSED(STRING, "eos_token", NULL), .only = "sft|reward", .reason = "the EOS token is the checkpoint's"},
     {REFUSED(FLAG, "packing", "false"), .only = "dpo",
      .reason = "pairs are put together without padding in any case, and never cut; there is nothing to choose"},
     {REFUSED(LIST, "tools", NULL), .reason = "conversations with tools are not supported"},
@@ -182,6 +259,7 @@ const plumb_foreign_option plumb_trl_keys[] = {
      .reason = "nothing is evaluated during a run, so that no model is known to be the best"},
     {REFUSED(FLAG, "ignore_data_skip", "false"), .reason = "a resumed run goes on where it was in the data"},
 
+    {REFUSED(FLAG, "use_peft", "false"), .only = "reward", .reason = WHOLE},
     {REFUSED(FLAG, "use_dora", "false"), .reason = DORA},
     {REFUSED(LIST, "lora_target_parameters", NULL), .reason = DORA},
     {REFUSED(LIST, "lora_modules_to_save", NULL), .reason = DORA},

@@ -65,8 +65,9 @@ typedef struct plumb_tensor_names {
 } plumb_tensor_names;
 
 typedef struct plumb_architecture {
-    const char *model_type; /* in config.json */
-    const char *class_name; /* in "architectures" */
+    const char *model_type;       /* in config.json */
+    const char *class_name;       /* in "architectures" */
+    const char *score_class_name; /* the same of a reward model */
     plumb_norm_kind norm;
     plumb_norm_place place;
     plumb_norm_weight norm_weight;
@@ -79,6 +80,7 @@ typedef struct plumb_architecture {
     plumb_activation activation; /* where the config names none */
     const char *activation_key;
     bool gelu_means_tanh;     /* the first Gemma's published configs say "gelu" and mean the tanh form */
+    bool no_padding_row;      /* transformers makes the embedding without padding_idx (GPT-NeoX) */
     bool embed_scaled;        /* embeddings times sqrt(hidden_size) */
     bool tied;                /* where the config does not say */
     bool qkv_bias;            /* always (Qwen 2) */

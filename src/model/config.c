@@ -442,6 +442,7 @@ static plumb_status read_all(const json_t *j, plumb_config *c)
     c->bos_id = first_id(either(merged, j, "bos_token_id"));
     c->eos_id = first_id(either(merged, j, "eos_token_id"));
     c->pad_id = first_id(either(merged, j, "pad_token_id"));
+    c->padding_row = c->architecture->no_padding_row ? -1 : c->pad_id;
     c->initializer_range = 0.02;
     if (json_is_number(json_object_get(merged, "initializer_range")))
         PLUMB_GO(real_above(merged, "initializer_range", 0, &c->initializer_range));

@@ -53,7 +53,9 @@ typedef struct plumb_config {
     plumb_head head;
     plumb_dtype dtype;              /* what the checkpoint says it stores */
     int64_t bos_id, eos_id, pad_id; /* -1: none (the first one where a list is given) */
-    double initializer_range;       /* deviation of fresh weights; 0.02 where the config has none */
+    int64_t padding_row;      /* row of the embedding that learns nothing as an input: transformers makes its embedding
+                                 with padding_idx = pad_token_id; -1: none. As unembedding (tied) it does learn */
+    double initializer_range; /* deviation of fresh weights; 0.02 where the config has none */
 } plumb_config;
 
 /* Reads FOLDER/config.json. PLUMB_E_INPUT, with file and key, for unknown architectures, values out of range, rope

@@ -134,10 +134,10 @@ static plumb_status parse_preference(parts *p, const plumb_completing *how, cons
     p->prompted = true;
     p->text[0] = from->prompt;
     p->size[0] = from->prompt_size;
-    p->text[1] = from->response[PLUMB_CHOSEN];
-    p->size[1] = from->response_size[PLUMB_CHOSEN];
+    p->text[1] = from->response[how->side];
+    p->size[1] = from->response_size[how->side];
     p->messages[0] = from->prompt_messages;
-    p->messages[1] = from->response_messages[PLUMB_CHOSEN];
+    p->messages[1] = from->response_messages[how->side];
     return PLUMB_OK;
 }
 
@@ -381,7 +381,7 @@ static plumb_status make(const plumb_completing *how, const json_t *row, const c
     if (p->form == PLUMB_SFT_IDS)
         PLUMB_TRY(take_ids(how, row, out));
     else if (p->preference.form == PLUMB_FORM_IDS)
-        PLUMB_TRY(join_ids(how, &p->preference.prompt_ids, &p->preference.response_ids[PLUMB_CHOSEN], out));
+        PLUMB_TRY(join_ids(how, &p->preference.prompt_ids, &p->preference.response_ids[how->side], out));
     else
         PLUMB_TRY(tokenise(how, p, out));
     cut(how, out);

@@ -41,6 +41,7 @@ typedef struct plumb_completing {
     const plumb_encoder *encoder;             /* may be NULL when all rows hold ids */
     const char *text, *completion, *messages; /* names of columns */
     plumb_preference_keys keys;               /* those of the prompt and of preference rows */
+    int side;                                 /* of a preference row: PLUMB_CHOSEN (0) or PLUMB_REJECTED */
     int max_length;                           /* tokens of a sequence, which is cut at its end; 0: no limit */
     int vocab_size;                           /* a token id from there on is an error; 0: not checked */
     plumb_completion_loss loss;

@@ -31,6 +31,18 @@ plumb_status plumb_examples_add_sequence(plumb_examples *e, int64_t index, uint6
     return plumb_arena_copy(&e->arena, &e->list[e->count - 1].trained, trained, ids->count);
 }
 
+plumb_status plumb_examples_add_scored(plumb_examples *e, int64_t index, uint64_t row, const plumb_ids ids[], int sides,
+                                       int shared)
+{
+    int totals[2] = {(int)ids[0].count, sides == 2 ? (int)ids[1].count : (int)ids[0].count};
+    int least = totals[0] < totals[1] ? totals[0] : totals[1]; /* states are wanted from there on */
+    PLUMB_TRY(plumb_examples_add(e, index, row, ids, sides, least, shared));
+    e->list[e->count - 1].scored = true;
+    int rows = plumb_pair_rows(totals, sides, shared, true);
+    if (rows > e->longest) e->longest = rows;
+    return PLUMB_OK;
+}
+
 plumb_status plumb_examples_read(plumb_pair_reader *reader, plumb_examples *out)
 {
     const plumb_row *row;
@@ -58,6 +70,7 @@ size_t plumb_examples_rows(const plumb_examples *e)
 int plumb_example_targets(const plumb_example *x)
 {
     int sum = 0;
+    if (x->scored) return 1;
     if (!x->trained) return x->totals[0] - x->prompt;
     for (int i = x->prompt; i < x->totals[0]; i++) sum += x->trained[i];
     return sum;

@@ -13,10 +13,13 @@ typedef struct plumb_example {
     int totals[2]; /* tokens of prompt + response */
     int prompt, shared, sides;
     uint8_t *trained; /* [totals[0]] SFT: 1 for each token that the loss counts; NULL: all after the prompt */
+    bool scored;      /* a reward head reads the state of each side's last token, and no other */
+    bool desirable;   /* KTO: is the completion wanted? */
     bool has_reference, has_start;
     double ref_head[2], ref_tail[2]; /* log-probs under the reference */
     double start[2];                 /* under the policy before the first step, summed */
     double weight;                   /* of its loss; 1 without a gate */
+    double margin;                   /* reward models: by how much the chosen reward is to be the larger one */
 } plumb_example;
 
 typedef struct plumb_examples {
@@ -43,12 +46,16 @@ plumb_status plumb_examples_add(plumb_examples *e, int64_t index, uint64_t row, 
  * first one. */
 plumb_status plumb_examples_add_sequence(plumb_examples *e, int64_t index, uint64_t row, const plumb_ids *ids,
                                          const uint8_t *trained) PLUMB_MUST_USE;
+/* Appends a copy of one or two sequences (each of at least one token) that a reward head scores at their last tokens;
+ * `shared` leading tokens are common to both. */
+plumb_status plumb_examples_add_scored(plumb_examples *e, int64_t index, uint64_t row, const plumb_ids ids[], int sides,
+                                       int shared) PLUMB_MUST_USE;
 void plumb_examples_free(plumb_examples *e);
 
 /* What a micro-batch counts as one row: the blocks, or the examples. */
 size_t plumb_examples_rows(const plumb_examples *e);
 
-/* Tokens that the SFT loss of an example counts. */
+/* Targets of an example's first side: the tokens that an SFT loss counts. 1 where it is scored. */
 int plumb_example_targets(const plumb_example *x);
 
 #endif

@@ -200,6 +200,17 @@ plumb_status plumb_masters_changed(plumb_masters *m)
     return plumb_model_refresh(m->values);
 }
 
+plumb_status plumb_masters_mix(plumb_masters *m, const plumb_masters *other, double alpha)
+{
+    float share = (float)alpha;
+    for (size_t i = 0; i < m->count; i++) {
+        const float *p = other->list[i].value;
+        float *q = m->list[i].value;
+        for (size_t k = 0; k < m->list[i].count; k++) q[k] = (1 - share) * q[k] + share * p[k];
+    }
+    return plumb_masters_changed(m);
+}
+
 static plumb_status give_piece(void *user, size_t tensor, int64_t first, int64_t count, float *out)
 {
     const plumb_masters *m = user;

@@ -44,6 +44,9 @@ void plumb_masters_gather_gradients(plumb_masters *m);
 /* After the values changed: norm weights and biases that the model holds as copies are read again. */
 plumb_status plumb_masters_changed(plumb_masters *m) PLUMB_MUST_USE;
 
+/* Every value of m becomes alpha of that of `other`, which has the same tensors, and 1 - alpha of its own (TR-DPO). */
+plumb_status plumb_masters_mix(plumb_masters *m, const plumb_masters *other, double alpha) PLUMB_MUST_USE;
+
 /* Writes the values as FOLDER/model.safetensors in `dtype` (rounded to nearest even), shards with an index above 5 GB;
  * an adapter as a folder of PEFT that names the base model's (plumb_adapter_save). */
 plumb_status plumb_masters_save(const plumb_masters *m, const char *folder, plumb_dtype dtype) PLUMB_MUST_USE;

@@ -48,8 +48,14 @@ static const int64_t most_rows = UINT32_MAX / 20 - 1;
 
 void plumb_randperm(int64_t n, uint64_t seed, int64_t *out)
 {
+    plumb_randperm_after(n, seed, 0, out);
+}
+
+void plumb_randperm_after(int64_t n, uint64_t seed, int64_t before, int64_t *out)
+{
     twister t;
     twister_seed(&t, (uint32_t)seed);
+    for (int64_t i = 0; i < before * (n - 1); i++) twister_draw(&t);
     for (int64_t i = 0; i < n; i++) out[i] = i;
     for (int64_t i = 0; i + 1 < n; i++) {
         int64_t other = i + twister_draw(&t) % (n - i), kept = out[i];

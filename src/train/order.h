@@ -26,6 +26,10 @@
  * count, as in torch. 0 <= n < 214748364, above which torch draws in another way. */
 void plumb_randperm(int64_t n, uint64_t seed, int64_t *out);
 
+/* The same from a generator that has drawn `before` such permutations already: TRL's RepeatSampler goes on with one
+ * generator from epoch to epoch. O(n before). */
+void plumb_randperm_after(int64_t n, uint64_t seed, int64_t before, int64_t *out);
+
 typedef struct plumb_order_options {
     int64_t rows;
     int64_t batch;        /* per_device_train_batch_size */

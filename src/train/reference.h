@@ -17,7 +17,8 @@ typedef struct plumb_examples_visit {
     bool states;
 } plumb_examples_visit;
 
-/* Scores all examples in order. Interruptible through the sink. */
+/* Scores all examples in order, all of them of two sides or all of one; of one, log-probs alone can be had (states and
+ * `state` are PLUMB_E_INTERNAL). Interruptible through the sink. */
 plumb_status plumb_examples_score(const plumb_model *model, const plumb_examples *e, const plumb_examples_visit *visit,
                                   const plumb_sink *sink) PLUMB_MUST_USE;
 

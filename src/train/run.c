@@ -56,6 +56,10 @@ static void add_window(run *r, const plumb_step_metrics *m)
         w->batch.logps[s] += n * m->batch.logps[s];
         for (int q = 0; q < 3; q++) w->quantiles[s][q] += n * m->quantiles[s][q];
     }
+    for (int k = 0; k < PLUMB_STEP_COLUMNS; k++) {
+        w->columns[k] += m->columns[k];
+        w->column_batches[k] += m->column_batches[k];
+    }
     w->micro_batches += m->micro_batches;
     r->window_steps++;
 }
@@ -89,6 +93,22 @@ static plumb_status put_pairs(plumb_text *t, const plumb_step_metrics *w, double
     return put(t, "displaced", w->displaced / n, DIGITS);
 }
 
+/* A loss's own metrics: each the mean over the micro-batches that had it, as TRL averages them. */
+static plumb_status put_columns(plumb_text *t, const plumb_step_metrics *w, const char *const *names)
+{
+    for (int k = 0; names && names[k]; k++)
+        if (w->column_batches[k])
+            PLUMB_TRY(put(t, names[k], w->columns[k] / (double)w->column_batches[k],
+                          strncmp(names[k], "logps", 5) ? DIGITS : LOGP_DIGITS));
+    return PLUMB_OK;
+}
+
+static plumb_status put_tokens(plumb_text *t, const plumb_step_metrics *w, double n)
+{
+    PLUMB_TRY(put(t, "entropy", w->entropy / n, DIGITS));
+    return put(t, "mean_token_accuracy", w->mean_token_accuracy / n, DIGITS);
+}
+
 static plumb_status log_window(run *r)
 {
     plumb_text t = {0};
@@ -99,8 +119,8 @@ static plumb_status log_window(run *r)
     if (!s) s = put(&t, "loss", w->loss / (double)r->window_steps, DIGITS);
     if (!s) s = put(&t, "grad_norm", w->grad_norm, DIGITS);
     if (!s) s = put(&t, "learning_rate", w->learning_rate, DIGITS);
-    if (!s) s = put(&t, "entropy", w->entropy / n, DIGITS);
-    if (!s) s = put(&t, "mean_token_accuracy", w->mean_token_accuracy / n, DIGITS);
+    const plumb_step_loss *own = &r->o->trainer.loss;
+    if (!s) s = own->run ? put_columns(&t, w, own->columns) : put_tokens(&t, w, n);
     if (!s && r->o->trainer.objective) s = put_pairs(&t, w, n);
     if (!s) s = plumb_text_string(&t, "}\n");
     if (!s) s = plumb_run_folder_metrics(r->folder, &t);
@@ -152,10 +172,11 @@ static plumb_status first_passes(run *r)
     bool cached = r->reference && o->reference_key;
     if (cached) PLUMB_TRY(plumb_reference_cache_read(o->folder, o->reference_key, r->e, r->ln_ches, &found));
     if (found) plumb_note(o->sink, "the reference's log-probs are taken from %s/reference.jsonl", o->folder);
-    if (!own && !found) PLUMB_TRY(plumb_examples_score(r->reference, r->e, &visit, o->sink));
-    if (!own || !found || o->ledger_tokens) /* the tokens need hidden states */
+    bool start = r->ledger && (!own || !found || o->ledger_tokens); /* the tokens need hidden states */
+    if (r->reference && !found && !(own && start)) PLUMB_TRY(plumb_examples_score(r->reference, r->e, &visit, o->sink));
+    if (start)
         PLUMB_TRY(plumb_ledger_start(r->ledger, r->start, r->e, own && !found ? &visit : NULL, o->sink));
-    else
+    else if (r->ledger)
         plumb_ledger_start_as_reference(r->ledger, r->e);
     return cached && !found ? plumb_reference_cache_write(o->folder, o->reference_key, r->e, r->ln_ches) : PLUMB_OK;
 }
@@ -185,9 +206,14 @@ static plumb_status run_gate(run *r, const plumb_model *m)
 
 /* ---- the ledger ---- */
 
+static bool has_ledger(const run *r)
+{
+    return r->ledger || r->o->ledger.note;
+}
+
 static bool ledger_due(const run *r)
 {
-    if (!r->o->trainer.objective) return false;
+    if (!has_ledger(r)) return false;
     int64_t every = r->o->ledger_steps ? r->o->ledger_steps : plumb_order_steps_per_epoch(r->order);
     return r->step % every == 0 || r->step == plumb_order_steps(r->order);
 }
@@ -220,8 +246,16 @@ static plumb_status check_evaluation(run *r)
     return plumb_fail(PLUMB_E_DIVERGED, "after step %" PRId64 ": a log-prob is not finite", r->step);
 }
 
+static plumb_status evaluate_pairs(run *r, plumb_text *rows)
+{
+    PLUMB_TRY(plumb_ledger_evaluate(r->ledger, plumb_trainer_policy(r->trainer), r->e, r->step,
+                                    r->o->gate.kind ? r->ln_ches : NULL, r->o->sink, rows, &r->report->ledger));
+    return check_evaluation(r);
+}
+
 static plumb_status evaluate(run *r)
 {
+    const plumb_run_ledger *own = &r->o->ledger;
     plumb_text rows = {0};
     plumb_status s = PLUMB_OK;
     if (r->synced && r->step > 0) { /* of the reference as it is now */
@@ -229,12 +263,11 @@ static plumb_status evaluate(run *r)
         s = plumb_examples_score(r->synced->values, r->e, &visit, r->o->sink);
     }
     if (!s)
-        s = plumb_ledger_evaluate(r->ledger, plumb_trainer_policy(r->trainer), r->e, r->step,
-                                  r->o->gate.kind ? r->ln_ches : NULL, r->o->sink, &rows, &r->report->ledger);
-    if (!s) s = check_evaluation(r);
+        s = r->ledger ? evaluate_pairs(r, &rows)
+                      : own->note(own->user, plumb_trainer_policy(r->trainer), r->e, r->step, r->o->sink, &rows);
     if (!s) s = plumb_run_folder_ledger(r->folder, &rows);
     plumb_text_free(&rows);
-    if (s) return s;
+    if (s || !r->ledger) return s;
     r->report->evaluated = true;
     warn_displaced(r);
     return PLUMB_OK;
@@ -267,14 +300,7 @@ static plumb_status refresh_reference(run *r, plumb_example **batch, size_t coun
 static plumb_status sync_reference(run *r)
 {
     if (!r->synced || r->step % r->o->ref_model_sync_steps) return PLUMB_OK;
-    const plumb_masters *policy = plumb_trainer_masters(r->trainer);
-    float alpha = (float)r->o->ref_model_mixup_alpha;
-    for (size_t i = 0; i < policy->count; i++) {
-        const float *p = policy->list[i].value;
-        float *q = r->synced->list[i].value;
-        for (size_t k = 0; k < policy->list[i].count; k++) q[k] = (1 - alpha) * q[k] + alpha * p[k];
-    }
-    return plumb_masters_changed(r->synced);
+    return plumb_masters_mix(r->synced, plumb_trainer_masters(r->trainer), r->o->ref_model_mixup_alpha);
 }
 
 /* A policy that is its own reference must have rewards of exactly 0 in the first step: the forward pass that trains
@@ -310,7 +336,7 @@ static void read_reals(const json_t *array, double *list, size_t count)
     }
 }
 
-enum { WINDOW_REALS = 20 };
+enum { WINDOW_REALS = 20 + 2 * PLUMB_STEP_COLUMNS };
 
 /* The window's sums as a flat list, to go on in the middle of one. */
 static void pack_window(plumb_step_metrics *w, double *flat, bool read)
@@ -321,11 +347,21 @@ static void pack_window(plumb_step_metrics *w, double *flat, bool read)
                         &w->batch.margin,   &w->batch.rewards[0],    &w->batch.rewards[1],
                         &w->batch.logps[0], &w->batch.logps[1]};
     enum { SCALARS = sizeof fields / sizeof *fields };
-    _Static_assert(SCALARS + 6 == WINDOW_REALS, "the flat list holds every field");
+    _Static_assert(SCALARS + 6 + 2 * PLUMB_STEP_COLUMNS == WINDOW_REALS, "the flat list holds every field");
     for (int i = 0; i < SCALARS; i++) *(read ? fields[i] : &flat[i]) = read ? flat[i] : *fields[i];
     for (int i = 0; i < 6; i++) {
         double *field = &w->quantiles[i / 3][i % 3];
         *(read ? field : &flat[SCALARS + i]) = read ? flat[SCALARS + i] : *field;
+    }
+    for (int k = 0; k < PLUMB_STEP_COLUMNS; k++) {
+        double *sum = &flat[SCALARS + 6 + 2 * k], *count = sum + 1;
+        if (read) {
+            w->columns[k] = *sum;
+            w->column_batches[k] = (int64_t)*count;
+        } else {
+            *sum = w->columns[k];
+            *count = (double)w->column_batches[k];
+        }
     }
 }
 
@@ -347,7 +383,7 @@ static plumb_status save(run *r)
                json_object_set_new(state, "gate_due", json_boolean(r->gate_due));
     if (r->o->gate.kind) bad |= json_object_set_new(state, "ln_ches", reals(r->ln_ches, r->e->count)) != 0;
     plumb_status s = bad ? plumb_no_memory() : check_weights(r);
-    if (!s) s = plumb_run_folder_save(r->folder, r->trainer, &r->o->trainer.optimizer, r->step, state, r->synced);
+    if (!s) s = plumb_run_folder_save(r->folder, r->trainer, &r->o->trainer.optimizer, r->step, state, r->synced, NULL);
     json_decref(state);
     if (s) return s;
     r->saved = r->step;
@@ -358,7 +394,7 @@ static plumb_status save(run *r)
 static plumb_status load(run *r, const json_t *state)
 {
     double window[WINDOW_REALS];
-    PLUMB_TRY(plumb_run_folder_load(r->folder, &r->o->trainer.optimizer, r->trainer, r->synced));
+    PLUMB_TRY(plumb_run_folder_load(r->folder, &r->o->trainer.optimizer, r->trainer, r->synced, NULL));
     read_reals(json_object_get(state, "window"), window, WINDOW_REALS);
     pack_window(&r->window, window, true);
     r->window_steps = json_integer_value(json_object_get(state, "window_steps"));
@@ -462,7 +498,7 @@ static plumb_status prove(run *r)
 static plumb_status steps(run *r)
 {
     int64_t all = plumb_order_steps(r->order);
-    if (r->step == 0 && r->o->trainer.objective) PLUMB_TRY(evaluate(r));
+    if (r->step == 0 && has_ledger(r)) PLUMB_TRY(evaluate(r));
     PLUMB_TRY(run_passes(r));
     while (r->step < all) {
         PLUMB_TRY(plumb_check_interrupt(r->o->sink));
@@ -510,10 +546,8 @@ static plumb_status prepare(run *r, const json_t *state)
                                    .tokenizer = o->tokenizer};
     PLUMB_TRY(plumb_new(&r->rows, r->e->count, sizeof *r->rows));
     PLUMB_TRY(plumb_new(&r->ln_ches, r->e->count, sizeof *r->ln_ches));
-    if (o->trainer.objective) {
-        PLUMB_TRY(plumb_ledger_new(&ledger, r->start, r->e, &r->ledger));
-        PLUMB_TRY(first_passes(r));
-    }
+    if (o->trainer.objective) PLUMB_TRY(plumb_ledger_new(&ledger, r->start, r->e, &r->ledger));
+    PLUMB_TRY(first_passes(r));
     plumb_trainer_options trainer = o->trainer;
     trainer.sink = o->sink;
     PLUMB_TRY(plumb_trainer_new(r->start, &trainer, &r->trainer));
@@ -569,7 +603,8 @@ plumb_status plumb_run_flops(const plumb_run_options *o, const plumb_config *con
     plumb_order_close(order);
     double share = epochs * (double)how.rows / (double)plumb_examples_rows(e); /* passes that the steps' rows make */
     double each = 3 + !o->trainer.keep_activations - (o->trainer.adapter != NULL) + o->sync_ref_model;
-    double passes = o->trainer.objective ? (own_reference ? 1 : 2) + ceil(steps / every) : 0;
+    bool ledger = o->trainer.objective || o->ledger.note;
+    double passes = ledger ? (own_reference ? 1 : 2) + ceil(steps / every) : 0;
     if (o->gate.kind != PLUMB_GATE_NONE && o->ches_refresh) passes += floor((steps - 1) / (double)o->ches_refresh);
     *flops = pass * (passes + each * share);
     return PLUMB_OK;

@@ -10,12 +10,22 @@
 #include "train/run_folder.h"
 #include "train/schedule.h"
 
+/* What is noted of every example under the policy as it is at the start, after each epoch and at the end, where the
+ * rows of ledger.jsonl are not those of pairs (train/ledger.h): appends JSON lines to *rows. References are up to date.
+ */
+typedef struct plumb_run_ledger {
+    plumb_status (*note)(void *user, const plumb_model *policy, const plumb_examples *e, int64_t step,
+                         const plumb_sink *sink, plumb_text *rows); /* NULL: none */
+    void *user;
+} plumb_run_ledger;
+
 typedef struct plumb_run_options {
     const char *folder; /* where the run goes */
     const char *model;  /* folder of the starting model: config and tokenizer are copied from it */
     bool resume;
     plumb_dtype dtype;             /* of the result */
-    plumb_trainer_options trainer; /* objective NULL: SFT */
+    plumb_trainer_options trainer; /* with an objective: the ledger of pairs */
+    plumb_run_ledger ledger;       /* of another loss */
     plumb_order_options order;     /* rows is filled in */
     const char *lr_scheduler_type;
     double learning_rate, warmup_steps, warmup_ratio;

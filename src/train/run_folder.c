@@ -19,7 +19,7 @@ enum { MAX_SIDE_FILE = 512 << 20, MAX_STATE = 1 << 30 };
 struct plumb_run_folder {
     char *path;
     plumb_text from;     /* the checkpoint that is gone on with */
-    int metrics, ledger; /* descriptors, open for appending; ledger -1: there is none yet */
+    int metrics, ledger, completions; /* descriptors, open for appending; -1: there is none yet */
 };
 
 static plumb_status failed(const char *what, const char *path)
@@ -108,14 +108,17 @@ static plumb_status size_of(const char *folder, const char *name, int64_t *size)
 /* The state of the checkpoint to go on with: the newest that the .jsonl files reach. */
 static plumb_status read_state(plumb_run_folder *f, json_t **state)
 {
-    int64_t metrics, ledger, step = INT64_MAX;
+    int64_t metrics, ledger, completions, step = INT64_MAX;
     *state = NULL;
     PLUMB_TRY(size_of(f->path, "metrics.jsonl", &metrics));
     PLUMB_TRY(size_of(f->path, "ledger.jsonl", &ledger));
+    PLUMB_TRY(size_of(f->path, "completions.jsonl", &completions));
     while ((step = newest_checkpoint(f->path, step, NULL)) >= 0) {
         PLUMB_TRY(checkpoint_path(f->path, step, &f->from));
         PLUMB_TRY(load_state(f, state));
-        if (recorded(*state, "metrics_bytes") <= metrics && recorded(*state, "ledger_bytes") <= ledger) break;
+        if (recorded(*state, "metrics_bytes") <= metrics && recorded(*state, "ledger_bytes") <= ledger &&
+            recorded(*state, "completions_bytes") <= completions)
+            break;
         json_decref(*state);
         *state = NULL;
     }
@@ -187,6 +190,14 @@ static void remove_partial_checkpoints(const char *path)
     plumb_text_free(&partial);
 }
 
+/* The same where the file is there. */
+static plumb_status open_there(const char *path, const char *name, int64_t size, int *out)
+{
+    bool there = false;
+    PLUMB_TRY(holds(path, name, &there));
+    return there ? open_lines(path, name, size, out) : PLUMB_OK;
+}
+
 static plumb_status open_all(plumb_run_folder *f, const char *path, bool resume, json_t **state)
 {
     PLUMB_TRY(check_folder(path, resume));
@@ -194,9 +205,8 @@ static plumb_status open_all(plumb_run_folder *f, const char *path, bool resume,
     if (resume) PLUMB_TRY(read_state(f, state));
     remove_partial_checkpoints(path);
     PLUMB_TRY(open_lines(path, "metrics.jsonl", recorded(*state, "metrics_bytes"), &f->metrics));
-    bool there = false;
-    PLUMB_TRY(holds(path, "ledger.jsonl", &there));
-    return there ? open_lines(path, "ledger.jsonl", recorded(*state, "ledger_bytes"), &f->ledger) : PLUMB_OK;
+    PLUMB_TRY(open_there(path, "ledger.jsonl", recorded(*state, "ledger_bytes"), &f->ledger));
+    return open_there(path, "completions.jsonl", recorded(*state, "completions_bytes"), &f->completions);
 }
 
 plumb_status plumb_run_folder_open(const char *path, bool resume, plumb_run_folder **out, json_t **state)
@@ -205,7 +215,7 @@ plumb_status plumb_run_folder_open(const char *path, bool resume, plumb_run_fold
     *out = NULL;
     *state = NULL;
     PLUMB_TRY(plumb_new(&f, 1, sizeof *f));
-    f->metrics = f->ledger = -1;
+    f->metrics = f->ledger = f->completions = -1;
     f->path = strdup(path);
     plumb_status s = f->path ? open_all(f, path, resume, state) : plumb_no_memory();
     if (s) {
@@ -221,6 +231,7 @@ void plumb_run_folder_close(plumb_run_folder *f)
     if (!f) return;
     if (f->metrics >= 0) close(f->metrics);
     if (f->ledger >= 0) close(f->ledger);
+    if (f->completions >= 0) close(f->completions);
     plumb_text_free(&f->from);
     free(f->path);
     free(f);
@@ -248,6 +259,12 @@ plumb_status plumb_run_folder_ledger(plumb_run_folder *f, const plumb_text *line
 {
     if (f->ledger < 0) PLUMB_TRY(open_lines(f->path, "ledger.jsonl", 0, &f->ledger));
     return append(f, f->ledger, "ledger.jsonl", lines);
+}
+
+plumb_status plumb_run_folder_completions(plumb_run_folder *f, const plumb_text *lines)
+{
+    if (f->completions < 0) PLUMB_TRY(open_lines(f->path, "completions.jsonl", 0, &f->completions));
+    return append(f, f->completions, "completions.jsonl", lines);
 }
 
 /* ---- checkpoints ---- */
@@ -385,17 +402,27 @@ typedef struct snapshot {
     int64_t step;
     json_t *state;
     const plumb_masters *reference;
+    plumb_trainer *value;
 } snapshot;
+
+static plumb_status write_model(plumb_trainer *t, const plumb_optimizer *o, const char *folder, const char *weights,
+                                const char *states)
+{
+    const plumb_masters *w = plumb_trainer_masters(t);
+    PLUMB_TRY(write_file(&(contents){.w = w}, folder, weights));
+    return write_file(&(contents){w, t, o}, folder, states);
+}
 
 static plumb_status write_checkpoint(plumb_run_folder *f, const snapshot *c, const char *partial)
 {
-    const plumb_masters *w = plumb_trainer_masters(c->t);
     PLUMB_TRY(file_size(f, f->metrics, "metrics.jsonl", c->state, "metrics_bytes"));
     PLUMB_TRY(file_size(f, f->ledger, "ledger.jsonl", c->state, "ledger_bytes"));
+    if (f->completions >= 0)
+        PLUMB_TRY(file_size(f, f->completions, "completions.jsonl", c->state, "completions_bytes"));
     if (json_object_set_new(c->state, "step", json_integer(c->step))) return plumb_no_memory();
     PLUMB_TRY(create_folder(partial));
-    PLUMB_TRY(write_file(&(contents){.w = w}, partial, "masters.safetensors"));
-    PLUMB_TRY(write_file(&(contents){w, c->t, c->o}, partial, "optimizer.safetensors"));
+    PLUMB_TRY(write_model(c->t, c->o, partial, "masters.safetensors", "optimizer.safetensors"));
+    if (c->value) PLUMB_TRY(write_model(c->value, c->o, partial, "value.safetensors", "value_optimizer.safetensors"));
     if (c->reference) PLUMB_TRY(write_file(&(contents){.w = c->reference}, partial, "reference.safetensors"));
     return write_state(partial, c->state);
 }
@@ -416,10 +443,10 @@ plumb_status plumb_run_folder_prune(const plumb_run_folder *f, int64_t step, int
 }
 
 plumb_status plumb_run_folder_save(plumb_run_folder *f, plumb_trainer *t, const plumb_optimizer *o, int64_t step,
-                                   json_t *state, const plumb_masters *reference)
+                                   json_t *state, const plumb_masters *reference, plumb_trainer *value)
 {
     plumb_text final = {0}, partial = {0};
-    snapshot c = {t, o, step, state, reference};
+    snapshot c = {t, o, step, state, reference, value};
     plumb_status s = checkpoint_path(f->path, step, &final);
     if (!s) s = plumb_text_printf(&partial, "%s.partial", final.data);
     if (!s) {
@@ -446,16 +473,24 @@ int64_t plumb_run_folder_newest(const plumb_run_folder *f, int64_t step)
     return newest_checkpoint(f->path, step, NULL);
 }
 
-plumb_status plumb_run_folder_load(const plumb_run_folder *f, const plumb_optimizer *o, plumb_trainer *t,
-                                   plumb_masters *reference)
+static plumb_status read_model(plumb_trainer *t, const plumb_optimizer *o, const char *folder, const char *weights,
+                               const char *states)
 {
     plumb_masters *w = plumb_trainer_masters(t);
-    plumb_status s = read_file(&(contents){.w = w}, f->from.data, "masters.safetensors");
-    if (!s) s = read_file(&(contents){w, t, o}, f->from.data, "optimizer.safetensors");
-    if (!s) s = plumb_masters_changed(w);
-    if (!s && reference) s = read_file(&(contents){.w = reference}, f->from.data, "reference.safetensors");
-    if (!s && reference) s = plumb_masters_changed(reference);
-    return s;
+    PLUMB_TRY(read_file(&(contents){.w = w}, folder, weights));
+    PLUMB_TRY(read_file(&(contents){w, t, o}, folder, states));
+    return plumb_masters_changed(w);
+}
+
+plumb_status plumb_run_folder_load(const plumb_run_folder *f, const plumb_optimizer *o, plumb_trainer *t,
+                                   plumb_masters *reference, plumb_trainer *value)
+{
+    const char *from = f->from.data;
+    PLUMB_TRY(read_model(t, o, from, "masters.safetensors", "optimizer.safetensors"));
+    if (value) PLUMB_TRY(read_model(value, o, from, "value.safetensors", "value_optimizer.safetensors"));
+    if (!reference) return PLUMB_OK;
+    PLUMB_TRY(read_file(&(contents){.w = reference}, from, "reference.safetensors"));
+    return plumb_masters_changed(reference);
 }
 
 /* ---- the result ---- */
@@ -493,7 +528,22 @@ static plumb_status set_dtype(json_t *config, plumb_dtype dtype)
     return json_object_set_new(config, key, json_string(plumb_dtype_name(dtype))) ? plumb_no_memory() : PLUMB_OK;
 }
 
-plumb_status plumb_copy_config(const char *from, const char *to, plumb_dtype dtype)
+/* What makes the config of a language model that of a reward model: its class, one label, and the token that the
+ * reward's place is found by. */
+static plumb_status set_score_head(json_t *config, const plumb_config *c)
+{
+    json_t *head = json_pack("{s:[s], s:{s:s}, s:{s:i}}", "architectures", c->architecture->score_class_name,
+                             "id2label", "0", "LABEL_0", "label2id", "LABEL_0", 0);
+    json_t *pad = c->pad_id < 0 ? json_null() : json_integer(c->pad_id), *text = json_object_get(config, "text_config");
+    bool bad = !head || json_object_update(config, head) || json_object_set(config, "pad_token_id", pad) ||
+               (json_is_object(text) && json_object_set(text, "pad_token_id", pad));
+    json_object_del(config, "num_labels"); /* the labels say it */
+    json_decref(head);
+    json_decref(pad);
+    return bad ? plumb_no_memory() : PLUMB_OK;
+}
+
+static plumb_status copy_config(const char *from, const char *to, plumb_dtype dtype, const plumb_config *c)
 {
     plumb_text path = {0};
     json_t *config = NULL;
@@ -501,6 +551,7 @@ plumb_status plumb_copy_config(const char *from, const char *to, plumb_dtype dty
     plumb_status s = join(&path, from, "config.json");
     if (!s) s = plumb_json_load(path.data, MAX_SIDE_FILE, &config);
     if (!s) s = set_dtype(config, dtype);
+    if (!s && c && c->head == PLUMB_HEAD_SCORE) s = set_score_head(config, c);
     if (!s && !(text = json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(17)))) s = plumb_no_memory();
     if (!s) s = join(&path, to, "config.json");
     if (text && !s) s = plumb_write_file(path.data, text, strlen(text));
@@ -510,10 +561,32 @@ plumb_status plumb_copy_config(const char *from, const char *to, plumb_dtype dty
     return s;
 }
 
-plumb_status plumb_run_folder_finish(plumb_run_folder *f, plumb_trainer *t, const char *model, plumb_dtype dtype)
+plumb_status plumb_copy_config(const char *from, const char *to, plumb_dtype dtype)
+{
+    return copy_config(from, to, dtype, NULL);
+}
+
+static plumb_status finish_into(const char *folder, plumb_trainer *t, const char *model, plumb_dtype dtype)
 {
     const plumb_masters *w = plumb_trainer_masters(t);
-    PLUMB_TRY(plumb_copy_side_files(model, f->path));
-    if (!w->adapter) PLUMB_TRY(plumb_copy_config(model, f->path, dtype)); /* an adapter's config is its own */
-    return plumb_masters_save(w, f->path, dtype);
+    PLUMB_TRY(plumb_copy_side_files(model, folder));
+    if (!w->adapter)
+        PLUMB_TRY(copy_config(model, folder, dtype, &w->values->config)); /* an adapter's config is its own */
+    return plumb_masters_save(w, folder, dtype);
+}
+
+plumb_status plumb_run_folder_finish(plumb_run_folder *f, plumb_trainer *t, const char *model, plumb_dtype dtype)
+{
+    return finish_into(f->path, t, model, dtype);
+}
+
+plumb_status plumb_run_folder_finish_beside(plumb_run_folder *f, const char *name, plumb_trainer *t, const char *model,
+                                            plumb_dtype dtype)
+{
+    plumb_text folder = {0};
+    plumb_status s = plumb_path_join(&folder, f->path, name);
+    if (!s) s = create_folder(folder.data);
+    if (!s) s = finish_into(folder.data, t, model, dtype);
+    plumb_text_free(&folder);
+    return s;
 }

@@ -1,12 +1,12 @@
 /* The run folder on disk (DESIGN: run folder):
  *
  *     RUN/config.json, tokenizer files, model.safetensors   the result: a checkpoint that loads in transformers
- *     RUN/metrics.jsonl, ledger.jsonl                       appended line by line
+ *     RUN/metrics.jsonl, ledger.jsonl, completions.jsonl    appended line by line
  *     RUN/run.json                                          options, versions, hashes (written by the command)
  *     RUN/checkpoint-N/                                     masters.safetensors, optimizer.safetensors, state.json
  *
  * A checkpoint appears complete or not at all; going on from one gives the same files to the byte as a run that was
- * never interrupted: both .jsonl files are cut back to what they held when it was made. */
+ * never interrupted: the .jsonl files are cut back to what they held when it was made. */
 #ifndef PLUMB_TRAIN_RUN_FOLDER_H
 #define PLUMB_TRAIN_RUN_FOLDER_H
 
@@ -27,11 +27,13 @@ void plumb_run_folder_close(plumb_run_folder *f);
 /* Appends lines. ledger.jsonl is made with its first ones: SFT has none. */
 plumb_status plumb_run_folder_metrics(plumb_run_folder *f, const plumb_text *lines) PLUMB_MUST_USE;
 plumb_status plumb_run_folder_ledger(plumb_run_folder *f, const plumb_text *lines) PLUMB_MUST_USE;
+plumb_status plumb_run_folder_completions(plumb_run_folder *f, const plumb_text *lines) PLUMB_MUST_USE;
 
 /* Writes checkpoint-STEP (with reference.safetensors when the reference has weights of its own, else NULL) with `state`
- * (an object to which step and file sizes are added). */
+ * (an object to which step and file sizes are added). `value` is a second model that is trained beside (PPO; NULL:
+ * none), with the same optimiser: value.safetensors, value_optimizer.safetensors. */
 plumb_status plumb_run_folder_save(plumb_run_folder *f, plumb_trainer *t, const plumb_optimizer *o, int64_t step,
-                                   json_t *state, const plumb_masters *reference) PLUMB_MUST_USE;
+                                   json_t *state, const plumb_masters *reference, plumb_trainer *value) PLUMB_MUST_USE;
 
 /* Of the checkpoints up to `step` keeps the newest `limit` (0: all). Not called before the newest has proved good. */
 plumb_status plumb_run_folder_prune(const plumb_run_folder *f, int64_t step, int64_t limit) PLUMB_MUST_USE;
@@ -44,12 +46,16 @@ int64_t plumb_run_folder_newest(const plumb_run_folder *f, int64_t step);
 /* Reads masters, optimiser state and (when not NULL) the reference of the checkpoint that the folder was opened with.
  */
 plumb_status plumb_run_folder_load(const plumb_run_folder *f, const plumb_optimizer *o, plumb_trainer *t,
-                                   plumb_masters *reference) PLUMB_MUST_USE;
+                                   plumb_masters *reference, plumb_trainer *value) PLUMB_MUST_USE;
 
-/* Writes the result: weights in `dtype`, config.json of `model` with that dtype, and its tokenizer files; with LoRA the
+/* Writes the result: weights in `dtype`, config.json of `model` with that dtype (and what makes it a
+ * reward model's, where it has such a head), and its tokenizer files; with LoRA the
  * adapter's folder instead of weights and config. */
 plumb_status plumb_run_folder_finish(plumb_run_folder *f, plumb_trainer *t, const char *model,
                                      plumb_dtype dtype) PLUMB_MUST_USE;
+/* The same of a second model into RUN/NAME. */
+plumb_status plumb_run_folder_finish_beside(plumb_run_folder *f, const char *name, plumb_trainer *t, const char *model,
+                                            plumb_dtype dtype) PLUMB_MUST_USE;
 
 /* Copies what a checkpoint folder holds beside weights and config: tokenizer, chat template, generation config. */
 plumb_status plumb_copy_side_files(const char *from, const char *to) PLUMB_MUST_USE;

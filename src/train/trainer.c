@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "align/targets.h"
+#include "align/reward.h"
 #include "compute/gradient.h"
 #include "model/backward.h"
 
@@ -15,9 +15,7 @@ struct plumb_trainer {
     plumb_training *training;
     plumb_compute *compute;
     float *(*state)[PLUMB_OPTIMIZER_STATES]; /* [tensors] */
-    plumb_batch batch;
-    plumb_targets targets;
-    plumb_arena scratch;
+    plumb_micro_batch micro;
     /* gradients of embedded rows wait for the end of the step, so that sums over tied embeddings do not depend on
      * batches */
     plumb_ids step_ids;
@@ -29,6 +27,9 @@ struct plumb_trainer {
     double *logps[2]; /* of all pairs of the step */
     size_t logps_count, logps_capacity[2];
 };
+
+static plumb_status preference_loss(void *user, plumb_step_batch *b);
+static plumb_status completion_loss(void *user, plumb_step_batch *b);
 
 /* ---- life ---- */
 
@@ -50,9 +51,12 @@ plumb_status plumb_trainer_new(const plumb_model *base, const plumb_trainer_opti
     *out = NULL;
     PLUMB_TRY(plumb_new(&t, 1, sizeof *t));
     t->options = *options;
+    if (!options->loss.run)
+        t->options.loss = (plumb_step_loss){.run = options->objective ? preference_loss : completion_loss, .user = t};
     t->compute = base->compute;
     plumb_status s = options->adapter ? plumb_masters_of_adapter(base, options->adapter, &t->masters)
                                       : plumb_masters_new(base, &t->masters);
+    t->micro.temperature = options->temperature;
     t->options.adapter = NULL; /* borrowed for the call */
     if (!s) s = new_state(t);
     if (!s) s = plumb_training_new(t->masters->values, t->masters->gradients, options->keep_activations, &t->training);
@@ -73,9 +77,7 @@ void plumb_trainer_free(plumb_trainer *t)
     free(t->state);
     plumb_training_free(t->training);
     plumb_masters_free(t->masters);
-    plumb_batch_free(&t->batch);
-    plumb_targets_free(&t->targets);
-    plumb_arena_free(&t->scratch);
+    plumb_micro_free(&t->micro);
     plumb_ids_free(&t->step_ids);
     free(t->step_dembed);
     free(t->logps[0]);
@@ -100,64 +102,8 @@ float *const *plumb_trainer_state(const plumb_trainer *t, size_t tensor)
 
 /* ---- one micro-batch ---- */
 
-/* What lives as long as one micro-batch, in the scratch arena. */
-typedef struct micro {
-    const plumb_example *const *examples;
-    size_t count;
-    plumb_pair_states *at; /* [count] */
-    size_t targets, d;
-    const float *hidden;         /* [wanted][d] */
-    float *gathered, *dgathered; /* [targets][d] states that predict, and their gradients */
-    double *logps, *lse, *g;     /* [targets] */
-    plumb_token_statistics *statistics;
-    plumb_pair_logps *pairs; /* [count] */
-    plumb_pair_loss *losses;
-} micro;
-
-static plumb_status pack(plumb_trainer *t, micro *m)
-{
-    plumb_batch_clear(&t->batch);
-    plumb_targets_clear(&t->targets);
-    PLUMB_TRY(plumb_arena_new(&t->scratch, &m->at, m->count, sizeof *m->at));
-    for (size_t i = 0; i < m->count; i++) {
-        const plumb_example *e = m->examples[i];
-        const int32_t *ids[2] = {e->ids[0], e->ids[1]};
-        if (!plumb_example_targets(e)) continue; /* it has a place in the batch, but nothing to compute */
-        PLUMB_TRY(plumb_batch_add_pair(&t->batch, ids, e->totals, e->sides, e->prompt, e->shared, false, &m->at[i]));
-        PLUMB_TRY(e->trained
-                      ? plumb_targets_add_trained(&t->targets, ids[0], e->trained, e->totals[0], e->prompt, &m->at[i])
-                      : plumb_targets_add(&t->targets, ids, e->sides, e->prompt, &m->at[i]));
-    }
-    m->targets = t->targets.tokens.count;
-    m->d = (size_t)t->masters->values->config.hidden_size;
-    PLUMB_TRY(plumb_arena_new(&t->scratch, &m->gathered, m->targets * m->d, sizeof(float)));
-    PLUMB_TRY(plumb_arena_new(&t->scratch, &m->dgathered, m->targets * m->d, sizeof(float)));
-    PLUMB_TRY(plumb_arena_new(&t->scratch, &m->logps, m->targets, sizeof(double)));
-    PLUMB_TRY(plumb_arena_new(&t->scratch, &m->lse, m->targets, sizeof(double)));
-    PLUMB_TRY(plumb_arena_new(&t->scratch, &m->g, m->targets, sizeof(double)));
-    PLUMB_TRY(plumb_arena_new(&t->scratch, &m->statistics, m->targets, sizeof *m->statistics));
-    PLUMB_TRY(plumb_arena_new(&t->scratch, &m->pairs, m->count, sizeof *m->pairs));
-    return plumb_arena_new(&t->scratch, &m->losses, m->count, sizeof *m->losses);
-}
-
-static plumb_unembed unembedding(const plumb_trainer *t)
-{
-    const plumb_model *m = t->masters->values;
-    return (plumb_unembed){.w = &m->unembed, .scale = 1, .cap = (float)m->config.final_cap};
-}
-
-static plumb_status forward(plumb_trainer *t, micro *m)
-{
-    plumb_unembed u = unembedding(t);
-    int d = (int)m->d, n = (int)m->targets;
-    PLUMB_TRY(plumb_training_forward(t->training, &t->batch, &m->hidden));
-    plumb_gather_rows(t->compute, m->hidden, d, t->targets.states.data, n, d, m->gathered, d);
-    return plumb_unembed_statistics(t->compute, &u, m->gathered, d, n, t->targets.tokens.data, m->logps, m->lse,
-                                    m->statistics);
-}
-
 /* The pair as the objective sees it. */
-static plumb_pair_logps pair_logps(const micro *m, size_t i)
+static plumb_pair_logps pair_logps(const plumb_micro_batch *m, size_t i)
 {
     const plumb_example *e = m->examples[i];
     const plumb_pair_states *at = &m->at[i];
@@ -176,7 +122,7 @@ static plumb_pair_logps pair_logps(const micro *m, size_t i)
     return p;
 }
 
-static plumb_status not_finite(const micro *m, double loss)
+static plumb_status not_finite(const plumb_micro_batch *m, double loss)
 {
     plumb_text rows = {0};
     plumb_status s = PLUMB_OK;
@@ -187,59 +133,69 @@ static plumb_status not_finite(const micro *m, double loss)
     return s;
 }
 
-/* The objective over the micro-batch: the gradient g of each target's log-prob, and the metrics. */
-static plumb_status preference_loss(plumb_trainer *t, micro *m, int64_t batches)
-{
-    plumb_batch_loss b;
-    for (size_t i = 0; i < m->count; i++) m->pairs[i] = pair_logps(m, i);
-    PLUMB_TRY(plumb_objective_run(t->options.objective, m->pairs, m->count, &t->scratch, m->losses, &b));
-    if (!isfinite(b.loss)) return not_finite(m, b.loss);
-    for (size_t i = 0; i < m->count; i++) {
-        const plumb_pair_states *at = &m->at[i];
-        int common = at->targets[0] < at->targets[1] ? at->targets[0] : at->targets[1];
-        double *g = m->g + at->first_target;
-        for (int s = 0; s < 2; s++)
-            for (int k = 0; k < at->targets[s]; k++)
-                *g++ = (k < common ? m->losses[i].head[s] : m->losses[i].tail[s]) / (double)batches;
-    }
-    plumb_batch_loss *sum = &t->sums.batch;
-    sum->accuracy += b.accuracy;
-    sum->margin += b.margin;
-    for (int s = 0; s < 2; s++) {
-        sum->rewards[s] += b.rewards[s];
-        sum->logps[s] += b.logps[s];
-    }
-    t->sums.loss += b.loss / (double)batches;
-    return PLUMB_OK;
-}
-
-static plumb_status completion_loss(plumb_trainer *t, micro *m, int64_t step_tokens)
-{
-    double sum = 0;
-    for (size_t i = 0; i < m->targets; i++) {
-        sum -= m->logps[i];
-        m->g[i] = -1.0 / (double)step_tokens;
-    }
-    if (!isfinite(sum)) return not_finite(m, sum);
-    t->sums.loss += sum / (double)step_tokens;
-    return PLUMB_OK;
-}
-
 /* Keeps the log-probs of a pair for the step's quantiles, and counts it as displaced. */
-static plumb_status note_pair(plumb_trainer *t, const micro *m, size_t i)
+static plumb_status note_pair(plumb_trainer *t, const plumb_example *e, const plumb_pair_logps *p,
+                              const plumb_pair_loss *loss)
 {
-    const plumb_example *e = m->examples[i];
     for (int s = 0; s < 2; s++) {
         PLUMB_TRY(plumb_reserve(&t->logps[s], &t->logps_capacity[s], t->logps_count + 1, sizeof(double)));
-        t->logps[s][t->logps_count] = m->losses[i].logps[s];
+        t->logps[s][t->logps_count] = loss->logps[s];
     }
     t->logps_count++;
     if (!e->has_start) return PLUMB_OK;
     t->with_start++;
-    const plumb_pair_logps *p = &m->pairs[i];
     t->displaced += p->head[0] + p->tail[0] < e->start[0];
     if (p->head[0] + p->tail[0] == e->start[0] && p->head[1] + p->tail[1] == e->start[1]) return PLUMB_OK;
     if (!t->sums.changed++) t->sums.changed_row = e->index;
+    return PLUMB_OK;
+}
+
+static void note_preferences(plumb_trainer *t, const plumb_batch_loss *b)
+{
+    plumb_batch_loss *sum = &t->sums.batch;
+    sum->accuracy += b->accuracy;
+    sum->margin += b->margin;
+    for (int s = 0; s < 2; s++) {
+        sum->rewards[s] += b->rewards[s];
+        sum->logps[s] += b->logps[s];
+    }
+}
+
+/* The objective over the pairs of the micro-batch. */
+static plumb_status preference_loss(void *user, plumb_step_batch *b)
+{
+    plumb_trainer *t = user;
+    const plumb_micro_batch *m = b->m;
+    plumb_pair_logps *pairs;
+    plumb_pair_loss *losses;
+    plumb_batch_loss means;
+    PLUMB_TRY(plumb_arena_new(b->scratch, &pairs, m->count, sizeof *pairs));
+    PLUMB_TRY(plumb_arena_new(b->scratch, &losses, m->count, sizeof *losses));
+    for (size_t i = 0; i < m->count; i++) pairs[i] = pair_logps(m, i);
+    PLUMB_TRY(plumb_objective_run(t->options.objective, pairs, m->count, b->scratch, losses, &means));
+    b->loss = means.loss / (double)b->batches;
+    for (size_t i = 0; i < m->count; i++) {
+        const plumb_pair_states *at = &m->at[i];
+        int common = at->targets[0] < at->targets[1] ? at->targets[0] : at->targets[1];
+        double *g = b->g + at->first_target;
+        for (int s = 0; s < 2; s++)
+            for (int k = 0; k < at->targets[s]; k++)
+                *g++ = (k < common ? losses[i].head[s] : losses[i].tail[s]) / (double)b->batches;
+        PLUMB_TRY(note_pair(t, m->examples[i], &pairs[i], &losses[i]));
+    }
+    note_preferences(t, &means);
+    return PLUMB_OK;
+}
+
+/* SFT. */
+static plumb_status completion_loss(void *user, plumb_step_batch *b)
+{
+    (void)user;
+    for (size_t i = 0; i < b->m->targets; i++) {
+        b->loss -= b->m->logps[i];
+        b->g[i] = -1.0 / (double)b->step_tokens;
+    }
+    b->loss /= (double)b->step_tokens;
     return PLUMB_OK;
 }
 
@@ -249,7 +205,7 @@ typedef struct token_sums {
     int64_t tokens;
 } token_sums;
 
-static token_sums sum_tokens(const plumb_trainer *t, const micro *m, int side)
+static token_sums sum_tokens(const plumb_micro_batch *m, int side)
 {
     token_sums sum = {.tokens = 0};
     for (size_t i = 0; i < m->count; i++) {
@@ -257,19 +213,19 @@ static token_sums sum_tokens(const plumb_trainer *t, const micro *m, int side)
         for (int k = 0; k < m->at[i].targets[side]; k++, at++) {
             sum.entropy += m->statistics[at].entropy;
             sum.logits += m->statistics[at].mean_logit;
-            sum.correct += m->statistics[at].best == t->targets.tokens.data[at];
+            sum.correct += m->statistics[at].best == m->tokens[at];
             sum.tokens++;
         }
     }
     return sum;
 }
 
-static plumb_status note_batch(plumb_trainer *t, const micro *m)
+static void note_batch(plumb_trainer *t, const plumb_micro_batch *m)
 {
     int sides = t->options.objective ? 2 : 1;
     token_sums sum[2] = {{.tokens = 0}, {.tokens = 0}};
     for (int s = 0; s < sides; s++) {
-        sum[s] = sum_tokens(t, m, s);
+        sum[s] = sum_tokens(m, s);
         if (sum[s].tokens) t->sums.logits[s] += sum[s].logits / (double)sum[s].tokens;
     }
     int64_t tokens = sum[0].tokens + sum[1].tokens;
@@ -278,40 +234,69 @@ static plumb_status note_batch(plumb_trainer *t, const micro *m)
     t->sums.pairs += (int64_t)m->count;
     t->sums.tokens += tokens;
     t->micro_batches++;
-    if (sides == 2)
-        for (size_t i = 0; i < m->count; i++) PLUMB_TRY(note_pair(t, m, i));
+}
+
+static plumb_status run_loss(plumb_trainer *t, plumb_step_batch *b)
+{
+    for (int k = 0; k < PLUMB_STEP_COLUMNS; k++) b->columns[k] = NAN;
+    PLUMB_TRY(plumb_arena_new(b->scratch, &b->g, b->m->targets, sizeof *b->g));
+    PLUMB_TRY(t->options.loss.run(t->options.loss.user, b));
+    if (!isfinite(b->loss)) return not_finite(b->m, b->loss);
+    t->sums.loss += b->loss;
+    for (int k = 0; k < PLUMB_STEP_COLUMNS; k++) {
+        if (isnan(b->columns[k])) continue;
+        t->sums.columns[k] += b->columns[k];
+        t->sums.column_batches[k]++;
+    }
     return PLUMB_OK;
 }
 
 /* Where this batch's gradients of embedded rows go; NULL where the embedding is frozen. */
-static plumb_status embedded_rows(plumb_trainer *t, size_t d, float **out)
+static plumb_status embedded_rows(plumb_trainer *t, float **out)
 {
-    size_t rows = t->batch.ids.count, before = t->step_ids.count;
+    const plumb_ids *ids = &t->micro.batch.ids;
+    size_t d = (size_t)t->micro.d, before = t->step_ids.count;
     *out = NULL;
     if (!t->masters->gradients->embed.weight) return PLUMB_OK;
-    PLUMB_TRY(plumb_reserve(&t->step_dembed, &t->dembed_capacity, (before + rows) * d, sizeof(float)));
+    PLUMB_TRY(plumb_reserve(&t->step_dembed, &t->dembed_capacity, (before + ids->count) * d, sizeof(float)));
     *out = t->step_dembed + before * d;
-    return plumb_ids_append(&t->step_ids, t->batch.ids.data, rows);
+    return plumb_ids_append(&t->step_ids, ids->data, ids->count);
 }
 
-/* From the gradients of the targets' log-probs to those of all weights. */
-static plumb_status backward(plumb_trainer *t, const micro *m)
+/* From the derivatives g of the targets through the head: to the states that it read, and to its own weights. */
+static plumb_status head_backward(plumb_trainer *t, const double *g, const float *hidden, float *dhidden)
 {
-    plumb_unembed u = unembedding(t);
-    plumb_masters *w = t->masters;
-    size_t wanted = t->batch.wanted.count;
-    int d = (int)m->d;
-    float *dhidden, *dembed;
+    plumb_micro_batch *m = &t->micro;
+    const plumb_model *values = t->masters->values, *gradients = t->masters->gradients;
+    int d = m->d;
+    float *dgathered;
     plumb_pulls p;
-    PLUMB_TRY(plumb_arena_new(&t->scratch, &dhidden, wanted * m->d, sizeof(float)));
-    PLUMB_TRY(plumb_targets_pulls(&t->targets, wanted, m->g, m->lse, &t->scratch, &p));
+    PLUMB_TRY(plumb_arena_new(&m->scratch, &dgathered, m->targets * (size_t)d, sizeof(float)));
+    if (values->config.head == PLUMB_HEAD_SCORE) {
+        plumb_score_gradient(values, m->gathered, d, (int)m->targets, g, dgathered, d,
+                             (float *)gradients->score.weight);
+        plumb_scatter_rows(t->compute, dgathered, d, m->lists.states.data, (int)m->targets, d, dhidden, d);
+        return PLUMB_OK;
+    }
+    plumb_unembed u = plumb_unembed_tempered(values, m->temperature);
+    PLUMB_TRY(plumb_targets_pulls(&m->lists, m->batch.wanted.count, g, m->lse, &m->scratch, &p));
     int n = (int)p.count;
-    plumb_gather_rows(t->compute, m->hidden, d, p.states, n, d, m->gathered, d);
-    PLUMB_TRY(plumb_unembed_gradient(t->compute, &u, m->gathered, d, n, p.pulls, p.lse, m->dgathered, d,
-                                     (float *)w->gradients->unembed.weight));
-    plumb_scatter_rows(t->compute, m->dgathered, d, p.states, n, d, dhidden, d);
-    PLUMB_TRY(embedded_rows(t, m->d, &dembed));
-    return plumb_training_backward(t->training, &t->batch, dhidden, dembed);
+    plumb_gather_rows(t->compute, hidden, d, p.states, n, d, m->gathered, d);
+    PLUMB_TRY(plumb_unembed_gradient(t->compute, &u, m->gathered, d, n, p.pulls, p.lse, dgathered, d,
+                                     (float *)gradients->unembed.weight));
+    plumb_scatter_rows(t->compute, dgathered, d, p.states, n, d, dhidden, d);
+    return PLUMB_OK;
+}
+
+/* From the derivatives of the targets to those of all weights. */
+static plumb_status backward(plumb_trainer *t, const double *g, const float *hidden)
+{
+    plumb_micro_batch *m = &t->micro;
+    float *dhidden, *dembed;
+    PLUMB_TRY(plumb_arena_new(&m->scratch, &dhidden, m->batch.wanted.count * (size_t)m->d, sizeof(float)));
+    PLUMB_TRY(head_backward(t, g, hidden, dhidden));
+    PLUMB_TRY(embedded_rows(t, &dembed));
+    return plumb_training_backward(t->training, &m->batch, dhidden, dembed);
 }
 
 /* Metrics and gradients as at the beginning of a step. */
@@ -327,14 +312,18 @@ static void clear_step(plumb_trainer *t)
 static plumb_status add_batch(plumb_trainer *t, const plumb_example *const *examples, size_t count, int64_t batches,
                               int64_t step_tokens)
 {
-    micro m = {.examples = examples, .count = count};
-    plumb_arena_reset(&t->scratch);
-    PLUMB_TRY(pack(t, &m));
-    if (!m.targets) return note_batch(t, &m); /* nothing to learn from: it counts as a batch, as in TRL */
-    PLUMB_TRY(forward(t, &m));
-    PLUMB_TRY(t->options.objective ? preference_loss(t, &m, batches) : completion_loss(t, &m, step_tokens));
-    PLUMB_TRY(note_batch(t, &m));
-    return backward(t, &m);
+    plumb_micro_batch *m = &t->micro;
+    plumb_step_batch b = {.m = m, .batches = batches, .step_tokens = step_tokens, .scratch = &m->scratch};
+    const float *hidden;
+    PLUMB_TRY(plumb_micro_pack(m, t->masters->values, examples, count));
+    if (m->targets) {
+        PLUMB_TRY(plumb_training_forward(t->training, &m->batch, &hidden));
+        PLUMB_TRY(plumb_micro_head(m, t->masters->values, hidden));
+        PLUMB_TRY(run_loss(t, &b));
+        PLUMB_TRY(backward(t, b.g, hidden));
+    }
+    note_batch(t, m); /* one with nothing to learn from counts as a batch, as in TRL */
+    return PLUMB_OK;
 }
 
 plumb_status plumb_trainer_accumulate(plumb_trainer *t, const plumb_example *const *examples, size_t count,
@@ -356,8 +345,8 @@ static plumb_status gradient_norm(plumb_trainer *t, double *norm)
 {
     const plumb_masters *w = t->masters;
     plumb_gradient *list;
-    plumb_arena_reset(&t->scratch);
-    PLUMB_TRY(plumb_arena_new(&t->scratch, &list, w->count, sizeof *list));
+    plumb_arena_reset(&t->micro.scratch);
+    PLUMB_TRY(plumb_arena_new(&t->micro.scratch, &list, w->count, sizeof *list));
     for (size_t i = 0; i < w->count; i++)
         list[i] = (plumb_gradient){w->list[i].name, w->list[i].gradient, w->list[i].count};
     qsort(list, w->count, sizeof *list, compare_names);
@@ -404,15 +393,25 @@ static void take_metrics(plumb_trainer *t, double norm, double rate, plumb_step_
     take_quantiles(t, out);
 }
 
+/* As transformers has it, the embedding of the pad token learns nothing from where it stands in a text, even where it
+ * is the token that ends every turn. */
+static void embed_gradient(plumb_trainer *t)
+{
+    const plumb_config *c = &t->masters->values->config;
+    float *dtable = (float *)t->masters->gradients->embed.weight;
+    size_t d = (size_t)c->hidden_size;
+    if (!dtable) return;
+    for (size_t i = 0; i < t->step_ids.count; i++)
+        if (t->step_ids.data[i] == c->padding_row) memset(t->step_dembed + i * d, 0, d * sizeof(float));
+    plumb_embed_gradient(t->compute, t->step_ids.data, (int)t->step_ids.count, c->hidden_size, (float)c->embed_scale,
+                         t->step_dembed, c->hidden_size, dtable);
+}
+
 plumb_status plumb_trainer_update(plumb_trainer *t, int64_t step, double learning_rate, plumb_step_metrics *metrics)
 {
     plumb_masters *w = t->masters;
-    const plumb_config *c = &w->values->config;
     double norm;
-    if (w->gradients->embed.weight)
-        plumb_embed_gradient(t->compute, t->step_ids.data, (int)t->step_ids.count, c->hidden_size,
-                             (float)c->embed_scale, t->step_dembed, c->hidden_size,
-                             (float *)w->gradients->embed.weight);
+    embed_gradient(t);
     t->step_ids.count = 0;
     plumb_masters_gather_gradients(w);
     PLUMB_TRY(gradient_norm(t, &norm));

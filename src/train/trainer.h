@@ -10,13 +10,45 @@
 #define PLUMB_TRAIN_TRAINER_H
 
 #include "base/sink.h"
-#include "train/examples.h"
 #include "train/masters.h"
+#include "train/micro_batch.h"
 #include "train/optimizer.h"
+
+/* --- the loss of a step ------------------------------------------------------------------------------------------- */
+
+/* A loss sees one micro-batch after the other, each after its forward pass, and says how the loss of the step depends
+ * on every target: on the log-prob of a token, or with a reward head on the value of a state. The rest, through the
+ * head and the layers, is the trainer's. */
+enum { PLUMB_STEP_COLUMNS = 16 };
+
+typedef struct plumb_step_batch {
+    const plumb_micro_batch *m;         /* examples, where their targets lie, log-probs (or values), statistics */
+    int64_t batches;                    /* micro-batches of the step; a loss that is a mean over them divides by it */
+    int64_t step_tokens;                /* sum of plumb_example_targets over the step */
+    plumb_arena *scratch;               /* for what lives as long as this micro-batch */
+    double *g;                          /* out [m->targets], 0 before: d (loss of the step) / d m->logps */
+    double loss;                        /* out, 0 before: what the micro-batch adds to the loss of the step */
+    double columns[PLUMB_STEP_COLUMNS]; /* out, NaN before: its own metrics; NaN: this micro-batch has none */
+} plumb_step_batch;
+
+/* Called in the order of the micro-batches. An error ends the step; a loss that is not finite is the trainer's to
+ * notice. */
+typedef plumb_status (*plumb_step_loss_run)(void *user, plumb_step_batch *b);
+
+/* {0}: SFT or the objective's, whichever the options say. */
+typedef struct plumb_step_loss {
+    plumb_step_loss_run run;
+    void *user;                 /* borrowed */
+    const char *const *columns; /* names of the columns in metrics.jsonl, NULL after the last */
+} plumb_step_loss;
+
+/* --- the trainer -------------------------------------------------------------------------------------------------- */
 
 typedef struct plumb_trainer_options {
     const plumb_adapter *adapter;     /* LoRA: trains a copy of it, the base stays as it is; NULL: trains all weights */
+    plumb_step_loss loss;             /* another one than the following two */
     const plumb_objective *objective; /* NULL: SFT, the mean over the tokens of a step of -ln p(token) */
+    double temperature;               /* log-probs and statistics are those of logits / temperature; 0: 1 */
     plumb_optimizer optimizer;
     double weight_decay, max_grad_norm;
     bool keep_activations;  /* else they are computed again in the backward pass */
@@ -34,10 +66,13 @@ typedef struct plumb_step_metrics {
     double quantiles[2][3]; /* logps at 5, 50 and 95 % */
     double displaced;       /* share of pairs whose chosen log-prob is below the starting policy's; NaN: not known */
     int64_t pairs, tokens, micro_batches;
+    double columns[PLUMB_STEP_COLUMNS]; /* sums of a loss's own metrics over the micro-batches that had them ... */
+    int64_t column_batches[PLUMB_STEP_COLUMNS]; /* ... and how many those were */
     int64_t changed, changed_row; /* pairs whose log-probs are not to the bit those at the start; the first one's row */
 } plumb_step_metrics;
 
-/* The masters are made from `base`, which may be closed afterwards; not with an adapter (plumb_masters_of_adapter). */
+/* A `base` with a reward head (plumb_model_open_score) is trained with a loss of its own. The masters are made from
+ * `base`, which may be closed afterwards; not with an adapter (plumb_masters_of_adapter). */
 plumb_status plumb_trainer_new(const plumb_model *base, const plumb_trainer_options *options,
                                plumb_trainer **out) PLUMB_MUST_USE;
 void plumb_trainer_free(plumb_trainer *t);
@@ -49,9 +84,10 @@ plumb_masters *plumb_trainer_masters(plumb_trainer *t);
 float *const *plumb_trainer_state(const plumb_trainer *t, size_t tensor);
 
 /* Adds the gradient of one micro-batch, which counts 1 / batches of the step's loss (for SFT `step_tokens` is the
- * sum of plumb_example_targets over the whole step, the divisor that transformers uses). A loss that is not finite is
- * PLUMB_E_DIVERGED naming the rows; PLUMB_E_INTERRUPTED when the sink says so. After any error the step's gradients and
- * metrics are gone and the weights are as they were: the step may be begun again from its first micro-batch. */
+ * sum of plumb_example_targets over the whole step, the divisor that transformers uses; other losses may pass 0). A
+ * loss that is not finite is PLUMB_E_DIVERGED naming the rows; PLUMB_E_INTERRUPTED when the sink says so. After any
+ * error the step's gradients and metrics are gone and the weights are as they were: the step may be begun again from
+ * its first micro-batch. */
 plumb_status plumb_trainer_accumulate(plumb_trainer *t, const plumb_example *const *examples, size_t count,
                                       int64_t batches, int64_t step_tokens) PLUMB_MUST_USE;
 

@@ -549,6 +549,7 @@ FIELD(mlp_bias_of, c->mlp_bias)
 FIELD(parallel_of, c->parallel_residual)
 FIELD(dtype_of, c->dtype)
 FIELD(eos_of, c->eos_id)
+FIELD(padding_row_of, c->padding_row)
 FIELD(bos_of, c->bos_id)
 FIELD(positions_of, c->max_positions)
 FIELD(heads_of, c->heads)
@@ -606,6 +607,13 @@ static const struct value_row {
     {"mistral", ",\"num_attention_heads\":8", kv_heads_of, 8},
     {"mistral", ",\"num_attention_heads\":16", kv_heads_of, 8}, /* transformers' default */
     {"mistral", ",\"num_key_value_heads\":null", kv_heads_of, 4},
+    {"llama", "", padding_row_of, -1},
+    {"llama", ",\"pad_token_id\":7", padding_row_of, 7},
+    {"gpt_neox", ",\"pad_token_id\":7", padding_row_of, -1}, /* its embedding is made without padding_idx */
+    {"gemma", "", padding_row_of, 0},                        /* transformers' default */
+    {"gemma", ",\"pad_token_id\":null", padding_row_of, -1},
+    {"olmo", "", padding_row_of, 1},
+    {"phi3", "", padding_row_of, 32000},
     {"gpt_neox", "", rotary_of, 4},
     {"gpt_neox", ",\"rotary_pct\":1.0", rotary_of, 16},
     {"gpt_neox", ",\"rotary_emb_base\":25000", theta_of, 25000},

@@ -216,7 +216,14 @@ static void derivatives(void **state)
                                 .loss_type = (plumb_grpo_kind)(c % 4),
                                 .max_completion_length = 6,
                                 .items = 11};
-        plumb_rollouts r = {N, tokens, new, old, ref, a, c % 5 ? NULL : weight};
+        plumb_rollouts r = {.count = N,
+                            .tokens = tokens,
+                            .logps = new,
+                            .old_logps = old,
+                            .ref_logps = ref,
+                            .advantages = a,
+                            .counted = c % 3 == 1 ? N + 2 : 0,
+                            .token_weight = c % 5 ? NULL : weight};
         for (int kind = 0; kind < 2; kind++) {
             if (kind && r.token_weight) continue; /* RLOO: scales the slope, the loss has no such term */
             void (*loss)(const plumb_rollouts *, const plumb_clip_options *, double *, plumb_policy_metrics *) =

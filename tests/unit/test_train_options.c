@@ -1,5 +1,5 @@
-/* The options of plumb dpo and plumb sft: defaults against TRL's, the tables against the library and docs/config.md,
- * command line against config file, checks, twins of the positionals. */
+/* The options of plumb dpo, sft, reward and kto: defaults against TRL's, the tables against the library and
+ * docs/config.md, command line against config file, checks, twins of the positionals. */
 #include <math.h>
 
 #include "cli/train_options.h"
@@ -9,26 +9,33 @@
 #include "support.h"
 #include "train/schedule.h"
 
-static const plumb_usage dpo_usage = {
-    .name = "dpo",
-    .summary = "",
-    .description = "",
-    .options = plumb_train_options,
-    .option_count = PLUMB_TRAIN_OPTIONS,
-    .positionals = plumb_train_positionals,
-    .positional_count = PLUMB_TRAIN_POSITIONALS,
-    .foreign = plumb_trl_keys,
-};
-static const plumb_usage sft_usage = {
-    .name = "sft",
-    .summary = "",
-    .description = "",
-    .options = plumb_train_options,
-    .option_count = PLUMB_TRAIN_OPTIONS,
-    .positionals = plumb_train_positionals,
-    .positional_count = PLUMB_TRAIN_POSITIONALS,
-    .foreign = plumb_trl_keys,
-};
+#define USAGE(command)                                                                                                 \
+    {                                                                                                                  \
+        .name = command, .summary = "", .description = "", .options = plumb_train_options,                             \
+        .option_count = PLUMB_TRAIN_OPTIONS, .positionals = plumb_train_positionals,                                   \
+        .positional_count = PLUMB_TRAIN_POSITIONALS, .foreign = plumb_trl_keys                                         \
+    }
+static const plumb_usage dpo_usage = USAGE("dpo"), sft_usage = USAGE("sft"), reward_usage = USAGE("reward"),
+                         kto_usage = USAGE("kto");
+static const char *const commands[] = {"dpo", "sft", "reward", "kto", "rloo", "grpo", "ppo"};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+#define POLICY_USAGE(word)                                                                                             \
+    {                                                                                                                  \
+        .name = word, .summary = "", .description = "", .options = plumb_train_options,                                \
+        .option_count = PLUMB_TRAIN_OPTIONS, .positionals = plumb_policy_positionals,                                  \
+        .positional_count = PLUMB_TRAIN_POSITIONALS, .foreign = plumb_trl_keys,                                        \
+    }
+static const plumb_usage policy_usages[] = {POLICY_USAGE("rloo"), POLICY_USAGE("grpo"), POLICY_USAGE("ppo")};
+enum { POLICY_USAGES = sizeof policy_usages / sizeof *policy_usages };
+
+/* The place of the usage among them, which is its method; -1: another one. */
+static int policy_method(const plumb_usage *usage)
+{
+    for (int i = 0; i < POLICY_USAGES; i++)
+        if (usage == &policy_usages[i]) return i;
+    return -1;
+}
 
 /* ---- parsing ---- */
 
@@ -43,6 +50,9 @@ typedef struct parsed {
     plumb_options *o;
     plumb_dpo_values dpo;
     plumb_sft_values sft;
+    plumb_policy_values policy;
+    plumb_reward_values reward;
+    plumb_kto_values kto;
     plumb_objective objective;
     plumb_text notes;
 } parsed;
@@ -61,16 +71,24 @@ static plumb_status try_line(const plumb_usage *usage, const char *line, const c
     static char buffer[1024];
     char *argv[MOST_WORDS];
     int argc = 0;
-    bool is_dpo = usage == &dpo_usage;
+    int method = policy_method(usage);
     memset(p, 0, sizeof *p);
     config = file;
     snprintf(buffer, sizeof buffer, "%s%s %s", usage->name, file ? " --config c.yaml" : "", line);
     for (char *save = NULL, *word = strtok_r(buffer, " ", &save); word; word = strtok_r(NULL, " ", &save))
         argv[argc++] = word;
     plumb_sink sink = {.user = p, .note = keep_note};
-    PLUMB_TRY(plumb_options_parse(usage, read_config, argc, argv, is_dpo ? (void *)&p->dpo : &p->sft, &p->o));
+    void *values = method >= 0           ? (void *)&p->policy
+                   : usage == &dpo_usage ? (void *)&p->dpo
+                   : usage == &sft_usage ? (void *)&p->sft
+                   : usage == &kto_usage ? (void *)&p->kto
+                                         : (void *)&p->reward;
+    PLUMB_TRY(plumb_options_parse(usage, read_config, argc, argv, values, &p->o));
     PLUMB_TRY(plumb_options_notes(p->o, &sink));
-    return is_dpo ? plumb_dpo_check(p->o, &p->dpo, &sink, &p->objective) : plumb_sft_check(p->o, &p->sft, &sink);
+    if (method >= 0) return plumb_policy_check(p->o, &p->policy, (plumb_policy_method)method, &sink);
+    if (usage == &dpo_usage) return plumb_dpo_check(p->o, &p->dpo, &sink, &p->objective);
+    if (usage == &sft_usage) return plumb_sft_check(p->o, &p->sft, &sink);
+    return usage == &kto_usage ? plumb_kto_check(p->o, &p->kto, &sink) : plumb_reward_check(p->o, &p->reward, &sink);
 }
 
 static void done(parsed *p)
@@ -145,20 +163,19 @@ static size_t count_names(const char *command, const char *name)
 /* A name means one thing to a command, and every row is complete. */
 static void rows_are_sound(void **state)
 {
-    static const char *const commands[] = {"dpo", "sft"};
     (void)state;
     for (size_t i = 0; i < PLUMB_TRAIN_OPTIONS; i++) {
         const plumb_option *row = &plumb_train_options[i];
         assert_non_null(row->name);
         assert_non_null(row->help);
-        for (int c = 0; c < 2; c++)
+        for (int c = 0; c < COMMANDS; c++)
             if (belongs(row->only, commands[c]) && strcmp(row->name, "dry-run") != 0 &&
                 count_names(commands[c], row->name) != 1)
                 fail_msg("%s: %s stands %zu times", commands[c], row->name, count_names(commands[c], row->name));
     }
     for (const plumb_foreign_option *f = plumb_trl_keys; f->name; f++) {
         assert_non_null(f->reason);
-        for (int c = 0; c < 2; c++)
+        for (int c = 0; c < COMMANDS; c++)
             if (belongs(f->only, commands[c]) && count_names(commands[c], f->name) != 1)
                 fail_msg("%s: %s stands %zu times", commands[c], f->name, count_names(commands[c], f->name));
     }
@@ -189,7 +206,7 @@ static void compare_defaults(const plumb_usage *usage, const json_t *defaults)
 {
     const char *key;
     json_t *value;
-    assert_true(json_object_size(defaults) > 150);
+    assert_true(json_object_size(defaults) > 140);
     json_object_foreach((json_t *)defaults, key, value)
     {
         char number[40], file[256];
@@ -216,6 +233,10 @@ static void defaults_are_those_of_trl(void **state)
     check_ok(plumb_json_load(PLUMB_TEST_DATA "/trl_defaults.json", 1 << 20, &all));
     compare_defaults(&dpo_usage, json_object_get(all, "dpo"));
     compare_defaults(&sft_usage, json_object_get(all, "sft"));
+    compare_defaults(&policy_usages[0], json_object_get(all, "rloo"));
+    compare_defaults(&policy_usages[1], json_object_get(all, "grpo"));
+    compare_defaults(&reward_usage, json_object_get(all, "reward"));
+    compare_defaults(&kto_usage, json_object_get(all, "kto"));
     json_decref(all);
 }
 
@@ -390,7 +411,45 @@ static void bad_files(void **state)
     };
     (void)state;
     expect_errors(&dpo_usage, dpo, sizeof dpo / sizeof *dpo);
+    static const bad_case reward[] = {
+        {"m d -o r", "use_peft: true\n", "c.yaml:1: use_peft: not supported: a reward model is trained whole"},
+        {"m d -o r", "implicit_prompt: word\n", "\"implicit_prompt\" is not an option of plumb reward"},
+        {"m d -o r --center_rewards_coefficient -1", NULL, "--center_rewards_coefficient: -1 is less than 0"},
+        {"m d", NULL, "the run folder is missing"},
+    };
+    static const bad_case kto[] = {
+        {"m d -o r --train_sampling_strategy random", NULL, "rows must come in their order"},
+        {"m d -o r", "per_device_train_batch_size: 1\n", "a batch of 1 has none"},
+        {"m d -o r --loss_type sigmoid", NULL, "\"sigmoid\" is none of kto, apo_zero_unpaired"},
+        {"m d -o r --sync_ref_model --precompute_ref_log_probs", NULL, "does not go with precompute_ref_log_probs"},
+    };
     expect_errors(&sft_usage, sft, sizeof sft / sizeof *sft);
+    expect_errors(&reward_usage, reward, sizeof reward / sizeof *reward);
+    expect_errors(&kto_usage, kto, sizeof kto / sizeof *kto);
+}
+
+static void values_of_reward_and_kto(void **state)
+{
+    parsed p;
+    (void)state;
+    parse_at(&reward_usage, "m d -o r --pad_token <pad> --center_rewards_coefficient 0.01", NULL, &p, __LINE__);
+    assert_string_equal(p.reward.pad_token, "<pad>");
+    assert_true(p.reward.center_rewards_coefficient == 0.01 && p.reward.train.learning_rate == 1e-4);
+    assert_int_equal(p.reward.train.train_sampling_strategy, 0);
+    done(&p);
+    parse_at(&reward_usage, "m d -o r", "center_rewards_coefficient: null\n", &p, __LINE__);
+    assert_true(p.reward.center_rewards_coefficient == 0 && !p.reward.pad_token);
+    done(&p);
+    parse_at(&kto_usage, "m d -o r --undesirable_weight 1.33 --label_key good", NULL, &p, __LINE__);
+    assert_true(p.kto.loss.beta == 0.1 && p.kto.loss.desirable_weight == 1 && p.kto.loss.undesirable_weight == 1.33);
+    assert_int_equal(p.kto.loss.loss_type, PLUMB_KTO);
+    assert_int_equal(p.kto.train.train_sampling_strategy, 1);
+    assert_string_equal(p.kto.label_key, "good");
+    done(&p);
+    parse_at(&kto_usage, "m d -o r --loss_type apo_zero_unpaired --train_sampling_strategy random",
+             "per_device_train_batch_size: 1\n", &p, __LINE__);
+    assert_int_equal(p.kto.loss.loss_type, PLUMB_APO_ZERO_UNPAIRED);
+    done(&p);
 }
 
 /* ---- options of TRL without a row ---- */
@@ -568,6 +627,54 @@ static void help_has_groups(void **state)
     plumb_text_free(&help);
 }
 
+/* ---- rloo, grpo, ppo ---- */
+
+static void policies(void **state)
+{
+    parsed p;
+    (void)state;
+    parse_at(&policy_usages[1],
+             "m d -o r --reward rules --reward a,b --reward_weights 1 0.5 --epsilon 0.1 --generation_batch_size 32 "
+             "--importance_sampling_level sequence --use_bias_correction_kl false --max_completion_length 7",
+             NULL, &p, __LINE__);
+    assert_int_equal(p.policy.reward.count, 2); /* a command may hold commas */
+    assert_string_equal(p.policy.reward.items[1], "a,b");
+    assert_int_equal(p.policy.reward_weights.count, 2);
+    assert_true(p.policy.clip.epsilon_high == 0.1 && p.policy.clip.sequence_level);
+    assert_false(p.policy.clip.bias_correction_kl);
+    assert_true(p.policy.clip.max_completion_length == 7);
+    assert_int_equal(p.policy.steps_per_generation, 4);
+    assert_int_equal(p.policy.num_generations, 8);
+    done(&p);
+    parse_at(&policy_usages[0], "m d -o r --gradient_accumulation_steps 3 --reward_clip_range -1 1 --nthr_eta 0.5",
+             NULL, &p, __LINE__);
+    assert_int_equal(p.policy.steps_per_generation, 3);
+    assert_true(p.policy.clip.beta == 0.05 && p.policy.shuffle_dataset);
+    assert_non_null(strstr(p.notes.data, "--nthr_eta: no effect without --nthr"));
+    done(&p);
+    parse_at(&policy_usages[2], "m d -o r --max_completion_length 9 --kl_estimator k3 --whiten_advantages population",
+             NULL, &p, __LINE__);
+    assert_true(p.policy.ppo.kl_k3);
+    assert_int_equal(p.policy.ppo.whiten_advantages, PLUMB_WHITEN_POPULATION);
+    assert_int_equal(p.policy.max_completion_length, 9);
+    done(&p);
+}
+
+static void bad_policies(void **state)
+{
+    static const bad_case rloo[] = {
+        {"m d -o r --generation_batch_size 12", NULL, "--generation_batch_size: 12 is no multiple of"},
+        {"m d -o r --generation_batch_size 16 --steps_per_generation 2", NULL, "both are given"},
+        {"m d -o r --reward_clip_range 1", NULL, "--reward_clip_range: expected two numbers"},
+        {"m d -o r --reward_clip_range 1 0", NULL, "--reward_clip_range: expected two numbers"},
+        {"m d -o r --temperature 0", NULL, "--temperature: 0 draws the same completion always"},
+        {"m d -o r --sync_ref_model --use_peft", NULL, "--sync_ref_model: does not go with use_peft"},
+        {"m d -o r --repetition_penalty 1.2", NULL, "completions are drawn with"},
+    };
+    (void)state;
+    expect_errors(&policy_usages[0], rloo, sizeof rloo / sizeof *rloo);
+}
+
 /* ---- docs/config.md ---- */
 
 static void add_cell(plumb_text *t, const char *text)
@@ -583,23 +690,27 @@ static void add_default(plumb_text *t, const plumb_option *row)
     check_ok(plumb_text_printf(t, *text ? " `%s`" : "%s", text));
 }
 
-/* A name that stands twice, with a default for each command, is one line. */
+/* The commands that have a row: "dpo, kto", or all. */
+static void add_commands(plumb_text *t, const char *only)
+{
+    for (const char *p = only ? only : "all"; *p; p++)
+        check_ok(*p == '|' ? plumb_text_string(t, ", ") : plumb_text_append(t, p, 1));
+    check_ok(plumb_text_string(t, " |"));
+}
+
 static void add_honoured(plumb_text *t)
 {
     check_ok(plumb_text_string(t, "## Honoured\n\n| key | commands | default | what it does |\n|---|---|---|---|\n"));
     for (size_t i = 0; i < PLUMB_TRAIN_OPTIONS; i++) {
-        const plumb_option *row = &plumb_train_options[i], *other = i + 1 < PLUMB_TRAIN_OPTIONS ? row + 1 : NULL;
-        bool twice = other && strcmp(row->name, other->name) == 0;
-        const char *only = row->only && !twice ? row->only : "dpo, sft";
+        const plumb_option *row = &plumb_train_options[i];
         check_ok(plumb_text_printf(t, "| `%s`", row->name));
         if (row->alias) check_ok(plumb_text_printf(t, ", `%s`", row->alias));
-        check_ok(plumb_text_printf(t, " | %s |", only));
+        check_ok(plumb_text_string(t, " | "));
+        add_commands(t, row->only);
         add_default(t, row);
-        if (twice) check_ok(plumb_text_printf(t, " (dpo), `%s` (sft)", other->fallback));
         check_ok(plumb_text_string(t, " | "));
         add_cell(t, row->help);
         check_ok(plumb_text_string(t, "\n"));
-        i += twice;
     }
 }
 
@@ -608,7 +719,8 @@ static void add_foreign(plumb_text *t, const char *heading, bool is_refused)
     check_ok(plumb_text_printf(t, "\n## %s\n\n| key | commands | in silence | why |\n|---|---|---|---|\n", heading));
     for (const plumb_foreign_option *f = plumb_trl_keys; f->name; f++) {
         if (f->refused != is_refused) continue;
-        check_ok(plumb_text_printf(t, "| `%s` | %s |", f->name, f->only ? f->only : "dpo, sft"));
+        check_ok(plumb_text_printf(t, "| `%s` | ", f->name));
+        add_commands(t, f->only);
         for (const char *p = f->usual; p && *p; p += strcspn(p, "|"), p += *p == '|')
             check_ok(plumb_text_printf(t, "%s `%.*s`", p == f->usual ? "" : ",", (int)strcspn(p, "|"), p));
         check_ok(plumb_text_string(t, " | "));
@@ -662,6 +774,7 @@ int main(void)
         cmocka_unit_test(precedence),
         cmocka_unit_test(twins),
         cmocka_unit_test(bad_files),
+        cmocka_unit_test(values_of_reward_and_kto),
         cmocka_unit_test(refused),
         cmocka_unit_test(noted),
         cmocka_unit_test(checks),
@@ -669,6 +782,8 @@ int main(void)
         cmocka_unit_test(objectives),
         cmocka_unit_test(optimizers),
         cmocka_unit_test(help_has_groups),
+        cmocka_unit_test(policies),
+        cmocka_unit_test(bad_policies),
         cmocka_unit_test(page_lists_the_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,146 @@
+#include "train/policy_state.h"
+
+#include <math.h>
+
+static json_t *reals(const double *list, size_t count)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; array && i < count; i++)
+        if (json_array_append_new(array, isfinite(list[i]) ? json_real(list[i]) : json_null())) {
+            json_decref(array);
+            return NULL;
+        }
+    return array;
+}
+
+static void read_reals(const json_t *array, double *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const json_t *value = json_array_get(array, i);
+        list[i] = json_is_number(value) ? json_number_value(value) : NAN;
+    }
+}
+
+/* ---- the rollout ---- */
+
+static json_t *ids_of(const plumb_example *e)
+{
+    json_t *ids = json_array();
+    for (int k = e->prompt; ids && k < e->totals[0]; k++)
+        if (json_array_append_new(ids, json_integer(e->ids[0][k]))) {
+            json_decref(ids);
+            return NULL;
+        }
+    return ids;
+}
+
+/* [number of the prompt, how it ended, [ids]] */
+static json_t *completions_of(const plumb_policy_state *s)
+{
+    const plumb_rollout *r = &s->rollout;
+    json_t *all = json_array();
+    for (size_t i = 0; all && i < r->count; i++) {
+        json_t *one = json_pack("[I, i, o]", (json_int_t)(r->prompts[i] - s->prompts->list), (int)r->finish[i],
+                                ids_of(&r->completions.list[i]));
+        if (!one || json_array_append_new(all, one)) {
+            json_decref(all);
+            return NULL;
+        }
+    }
+    return all;
+}
+
+static json_t *pack_rollout(const plumb_policy_state *s)
+{
+    const plumb_rollout *r = &s->rollout;
+    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o*}", "generation", (json_int_t)s->generation, "completions",
+                     completions_of(s), "advantages", reals(r->advantages, r->count), "old_logps",
+                     reals(r->old_logps, r->total), "ref_logps", reals(r->ref_logps, r->total), "token_weight",
+                     r->token_weight ? reals(r->token_weight, r->total) : NULL);
+}
+
+static plumb_status damaged(void)
+{
+    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "the checkpoint's rollout does not fit the prompts"),
+                      "go on with the same prompts, or begin a new run in another folder");
+}
+
+static plumb_status unpack_completion(plumb_policy_state *s, const json_t *one, plumb_ids *ids)
+{
+    int64_t prompt = json_integer_value(json_array_get(one, 0)), finish = json_integer_value(json_array_get(one, 1));
+    const json_t *list = json_array_get(one, 2), *id;
+    size_t at;
+    if (prompt < 0 || prompt >= (int64_t)s->prompts->count || finish < 0 || finish > PLUMB_FINISH_STOP ||
+        !json_array_size(list))
+        return damaged();
+    ids->count = 0;
+    json_array_foreach(list, at, id) PLUMB_TRY(plumb_ids_push(ids, (int32_t)json_integer_value(id)));
+    return plumb_rollout_add(&s->rollout, &s->prompts->list[prompt], ids->data, (int)ids->count, (plumb_finish)finish);
+}
+
+static plumb_status unpack_rollout(plumb_policy_state *s, const json_t *packed)
+{
+    plumb_rollout *r = &s->rollout;
+    plumb_ids ids = {0};
+    const json_t *one, *weight = json_object_get(packed, "token_weight");
+    size_t at;
+    plumb_status status = PLUMB_OK;
+    json_array_foreach(json_object_get(packed, "completions"), at, one)
+    {
+        status = unpack_completion(s, one, &ids);
+        if (status) break;
+    }
+    plumb_ids_free(&ids);
+    if (status) return status;
+    if (r->count != (size_t)(s->prompts_each * s->o->group)) return damaged();
+    PLUMB_TRY(plumb_rollout_settle(r, s->o->reward_count));
+    read_reals(json_object_get(packed, "advantages"), r->advantages, r->count);
+    read_reals(json_object_get(packed, "old_logps"), r->old_logps, r->total);
+    read_reals(json_object_get(packed, "ref_logps"), r->ref_logps, r->total);
+    if (weight) {
+        PLUMB_TRY(plumb_arena_new(&r->arena, &r->token_weight, r->total, sizeof(double)));
+        PLUMB_TRY(plumb_arena_new(&r->arena, &r->nthr, r->total, sizeof(double)));
+        read_reals(weight, r->token_weight, r->total);
+    }
+    s->generation = json_integer_value(json_object_get(packed, "generation"));
+    return PLUMB_OK;
+}
+
+/* ---- all of it ---- */
+
+enum { SPREADS = 8 };
+
+static void spreads(plumb_policy_counts *c, double *flat[SPREADS])
+{
+    for (int k = 0; k < 2; k++) {
+        plumb_reward_spread *s = k ? &c->last : &c->first;
+        double *fields[] = {&s->mean, &s->std, &s->group_std, &s->zero_share};
+        for (int i = 0; i < 4; i++) flat[4 * k + i] = fields[i];
+    }
+}
+
+plumb_status plumb_policy_pack(const plumb_policy_state *s, json_t **out)
+{
+    bool goes_on = s->generation >= 0 && s->generation == plumb_policy_generation_of(s, s->step);
+    plumb_policy_counts counts = s->counts;
+    double *fields[SPREADS], flat[SPREADS];
+    spreads(&counts, fields);
+    for (int i = 0; i < SPREADS; i++) flat[i] = *fields[i];
+    *out = json_pack("{s:o, s:I, s:I, s:o, s:o*}", "window", plumb_means_pack(&s->window), "completions",
+                     (json_int_t)s->counts.completions, "generated", (json_int_t)s->counts.generated, "rewards",
+                     reals(flat, SPREADS), "rollout", goes_on ? pack_rollout(s) : NULL);
+    return *out ? PLUMB_OK : plumb_no_memory();
+}
+
+plumb_status plumb_policy_unpack(plumb_policy_state *s, const json_t *state)
+{
+    const json_t *rollout = json_object_get(state, "rollout");
+    double *fields[SPREADS], flat[SPREADS];
+    PLUMB_TRY(plumb_means_unpack(&s->window, json_object_get(state, "window")));
+    s->counts.completions = json_integer_value(json_object_get(state, "completions"));
+    s->counts.generated = json_integer_value(json_object_get(state, "generated"));
+    read_reals(json_object_get(state, "rewards"), flat, SPREADS);
+    spreads(&s->counts, fields);
+    for (int i = 0; i < SPREADS; i++) *fields[i] = flat[i];
+    return rollout ? unpack_rollout(s, rollout) : PLUMB_OK;
+}

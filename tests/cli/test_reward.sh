@@ -1,0 +1,209 @@
+# plumb reward and plumb reward-score as a user runs them.
+. "$(dirname "$0")/lib.sh"
+: "${DATA:?}"
+
+models=$DATA/models
+plain=$DATA/pairs/pairs.jsonl
+chat=$DATA/pairs/pairs.chat.jsonl
+PLUMB_THREADS=1 # small models: threads would only wait for each other
+export PLUMB_THREADS
+
+# column NAME FILE: the values of a field, a line for each row that has it.
+column()
+{
+    sed -n 's|.*"'"$1"'": *\([^,}]*\).*|\1|p' "$2"
+}
+
+# expect_rows FILE COUNT
+expect_rows()
+{
+    [ "$(wc -l <"$1")" -eq "$2" ] || complain "$1 has $(wc -l <"$1") rows, expected $2"
+}
+
+# expect_same_run A B: the same result, metrics and ledger.
+expect_same_run()
+{
+    expect_same "$1/model.safetensors" "$2/model.safetensors"
+    expect_same "$1/config.json" "$2/config.json"
+    expect_same "$1/metrics.jsonl" "$2/metrics.jsonl"
+    expect_same "$1/ledger.jsonl" "$2/ledger.jsonl"
+}
+
+begin "a reward model of a language model"
+run "$PLUMB" reward "$models/qwen3" "$chat" -o rm --limit 8 --learning_rate 1e-3 --per_device_train_batch_size 2 \
+    --num_train_epochs 2 --logging_steps 1 --save_steps 3 --center_rewards_coefficient 0.01
+expect_code 0
+expect_no_out
+expect_err "reward head: new, from --seed 42"
+expect_err "reward: read at the last token that is not "
+expect_err "data: 8 of 8 rows, max_length"
+expect_err "8 steps, last loss"
+expect_err "on the 8 pairs: accuracy"
+for file in config.json model.safetensors tokenizer.json chat_template.jinja run.json checkpoint-6/masters.safetensors; do
+    expect_file "rm/$file"
+done
+expect_rows rm/metrics.jsonl 8
+expect_rows rm/ledger.jsonl 24 # start, both epochs
+for name in epoch loss grad_norm learning_rate min_reward mean_reward max_reward accuracy margin; do
+    [ "$(column "$name" rm/metrics.jsonl | wc -l)" -eq 8 ] || complain "no $name in every row of the metrics"
+done
+! grep -q 'entropy\|logps' rm/metrics.jsonl || complain "metrics of tokens in a run without any"
+run cat rm/config.json
+expect_out '"Qwen3ForSequenceClassification"'
+expect_out '"LABEL_0"'
+expect_out '"pad_token_id": '
+run "$PLUMB" reward "$models/qwen3" "$chat" -o other --limit 8 --max_steps 1 --seed 1 -q
+expect_code 0
+head -n 1 rm/ledger.jsonl >a
+head -n 1 other/ledger.jsonl >b
+! cmp -s a b || complain "another seed gives the same head"
+
+begin "its rewards"
+run "$PLUMB" reward-score rm "$chat" --limit 8 -o rewards.jsonl
+expect_code 0
+expect_no_out
+expect_err "8 pairs: accuracy"
+expect_file rewards.jsonl.meta.json
+expect_rows rewards.jsonl 8
+tail -n 8 rm/ledger.jsonl >last
+for name in reward/chosen reward/rejected index row; do
+    column "$name" last >a
+    column "$name" rewards.jsonl >b
+    expect_same a b # the ledger's to the last digit
+done
+[ "$(column margin rewards.jsonl | wc -l)" -eq 8 ] || complain "no margins"
+run "$PLUMB" reward-score rm "$chat" --limit 8 --threads 3 -q
+expect_same "$work/stdout" rewards.jsonl
+run "$PLUMB" reward-score rm "$chat" --range 3:6 -q
+sed -n 4,6p rewards.jsonl >part
+expect_same "$work/stdout" part
+head -n 3 rewards.jsonl >resumed.jsonl.partial
+sed 's/resumed/rewards/' rewards.jsonl.meta.json >resumed.jsonl.partial.meta.json
+run "$PLUMB" reward-score rm "$chat" --limit 8 -o resumed.jsonl --resume
+expect_code 0
+expect_err "going on after 3 rows"
+expect_err "8 pairs: accuracy"
+expect_same resumed.jsonl rewards.jsonl
+sed -n 2,4p rewards.jsonl >resumed.jsonl.partial
+cp rewards.jsonl.meta.json resumed.jsonl.partial.meta.json
+run "$PLUMB" reward-score rm "$chat" --limit 8 -o resumed.jsonl --resume
+expect_code 2
+expect_err "resumed.jsonl.partial:1: was made from another row"
+
+begin "rewards of responses"
+cat >responses.jsonl <<'EOF'
+{"index":7,"row":"00000000000000aa","sample":1,"prompt":"Hi","response":"Hello you","finish":"eos"}
+{"index":7,"row":"00000000000000aa","sample":2,"prompt":[{"role":"user","content":"Hi"}],"response":"Hello you"}
+{"prompt":[{"role":"user","content":"Hi"}],"completion":[{"role":"assistant","content":"Hello you"}]}
+EOF
+run "$PLUMB" reward-score rm responses.jsonl --as_message
+expect_code 0
+expect_err "3 responses: mean reward"
+grep -q '^{"index":7,"row":"00000000000000aa","sample":1,"reward":' stdout || complain "the row of plumb generate lost its numbers"
+grep -q '^{"index":2,"row":"[0-9a-f]*","sample":0,"reward":' stdout || complain "a row of another program is not numbered"
+[ "$(column reward stdout | sort -u | wc -l)" -eq 1 ] || complain "one conversation, several rewards"
+cp stdout as_message
+run "$PLUMB" reward-score rm responses.jsonl -q
+[ "$(column reward stdout | sort -u | wc -l)" -eq 2 ] || complain "a plain string is read as a conversation"
+echo '{"prompt":[{"role":"user","content":"Hi"}],"chosen":[{"role":"assistant","content":"Hello you"}],"rejected":[{"role":"assistant","content":"Go"}]}' >pair.jsonl
+run "$PLUMB" reward-score rm pair.jsonl -q
+awk -v a="$(column reward/chosen stdout)" -v b="$(column reward as_message | head -n 1)" \
+    'BEGIN { d = a - b; exit !(d < 1e-5 && d > -1e-5) }' || complain "a response and a chosen side get different rewards"
+run "$PLUMB" reward-score rm "$chat" --limit 8 --max_length 40 -q
+grep -q '"skipped":"too_long"' stdout || complain "nothing is too long"
+
+begin "the result in transformers"
+if python3 -c 'import torch, transformers' 2>/dev/null; then
+    ok python3 - rm rewards.jsonl "$chat" <<'EOF'
+import json, sys, torch, transformers
+model, info = transformers.AutoModelForSequenceClassification.from_pretrained(sys.argv[1], output_loading_info=True)
+assert not any(info[k] for k in ("missing_keys", "unexpected_keys", "mismatched_keys")), info
+assert model.config.num_labels == 1
+tokenizer = transformers.AutoTokenizer.from_pretrained(sys.argv[1])
+for line, pair in zip(open(sys.argv[2]), open(sys.argv[3])):
+    reward, pair = json.loads(line), json.loads(pair)
+    for side in ("chosen", "rejected"):
+        text = tokenizer.apply_chat_template(pair["prompt"] + pair[side], tokenize=False)
+        ids = torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"])
+        with torch.no_grad():
+            got = model(ids[None]).logits[0, 0].item()
+        assert abs(got - reward["reward/" + side]) < 1e-4, (got, reward["reward/" + side])
+EOF
+else
+    echo "left out: loading in transformers (python3 with torch and transformers is not here)"
+fi
+
+begin "kill -9, SIGTERM and --resume"
+long="$models/reward-init $plain --limit 12 --per_device_train_batch_size 4 --gradient_accumulation_steps 2 --max_steps 40
+      --logging_steps 3 --save_steps 4 --ledger_steps 10 --learning_rate 1e-4 --center_rewards_coefficient 0.01 --threads 2"
+# shellcheck disable=SC2086
+run "$PLUMB" reward $long -o whole
+expect_code 0
+for signal in KILL TERM; do
+    for turn in 1 2 3; do # a program that is done before is as good
+        # shellcheck disable=SC2086
+        "$PLUMB" reward $long -o stopped.$signal --resume >stdout 2>stderr &
+        pid=$!
+        sleep 0.1
+        kill -$signal $pid 2>/dev/null
+        wait $pid 2>/dev/null
+    done
+    # shellcheck disable=SC2086
+    run "$PLUMB" reward $long -o stopped.$signal --resume --threads 1
+    expect_code 0
+    expect_same_run stopped.$signal whole
+done
+head -c 0 /dev/null >whole/none
+rm whole/none
+mkdir cut # from a checkpoint in the middle of a window of the metrics
+cp -r whole/checkpoint-16 whole/run.json whole/metrics.jsonl whole/ledger.jsonl cut
+sed -i '/"completed"/d; s/"steps": 40/"steps": 0/' cut/run.json
+# shellcheck disable=SC2086
+run "$PLUMB" reward $long -o cut --resume
+expect_code 0
+expect_same_run cut whole
+
+begin "wrong input"
+# refuses MESSAGE ARGUMENTS...: exit code 2 and that message, and nothing is made.
+refuses()
+{
+    refusal=$1
+    shift
+    rm -rf refused
+    run "$PLUMB" "$@" -o refused
+    expect_code 2
+    expect_err "$refusal"
+    expect_no_file refused
+}
+mkdir three
+for file in "$models"/reward-init/*; do ln -s "$file" three/; done
+rm three/config.json
+sed 's/"0": "LABEL_0"/"0": "A", "1": "B", "2": "C"/' "$models/reward-init/config.json" >three/config.json
+refuses "LlamaForSequenceClassification with 3 labels" reward-score three "$chat"
+refuses "a reward model has one label" reward three "$chat"
+refuses "is a language model, which has no rewards" reward-score "$models/qwen3" "$chat"
+refuses "make a reward model of it: plumb reward" reward-score "$models/qwen3" "$chat"
+refuses "is a reward model, which tells nothing about next tokens" dpo "$models/reward-init" "$chat"
+refuses "use_peft: not supported" reward "$models/qwen3" "$chat" --use_peft
+refuses '--pad_token: "<none>" is no token of the tokenizer' reward "$models/qwen3" "$chat" --pad_token "<none>"
+refuses "no pair is left to train on" reward "$models/qwen3" "$chat" --max_length 3
+printf '{"prompt":"A","chosen":" b","rejected":" c","margin":"much"}\n' >margin.jsonl
+refuses '"margin" is a string; expected a number' reward "$models/reward-init" margin.jsonl
+printf '{"prompt":"A","chosen":" b"}\n' >half.jsonl
+refuses 'half.jsonl:1: "rejected" is missing' reward "$models/reward-init" half.jsonl
+refuses 'half.jsonl:1: "rejected" is missing' reward-score "$models/reward-init" half.jsonl
+printf '{"prompt":"A","response":3}\n' >number.jsonl
+refuses 'number.jsonl:1: the response is a number' reward-score "$models/reward-init" number.jsonl
+run "$PLUMB" reward-score "$models/reward-init" half.jsonl --on_error skip
+expect_code 0
+expect_err "passed over: half.jsonl:1"
+grep -q '"skipped":"bad_row"}' stdout || complain "a bad row has no line"
+: >empty.jsonl
+refuses "there are no rows in it" reward-score "$models/reward-init" empty.jsonl
+
+begin "a dry run"
+run "$PLUMB" reward "$models/qwen3" "$chat" -o dry --dry-run
+expect_code 0
+expect_no_file dry
+
+finish
