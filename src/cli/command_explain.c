@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/meta.h"
 #include "study/explain.h"
+#include "study/trace_run.h"
 
 typedef struct explain_values {
     plumb_common common;
@@ -45,8 +46,9 @@ static const plumb_option options[] = {
      .kind = PLUMB_OPTION_STRING,
      .offset = offsetof(explain_values, after),
      .metavar = "MODEL",
-     .help = "the model after training: what the likelihoods became, and for responses of one token which tokens did "
-             "gain, beside those that were predicted"},
+     .help =
+         "the model after training (a checkpoint, a LoRA adapter for MODEL or a checkpoint-N): what the likelihoods "
+         "became, and for responses of one token which tokens did gain, beside those that were predicted"},
     {.name = "check",
      .kind = PLUMB_OPTION_FLAG,
      .offset = offsetof(explain_values, check),
@@ -159,7 +161,8 @@ typedef struct run {
     plumb_cli *cli;
     const explain_values *v;
     plumb_compute *compute;
-    plumb_model *model, *after;
+    plumb_model *model;
+    plumb_derived_model after;
     plumb_encoder *encoder;
     plumb_pair_reader *reader;
     plumb_explainer *explainer;
@@ -178,8 +181,8 @@ static void free_run(run *r)
     plumb_scorer_free(r->plan);
     plumb_pair_reader_close(r->reader);
     plumb_encoder_close(r->encoder);
+    plumb_derived_model_close(&r->after);
     plumb_model_close(r->model);
-    plumb_model_close(r->after);
     plumb_compute_close(r->compute);
     plumb_text_free(&r->line);
     json_decref(r->meta);
@@ -228,22 +231,11 @@ static int choose_max_length(const run *r)
 }
 
 /* Predictions are about tokens: the model after training must mean the same ones. */
-static plumb_status check_same_tokens(const plumb_tokenizer *a, const plumb_tokenizer *b, const char *name)
-{
-    int32_t id = plumb_tokenizer_difference(a, b);
-    if (id < 0) return PLUMB_OK;
-    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: has another tokenizer: token %" PRId32 " differs", name, id),
-                      "--after takes the same model after training");
-}
-
 static plumb_status open_after(run *r)
 {
-    plumb_tokenizer *tokenizer;
     if (!r->v->after) return PLUMB_OK;
-    PLUMB_TRY(plumb_tokenizer_open(r->v->after, &tokenizer));
-    plumb_status s = check_same_tokens(r->encoder->tokenizer, tokenizer, r->v->after);
-    plumb_tokenizer_free(tokenizer);
-    return s ? s : plumb_model_open(r->v->after, r->compute, &r->after);
+    PLUMB_TRY(plumb_derived_same_tokens(r->encoder->tokenizer, r->v->model.items[0], r->v->after));
+    return plumb_derived_model_open(r->model, r->v->after, &r->after);
 }
 
 static plumb_status open_models(run *r)
@@ -256,7 +248,7 @@ static plumb_status open_models(run *r)
     PLUMB_TRY(open_after(r));
     r->how = (plumb_explain_how){
         .model = r->model,
-        .after = r->after,
+        .after = r->after.model,
         .tokenizer = r->encoder->tokenizer,
         .after_name = v->after,
         .data = strcmp(v->data.items[0], "-") == 0 ? "<stdin>" : v->data.items[0],
@@ -350,21 +342,12 @@ static plumb_status read_pairs(run *r, plumb_status (*take)(run *r, const plumb_
 
 /* ---- the record ---- */
 
-static plumb_status put_model(run *r, const char *role, const char *folder)
-{
-    uint64_t hash;
-    char text[17];
-    PLUMB_TRY(plumb_model_hash(folder, false, &hash));
-    snprintf(text, sizeof text, "%016" PRIx64, hash);
-    return role ? plumb_meta_file(r->meta, role, folder, text) : plumb_meta_model(r->meta, folder, text);
-}
-
 static plumb_status start_meta(run *r)
 {
     PLUMB_TRY(plumb_meta_new(r->cli->usage, r->cli->options, &r->meta));
     PLUMB_TRY(plumb_cli_record_compute(r->meta, r->compute));
-    PLUMB_TRY(put_model(r, NULL, r->v->model.items[0]));
-    if (r->v->after) PLUMB_TRY(put_model(r, "after", r->v->after));
+    PLUMB_TRY(plumb_meta_weights(r->meta, "model", r->v->model.items[0]));
+    if (r->v->after) PLUMB_TRY(plumb_meta_weights(r->meta, "after", r->v->after));
     return plumb_meta_input(r->meta, "data", r->v->data.items[0], -1, 0);
 }
 

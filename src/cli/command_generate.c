@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <xxhash.h>
 
 #include "align/prompt_reader.h"
 #include "base/progress.h"
@@ -14,7 +13,6 @@
 #include "cli/passed_over.h"
 #include "cli/speed.h"
 #include "io/json.h"
-#include "io/mapped_file.h"
 #include "model/adapter.h"
 #include "model/eos.h"
 #include "model/generation.h"
@@ -486,40 +484,16 @@ static plumb_status pass_written(run *r)
 
 /* ---- the record ---- */
 
-static plumb_status adapter_hash(const char *folder, char hash[17])
-{
-    static const char *const files[] = {"adapter_config.json", "adapter_model.safetensors"};
-    uint64_t both[2] = {0, 0};
-    for (int i = 0; i < 2; i++) {
-        plumb_text path = {0};
-        plumb_mapped_file file = {0};
-        plumb_status s = plumb_path_join(&path, folder, files[i]);
-        if (!s) s = plumb_map(path.data, &file);
-        if (!s) both[i] = XXH3_64bits(file.data ? (const char *)file.data : "", file.size);
-        if (!s) plumb_unmap(&file);
-        plumb_text_free(&path);
-        PLUMB_TRY(s);
-    }
-    snprintf(hash, 17, "%016" PRIx64, both[0] * 31 + both[1]);
-    return PLUMB_OK;
-}
-
 static plumb_status start_meta(run *r)
 {
-    uint64_t hash;
     char text[17] = "";
     const char *folder = r->v->model.items[0];
     PLUMB_TRY(plumb_meta_new(r->cli->usage, r->cli->options, &r->meta));
     PLUMB_TRY(plumb_cli_record_compute(r->meta, r->compute));
-    PLUMB_TRY(plumb_model_hash(folder, false, &hash));
-    snprintf(text, sizeof text, "%016" PRIx64, hash);
-    PLUMB_TRY(plumb_meta_model(r->meta, folder, text));
+    PLUMB_TRY(plumb_meta_weights(r->meta, "model", folder));
     PLUMB_TRY(plumb_meta_text_hash(folder, r->v->chat_template, text));
     PLUMB_TRY(plumb_meta_file(r->meta, "tokenizer", folder, text));
-    if (r->adapter) {
-        PLUMB_TRY(adapter_hash(r->v->adapter, text));
-        PLUMB_TRY(plumb_meta_file(r->meta, "adapter", r->v->adapter, text));
-    }
+    if (r->adapter) PLUMB_TRY(plumb_meta_weights(r->meta, "adapter", r->v->adapter));
     return plumb_meta_input(r->meta, "data", r->v->prompts.items[0], -1, 0);
 }
 

@@ -151,6 +151,8 @@ static plumb_status report(plumb_cli *cli, void *values)
     plumb_status s;
     PLUMB_GO(read_cuts(v, cuts));
     PLUMB_GO(plumb_cli_check_output(cli, NULL, v->inputs.items, v->inputs.count));
+    for (size_t i = 0; i < v->inputs.count; i++) /* run folders */
+        PLUMB_GO(plumb_cli_check_output(cli, v->inputs.items[i], NULL, 0));
     PLUMB_GO(plumb_meta_new(cli->usage, cli->options, &meta));
     PLUMB_GO(command_line(cli, &command));
     plumb_report_options how = {
