@@ -72,6 +72,7 @@ expect_out ',"category":"weapons"}'
 run "$PLUMB" judge before.jsonl --category topic --prompts prompts.jsonl -o by_topic.jsonl -q
 run "$PLUMB" report by_topic.jsonl --format json -q # the report has the same rates
 expect_out '"category":"weapons","refusals":3,"responses":4'
+expect_out 'plumb judge before.jsonl --category topic --prompts prompts.jsonl -o by_topic.jsonl'
 run "$PLUMB" judge before.jsonl --category n --prompts prompts.jsonl
 expect_err "1.5                             2    0.0 %"
 
