@@ -339,6 +339,7 @@ static plumb_status open_run_text(tracing *t, bool start_there)
     PLUMB_TRY(plumb_path_holds(t->text_folder, "config.json", &has_config));
     if (has_config) PLUMB_TRY(plumb_config_load(t->text_folder, &config));
     PLUMB_TRY(plumb_encoder_open(t->text_folder, chat, config.eos_id, &t->encoder));
+    if (r->template_time >= 0) t->encoder->now = r->template_time;
     int length = r->max_length >= 0 ? r->max_length : plumb_cli_default_length(config.max_positions);
     t->source = (plumb_pair_source){.keys = r->keys,
                                     .pairing = {t->encoder, PLUMB_COMPAT_TRL, length, config.vocab_size},

@@ -9,6 +9,8 @@
 #include "cli/meta.h"
 #include "io/json.h"
 
+enum { LARGEST_RECORD = 64 << 20 };
+
 static plumb_status open_adapter(plumb_train_body *b)
 {
     const plumb_train_values *v = b->v;
@@ -30,6 +32,23 @@ static plumb_status open_adapter(plumb_train_body *b)
     return PLUMB_OK;
 }
 
+/* A chat template may tell the date: a run that goes on tells the one it began with. */
+static plumb_status settle_time(plumb_train_body *b)
+{
+    const char *folder = b->v->common.output;
+    plumb_text path = {0};
+    json_t *old = NULL;
+    bool there = false;
+    plumb_status s = PLUMB_OK;
+    if (b->v->common.resume && folder) s = plumb_path_holds(folder, "run.json", &there);
+    if (there && !s) s = plumb_path_join(&path, folder, "run.json");
+    if (there && !s) s = plumb_json_load(path.data, LARGEST_RECORD, &old);
+    if (!s) s = plumb_json_int(old, "template_time", &b->encoder->now);
+    json_decref(old);
+    plumb_text_free(&path);
+    return s;
+}
+
 plumb_status plumb_train_open(plumb_train_body *b, plumb_cli *cli, plumb_train_values *v)
 {
     const char *folder = v->model.items[0];
@@ -37,6 +56,7 @@ plumb_status plumb_train_open(plumb_train_body *b, plumb_cli *cli, plumb_train_v
     PLUMB_TRY(plumb_cli_open_compute(&v->common, v->isa, 0, &b->compute));
     PLUMB_TRY(plumb_model_open(folder, b->compute, &b->model));
     PLUMB_TRY(plumb_encoder_open(folder, v->chat_template, b->model->config.eos_id, &b->encoder));
+    PLUMB_TRY(settle_time(b));
     b->max_length = plumb_options_given(cli->options, "max_length")
                         ? (int)v->max_length
                         : plumb_cli_default_length(b->model->config.max_positions);
@@ -308,7 +328,7 @@ static plumb_status compare_record(plumb_train_body *b)
     json_t *old = NULL;
     plumb_status s = record_path(b, &path);
     bool there = !s && plumb_path_exists(path.data);
-    if (there) s = plumb_json_load(path.data, 64 << 20, &old);
+    if (there) s = plumb_json_load(path.data, LARGEST_RECORD, &old);
     if (there && !s) s = compare_with(b->record, old, path.data);
     b->complete = there && !s && json_is_true(json_object_get(old, "completed"));
     json_decref(old);
@@ -325,7 +345,9 @@ static plumb_status begin_record(plumb_train_body *b)
         PLUMB_TRY(put_model(b->record, "reference", b->reference->folder, full));
     PLUMB_TRY(plumb_meta_input(b->record, "data", b->v->data.items[0], (int64_t)b->examples.count, b->examples.hash));
     json_t *isa = json_string(plumb_compute_isa(b->compute));
-    if (json_object_set_new(json_object_get(b->record, "options"), "isa", isa)) return plumb_no_memory();
+    if (json_object_set_new(json_object_get(b->record, "options"), "isa", isa) ||
+        json_object_set_new(b->record, "template_time", json_integer(b->encoder->now)))
+        return plumb_no_memory();
     return b->options.resume ? compare_record(b) : PLUMB_OK;
 }
 

@@ -67,6 +67,8 @@ static plumb_status read_record(const json_t *json, plumb_run_record *r)
     PLUMB_TRY(plumb_json_string(model, "hash", &r->hash));
     PLUMB_TRY(plumb_json_string(data, "path", &r->data));
     PLUMB_TRY(plumb_json_bool(json, "completed", &r->completed));
+    r->template_time = -1;
+    PLUMB_TRY(plumb_json_int(json, "template_time", &r->template_time));
     if (!r->model || !r->hash || !r->data) return record_fault("names no model and data");
     return read_options(json, r);
 }

@@ -13,9 +13,10 @@
 
 /* What a run of plumb dpo was made from. Paths stand as they were given then. */
 typedef struct plumb_run_record {
-    json_t *json;      /* owns the strings */
-    const char *model; /* the checkpoint that it began with */
-    const char *hash;  /* plumb_model_hash of it then, over all bytes if full_hash */
+    json_t *json;          /* owns the strings */
+    const char *model;     /* the checkpoint that it began with */
+    int64_t template_time; /* what its chat template took for now; -1: not recorded */
+    const char *hash;      /* plumb_model_hash of it then, over all bytes if full_hash */
     bool full_hash;
     const char *data;
     plumb_preference_keys keys;

@@ -302,6 +302,29 @@ run "$PLUMB" generate lora chat.jsonl
 expect_code 2
 expect_err "it is a LoRA adapter: give the model it was trained on and --adapter with this folder"
 
+begin "a template that tells the date: the run's own"
+cat >date.jinja <<'END'
+{% for m in messages %}{% if m.role == 'user' %}{{ strftime_now('%Y') }}: {{ m.content }}
+{% else %}{{ m.content }}{% endif %}{% endfor %}
+END
+run "$PLUMB" dpo "$chat" chat.jsonl -o dated --chat_template date.jinja --max_steps 2 --save_strategy steps --save_steps 1 -q
+expect_code 0
+run "$PLUMB" trace dated -o now.jsonl -q
+expect_code 0
+sed -i 's/"template_time": [0-9]*/"template_time": 1/; s/"completed": true/"completed": false/' dated/run.json
+run "$PLUMB" trace dated -o then.jsonl -q
+expect_code 0
+for when in now then; do sed 's/.*"logps_before\/chosen":\([^,]*\),.*/\1/' $when.jsonl >$when; done
+ok [ "$(cat now)" != "$(cat then)" ]
+rm -r dated/checkpoint-* dated/reference.jsonl # from the beginning, with the date of the record
+run "$PLUMB" dpo "$chat" chat.jsonl -o dated --chat_template date.jinja --max_steps 2 --save_strategy steps --save_steps 1 \
+    --resume -q
+expect_code 0
+ok grep -q '"template_time": 1,' dated/run.json
+run "$PLUMB" trace dated -o again.jsonl -q
+sed 's/.*"logps_before\/chosen":\([^,]*\),.*/\1/' again.jsonl >got
+expect_same got then
+
 begin "an adapter that was trained on"
 run "$PLUMB" dpo "$chat" chat.jsonl -o again --adapter "$DATA/models/adapter-init" --max_steps 2 --save_strategy steps \
     --save_steps 1 --ledger_steps 2 --learning_rate 1e-2 -q
