@@ -119,7 +119,8 @@ typedef struct plumb_cli {
     plumb_sink sink; /* for the library: notes, progress, interruption */
     int argc;
     char **argv;
-    int exit_code; /* what a body that returns PLUMB_OK ends with: PLUMB_EXIT_DONE or PLUMB_EXIT_FINDINGS */
+    bool begins_anew; /* set by a body: this output cannot be gone on with, though the command has --resume */
+    int exit_code;    /* what a body that returns PLUMB_OK ends with: PLUMB_EXIT_DONE or PLUMB_EXIT_FINDINGS */
     struct plumb_display *display;
 } plumb_cli;
 

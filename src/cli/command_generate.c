@@ -12,6 +12,7 @@
 #include "cli/meta.h"
 #include "cli/passed_over.h"
 #include "cli/speed.h"
+#include "cli/written_rows.h"
 #include "io/json.h"
 #include "model/adapter.h"
 #include "model/eos.h"
@@ -505,15 +506,6 @@ static plumb_status finish_meta(run *r)
     return plumb_meta_count(r->meta, "completions", r->written);
 }
 
-/* A chat template may tell the date: a run that goes on tells the one it began with. */
-static plumb_status settle_time(run *r)
-{
-    const char *partial = plumb_output_partial(r->output);
-    if (r->resumed) PLUMB_TRY(plumb_meta_recorded(partial, "template_time", &r->encoder->now));
-    if (json_object_set_new(r->meta, "template_time", json_integer(r->encoder->now))) return plumb_no_memory();
-    return plumb_output_is_file(r->output) ? plumb_meta_write(r->meta, partial) : PLUMB_OK;
-}
-
 /* ---- what is told ---- */
 
 static void say_plain_strings(run *r)
@@ -587,7 +579,7 @@ static plumb_status generate_into(run *r)
     PLUMB_TRY(start_meta(r));
     PLUMB_TRY(plumb_cli_open_output(r->cli, r->meta, &r->output, &r->resumed));
     r->began = now();
-    plumb_status s = settle_time(r);
+    plumb_status s = plumb_settle_time(r->meta, r->output, r->resumed, &r->encoder->now);
     if (!s && r->resumed) s = pass_written(r);
     if (!s) s = run_prompts(r);
     if (!s) s = finish_meta(r);

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "cli/cli.h"
 #include "cli/judge_report.h"
@@ -444,26 +443,13 @@ static void say_doubts(run *r)
 
 /* ---- the work ---- */
 
-/* A file whose contents decide the result, with their hash. */
-static plumb_status record_file(run *r, const char *name, const char *path)
-{
-    plumb_text bytes = {0};
-    char hash[17];
-    if (!path) return PLUMB_OK;
-    plumb_status s = plumb_read_file(path, LARGEST_TEMPLATE, &bytes);
-    snprintf(hash, sizeof hash, "%016" PRIx64, s ? 0 : (uint64_t)XXH3_64bits(bytes.data, bytes.size));
-    if (!s) s = plumb_meta_file(r->meta, name, path, hash);
-    plumb_text_free(&bytes);
-    return s;
-}
-
 static plumb_status start_meta(run *r)
 {
     const judge_values *v = r->v;
     PLUMB_TRY(plumb_meta_new(r->cli->usage, r->cli->options, &r->meta));
     PLUMB_TRY(plumb_meta_input(r->meta, "responses", v->responses.items[0], -1, 0));
-    PLUMB_TRY(record_file(r, "rules", v->rules));
-    PLUMB_TRY(record_file(r, "template", v->question));
+    PLUMB_TRY(plumb_meta_contents(r->meta, "rules", v->rules));
+    PLUMB_TRY(plumb_meta_contents(r->meta, "template", v->question));
     if (by_rules(v)) return PLUMB_OK;
     PLUMB_TRY(plumb_cli_record_compute(r->meta, r->compute));
     return plumb_meta_weights(r->meta, "model", v->judge);

@@ -13,6 +13,7 @@
 #include "cli/passed_over.h"
 #include "cli/show_pair.h"
 #include "cli/speed.h"
+#include "cli/written_rows.h"
 #include "io/json.h"
 #include "study/score_summary.h"
 
@@ -269,44 +270,19 @@ static plumb_status new_scorer(run *r, bool plan)
 
 /* ---- going on with a partial output ---- */
 
-static plumb_status check_written_row(const run *r, const json_t *row, const plumb_row *data, int64_t line)
+static plumb_status add_written(void *user, const json_t *row)
 {
-    char hash[17];
-    snprintf(hash, sizeof hash, "%016" PRIx64, data->hash);
-    const char *was = json_string_value(json_object_get(row, "row"));
-    if (json_integer_value(json_object_get(row, "index")) == data->index && was && strcmp(was, hash) == 0)
-        return PLUMB_OK;
-    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s:%" PRId64 ": was made from another row than row %" PRId64 " of %s",
-                                 plumb_output_partial(r->output), line, data->index, r->v->data.items[0]),
-                      "the data changed; delete the partial file and score again");
+    plumb_score_summary_add_row(((run *)user)->summary, row);
+    return PLUMB_OK;
 }
 
-/* Reads the rows that are there already, checks each against the data and passes over those. */
 static plumb_status pass_written(run *r)
 {
-    plumb_rows *rows;
-    plumb_row written;
-    bool found;
-    PLUMB_TRY(plumb_rows_open(plumb_output_partial(r->output), 0, -1, &rows));
-    plumb_status s;
-    while (!(s = plumb_rows_next(rows, &written, &found)) && found) {
-        const plumb_row *data;
-        json_t *row = NULL;
-        s = plumb_context(plumb_json_parse(written.bytes, written.size, false, NULL, &row), "%s:%" PRId64,
-                          plumb_output_partial(r->output), written.line);
-        if (!s) s = plumb_pair_reader_pass(r->reader, &data, &found);
-        if (!s && !found)
-            s = plumb_fail(PLUMB_E_INPUT, "%s: has more rows than %s", plumb_output_partial(r->output),
-                           r->v->data.items[0]);
-        if (!s) s = check_written_row(r, row, data, written.line);
-        if (!s) plumb_score_summary_add_row(r->summary, row);
-        json_decref(row);
-        if (s) break;
-        r->written++;
-    }
-    plumb_rows_close(rows);
-    if (!s) plumb_note(&r->cli->sink, "going on after %.0f rows", r->written);
-    return s;
+    plumb_written_rows w = {
+        .data = r->v->data.items[0], .reader = r->reader, .add = add_written, .user = r, .sink = &r->cli->sink};
+    PLUMB_TRY(plumb_pass_written(r->output, &w));
+    r->written = (double)w.rows;
+    return PLUMB_OK;
 }
 
 /* ---- the record ---- */
@@ -414,20 +390,11 @@ static plumb_status score_rows(run *r)
     return plumb_scorer_flush(r->scorer);
 }
 
-/* A chat template may tell the date: a run that goes on tells the one it began with. */
-static plumb_status settle_time(run *r)
-{
-    const char *partial = plumb_output_partial(r->output);
-    if (r->resumed) PLUMB_TRY(plumb_meta_recorded(partial, "template_time", &r->encoder->now));
-    if (json_object_set_new(r->meta, "template_time", json_integer(r->encoder->now))) return plumb_no_memory();
-    return plumb_output_is_file(r->output) ? plumb_meta_write(r->meta, partial) : PLUMB_OK;
-}
-
 static plumb_status score_into(run *r)
 {
     PLUMB_TRY(start_meta(r));
     PLUMB_TRY(plumb_cli_open_output(r->cli, r->meta, &r->output, &r->resumed));
-    plumb_status s = settle_time(r);
+    plumb_status s = plumb_settle_time(r->meta, r->output, r->resumed, &r->encoder->now);
     if (!s && r->resumed) s = pass_written(r);
     if (!s) s = new_scorer(r, false);
     if (!s) s = score_rows(r);

@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "cli/meta.h"
 #include "cli/speed.h"
+#include "cli/written_rows.h"
 #include "study/trace_rows.h"
 #include "study/trace_run.h"
 #include "train/run_folder.h"
@@ -112,6 +113,7 @@ static const plumb_option options[] = {
     PLUMB_OPTION_ROWS(trace_values),
     PLUMB_OPTION_ON_ERROR(trace_values),
     PLUMB_OPTION_THREADS(trace_values),
+    PLUMB_OPTION_RESUME(trace_values),
     PLUMB_OPTION_DRY_RUN(trace_values),
     PLUMB_OPTION_QUIET(trace_values),
 };
@@ -476,6 +478,25 @@ static plumb_status write_frame(tracing *t, bool begin)
     return t->line.size ? plumb_output_write(t->output, t->line.data, t->line.size) : PLUMB_OK;
 }
 
+static plumb_status add_written(void *user, const json_t *row)
+{
+    tracing *t = user;
+    return plumb_trace_summary_add_json(&t->summary, row, t->groups);
+}
+
+static plumb_status pass_written(tracing *t)
+{
+    plumb_written_rows w = {.data = data_name(t),
+                            .reader = t->reader,
+                            .may_skip = t->is_run, /* rows outside of the run */
+                            .add = add_written,
+                            .user = t,
+                            .sink = &t->cli->sink};
+    PLUMB_TRY(plumb_pass_written(t->output, &w));
+    t->outside = w.between;
+    return PLUMB_OK;
+}
+
 static plumb_status trace_all(tracing *t)
 {
     PLUMB_TRY(write_frame(t, true));
@@ -489,6 +510,7 @@ static plumb_status start_meta(tracing *t)
 {
     char text[17] = "";
     PLUMB_TRY(plumb_meta_new(t->cli->usage, t->cli->options, &t->meta));
+    PLUMB_TRY(plumb_meta_contents(t->meta, "groups", t->v->groups));
     if (!t->alone) {
         PLUMB_TRY(plumb_cli_record_compute(t->meta, t->compute));
         PLUMB_TRY(plumb_meta_weights(t->meta, "model", t->before));
@@ -588,6 +610,9 @@ static plumb_status check_usage(const tracing *t)
     if (plumb_options_given(t->cli->options, "format") && !v->table)
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--format: rows are JSON"),
                           "--table has forms: --table --format %s", v->format == PLUMB_TRACE_HTML ? "html" : "csv");
+    if (v->table && v->common.resume)
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--resume: a table is written anew"),
+                          "rows can be gone on with: leave out --table");
     if (v->table && v->positions) return plumb_fail(PLUMB_E_INPUT, "--positions all: the table is about single tokens");
     return PLUMB_OK;
 }
@@ -655,10 +680,13 @@ static plumb_status trace_into(tracing *t)
 {
     bool resumed;
     PLUMB_TRY(start_meta(t));
+    t->cli->begins_anew = t->v->table;
     PLUMB_TRY(plumb_cli_open_output(t->cli, t->meta, &t->output, &resumed));
-    plumb_status s = trace_all(t);
+    plumb_status s = plumb_settle_time(t->meta, t->output, resumed, &t->encoder->now);
+    if (!s && resumed) s = pass_written(t);
+    if (!s) s = trace_all(t);
     if (!s) s = finish_meta(t);
-    s = plumb_cli_close_output(t->cli, t->meta, t->output, false, s);
+    s = plumb_cli_close_output(t->cli, t->meta, t->output, resumed, s);
     return s ? s : say_summary(t);
 }
 

@@ -52,16 +52,35 @@ plumb_status plumb_meta_model(json_t *meta, const char *path, const char *hash)
     return plumb_meta_file(meta, "model", path, hash);
 }
 
-/* Goes on with the bytes of FOLDER/NAME, where there is such a file. */
-static plumb_status hash_file(const char *folder, const char *name, uint64_t *hash)
+static plumb_status hash_file(const char *path, uint64_t *hash)
+{
+    plumb_mapped_file file = {0};
+    PLUMB_TRY(plumb_map(path, &file));
+    *hash = XXH3_64bits(file.data ? (const char *)file.data : "", file.size);
+    plumb_unmap(&file);
+    return PLUMB_OK;
+}
+
+plumb_status plumb_meta_contents(json_t *meta, const char *name, const char *path)
+{
+    uint64_t hash;
+    char text[17];
+    if (!path) return PLUMB_OK;
+    PLUMB_TRY(hash_file(path, &hash));
+    snprintf(text, sizeof text, "%016" PRIx64, hash);
+    return plumb_meta_file(meta, name, path, text);
+}
+
+/* Goes on with FOLDER/NAME, where there is such a file. */
+static plumb_status add_hash(const char *folder, const char *name, uint64_t *sum)
 {
     plumb_text path = {0};
-    plumb_mapped_file file = {0};
+    uint64_t hash;
     plumb_status s = plumb_path_join(&path, folder, name);
-    bool there = !s && plumb_path_exists(path.data);
-    if (there) s = plumb_map(path.data, &file);
-    if (there && !s) *hash = *hash * 31 + XXH3_64bits(file.data ? (const char *)file.data : "", file.size);
-    if (there && !s) plumb_unmap(&file);
+    if (!s && plumb_path_exists(path.data)) {
+        s = hash_file(path.data, &hash);
+        if (!s) *sum = *sum * 31 + hash;
+    }
     plumb_text_free(&path);
     return s;
 }
@@ -74,7 +93,7 @@ plumb_status plumb_meta_weights(json_t *meta, const char *name, const char *fold
     bool whole;
     PLUMB_TRY(plumb_path_holds(folder, "config.json", &whole));
     if (whole) PLUMB_TRY(plumb_model_hash(folder, false, &hash));
-    for (size_t i = 0; i < sizeof files / sizeof *files && !whole; i++) PLUMB_TRY(hash_file(folder, files[i], &hash));
+    for (size_t i = 0; i < sizeof files / sizeof *files && !whole; i++) PLUMB_TRY(add_hash(folder, files[i], &hash));
     snprintf(text, sizeof text, "%016" PRIx64, hash);
     return plumb_meta_file(meta, name, folder, text);
 }

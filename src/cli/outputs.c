@@ -9,7 +9,7 @@
 
 static bool can_resume(const plumb_cli *cli)
 {
-    return plumb_cli_has_option(cli, "resume");
+    return plumb_cli_has_option(cli, "resume") && !cli->begins_anew;
 }
 
 static bool is_empty(const char *path)

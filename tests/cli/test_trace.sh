@@ -205,6 +205,36 @@ after_of third.jsonl >expected
 expect_same got expected
 ok grep -q '"path": "run/checkpoint-4"' explained.jsonl.meta.json
 
+begin "going on where an interrupted trace stopped"
+for source in run "$before"; do
+    [ "$source" = run ] && set -- run || set -- "$before" run six.jsonl
+    run "$PLUMB" trace "$@" -o part.jsonl
+    cp part.jsonl all.jsonl
+    mv stderr told
+    head -2 part.jsonl >part.jsonl.partial
+    sed '/"counts"/,$d' part.jsonl.meta.json | sed '$s/,$/}/' >part.jsonl.partial.meta.json
+    rm part.jsonl part.jsonl.meta.json
+    run "$PLUMB" trace "$@" -o part.jsonl --resume
+    expect_code 0
+    expect_same part.jsonl all.jsonl
+    expect_err "going on after 2 rows"
+    grep -v "going on" stderr >got
+    expect_same got told
+done
+head -2 all.jsonl | sed 's/"row":"./"row":"f/' >part.jsonl.partial
+cp part.jsonl.meta.json part.jsonl.partial.meta.json
+run "$PLUMB" trace "$before" run six.jsonl -o part.jsonl --resume
+expect_code 2
+expect_err "part.jsonl.partial:1: was made from another row than row 0 of six.jsonl"
+echo 'cats: [cat]' >cats.yaml
+head -2 all.jsonl >part.jsonl.partial
+run "$PLUMB" trace "$before" run six.jsonl -o part.jsonl --resume --groups cats.yaml
+expect_code 2
+expect_err "--groups"
+run "$PLUMB" trace run --table --resume -o table.txt
+expect_code 2
+expect_err "--resume: a table is written anew"
+
 begin "from the ledger alone"
 run "$PLUMB" trace run --ledger_only -o ledger.jsonl
 expect_code 0
