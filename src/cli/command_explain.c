@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "cli/cli.h"
 #include "cli/meta.h"
+#include "cli/written_rows.h"
 #include "study/explain.h"
 #include "study/trace_run.h"
 
@@ -129,6 +130,7 @@ static const plumb_option options[] = {
     PLUMB_OPTION_ROWS(explain_values),
     PLUMB_OPTION_ON_ERROR(explain_values),
     PLUMB_OPTION_THREADS(explain_values),
+    PLUMB_OPTION_RESUME(explain_values),
     PLUMB_OPTION_DRY_RUN(explain_values),
     PLUMB_OPTION_QUIET(explain_values),
 };
@@ -172,6 +174,7 @@ typedef struct run {
     int64_t check_bytes;
     json_t *meta;
     plumb_text line;
+    int64_t begin; /* the first row that is read */
     int64_t explained, disagreements;
 } run;
 
@@ -200,6 +203,9 @@ static plumb_status check_selection(const plumb_cli *cli, const explain_values *
     if (v->pairs.count && (v->all || some))
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--pair and %s exclude each other", v->all ? "--all" : "--range"),
                           "--pair takes several row numbers");
+    if (v->common.resume && v->format == TEXT)
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--resume: a text is written anew"),
+                          "JSON lines can be gone on with: --format json");
     for (size_t i = 0; i < v->pairs.count; i++)
         if (v->pairs.items[i] != floor(v->pairs.items[i]))
             return plumb_fail(PLUMB_E_INPUT, "--pair: %g is no row number", v->pairs.items[i]);
@@ -273,6 +279,7 @@ static plumb_status open_reader(run *r)
         .sink = &r->cli->sink,
     };
     plumb_cli_rows(&v->common, &source.begin, &source.end);
+    r->begin = source.begin;
     if (!v->all) source.end = last_wanted(v) + 1;
     return plumb_pair_reader_open(&source, &r->reader);
 }
@@ -324,7 +331,7 @@ static plumb_status read_pairs(run *r, plumb_status (*take)(run *r, const plumb_
     const plumb_row *row;
     const plumb_pair *pair;
     bool found;
-    int64_t next = r->v->common.range.begin, last = last_wanted(r->v);
+    int64_t next = r->begin, last = last_wanted(r->v);
     for (;;) {
         PLUMB_TRY(plumb_check_interrupt(&r->cli->sink));
         bool wanted = is_wanted(r->v, next++);
@@ -359,14 +366,38 @@ static plumb_status finish_meta(run *r)
     return plumb_meta_count(r->meta, "explained", r->explained);
 }
 
+static plumb_status add_written(void *user, const json_t *row)
+{
+    run *r = user;
+    r->explained++;
+    r->disagreements += json_is_false(json_object_get(json_object_get(row, "check"), "agrees"));
+    return PLUMB_OK;
+}
+
+static plumb_status pass_written(run *r)
+{
+    plumb_written_rows w = {.data = r->how.data,
+                            .reader = r->reader,
+                            .may_skip = !r->v->all,
+                            .add = add_written,
+                            .user = r,
+                            .sink = &r->cli->sink};
+    PLUMB_TRY(plumb_pass_written(r->output, &w));
+    r->begin += w.rows + w.between;
+    return PLUMB_OK;
+}
+
 static plumb_status explain_into(run *r)
 {
     bool resumed;
     PLUMB_TRY(start_meta(r));
+    r->cli->begins_anew = r->v->format == TEXT;
     PLUMB_TRY(plumb_cli_open_output(r->cli, r->meta, &r->output, &resumed));
-    plumb_status s = read_pairs(r, explain_pair);
+    plumb_status s = plumb_settle_time(r->meta, r->output, resumed, &r->encoder->now);
+    if (!s && resumed) s = pass_written(r);
+    if (!s) s = read_pairs(r, explain_pair);
     if (!s) s = finish_meta(r);
-    s = plumb_cli_close_output(r->cli, r->meta, r->output, false, s);
+    s = plumb_cli_close_output(r->cli, r->meta, r->output, resumed, s);
     if (s || !r->disagreements) return s;
     r->cli->exit_code = PLUMB_EXIT_FINDINGS;
     plumb_cli_say(r->cli,
