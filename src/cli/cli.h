@@ -195,6 +195,10 @@ plumb_status plumb_cli_record_compute(json_t *meta, const plumb_compute *c) PLUM
  * quality). */
 int plumb_cli_default_length(int positions);
 
+/* --max_length as given, with a note where it is more than the model's positions; without it the default, which is no
+ * cut (0) for the paper's way of making pairs. */
+int plumb_cli_max_length(const plumb_cli *cli, int64_t given, int positions, bool official);
+
 /* Rows of --range and --limit together as [begin, end); end < 0: to the end of the file. */
 void plumb_cli_rows(const plumb_common *common, int64_t *begin, int64_t *end);
 

@@ -204,12 +204,6 @@ static int64_t last_wanted(const explain_values *v)
 
 /* ---- opening ---- */
 
-static int choose_max_length(const run *r)
-{
-    if (plumb_options_given(r->cli->options, "max_length")) return (int)r->v->max_length;
-    return r->v->compat == PLUMB_COMPAT_OFFICIAL ? 0 : plumb_cli_default_length(r->model->config.max_positions);
-}
-
 /* Predictions are about tokens: the model after training must mean the same ones. */
 static plumb_status open_after(run *r)
 {
@@ -245,10 +239,12 @@ static plumb_status open_models(run *r)
 static plumb_status open_reader(run *r)
 {
     const explain_values *v = r->v;
+    const int length =
+        plumb_cli_max_length(r->cli, v->max_length, r->model->config.max_positions, v->compat == PLUMB_COMPAT_OFFICIAL);
     plumb_pair_source source = {
         .path = v->data.items[0],
         .keys = {v->prompt_key, v->chosen_key, v->rejected_key, (plumb_implicit_prompt)v->implicit_prompt},
-        .pairing = {r->encoder, (plumb_compat)v->compat, choose_max_length(r), r->model->config.vocab_size},
+        .pairing = {r->encoder, (plumb_compat)v->compat, length, r->model->config.vocab_size},
         .skip_bad_rows = v->common.on_error == PLUMB_ON_ERROR_SKIP,
         .sink = &r->cli->sink,
     };

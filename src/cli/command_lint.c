@@ -165,12 +165,6 @@ static plumb_status select_rules(const lint_values *v, uint32_t *out)
     return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--ignore leaves no rule of those selected"), "ignore fewer rules");
 }
 
-static int max_length(const run *r)
-{
-    if (plumb_options_given(r->cli->options, "max_length")) return (int)r->v->max_length;
-    return plumb_cli_default_length(r->config.max_positions);
-}
-
 static plumb_status open_text_side(run *r)
 {
     const char *folder = r->v->model.items[0];
@@ -324,10 +318,11 @@ static plumb_status lint(plumb_cli *cli, void *values)
     PLUMB_GO(open_text_side(&r));
     job.options.keys = (plumb_preference_keys){v->prompt_key, v->chosen_key, v->rejected_key,
                                                (plumb_implicit_prompt)v->implicit_prompt};
-    job.options.pairing = (plumb_pairing){.encoder = r.encoder,
-                                          .compat = PLUMB_COMPAT_TRL,
-                                          .max_length = max_length(&r),
-                                          .vocab_size = r.config.vocab_size};
+    job.options.pairing =
+        (plumb_pairing){.encoder = r.encoder,
+                        .compat = PLUMB_COMPAT_TRL,
+                        .max_length = plumb_cli_max_length(cli, v->max_length, r.config.max_positions, false),
+                        .vocab_size = r.config.vocab_size};
     job.options.max_ratio = v->max_ratio;
     PLUMB_GO(start_meta(&r));
     PLUMB_GO(run_into(&r, &job));

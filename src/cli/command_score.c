@@ -160,19 +160,6 @@ static uint32_t selected(const plumb_list *names)
     return bits;
 }
 
-static int choose_max_length(run *r)
-{
-    const score_values *v = r->v;
-    if (plumb_options_given(r->cli->options, "max_length")) {
-        if (v->max_length > r->config.max_positions)
-            plumb_note(&r->cli->sink, "--max_length %" PRId64 " is more than the model's %d positions", v->max_length,
-                       r->config.max_positions);
-        return (int)v->max_length;
-    }
-    if (v->compat == PLUMB_COMPAT_OFFICIAL) return 0;
-    return plumb_cli_default_length(r->config.max_positions);
-}
-
 static plumb_status open_model(run *r)
 {
     const char *folder = r->v->model.items[0];
@@ -180,7 +167,8 @@ static plumb_status open_model(run *r)
     PLUMB_TRY(plumb_cli_open_compute(&r->v->common, r->v->isa, r->v->compute, &r->compute));
     if (plumb_measures_need(r->measures)) PLUMB_TRY(plumb_model_open(folder, r->compute, &r->model));
     PLUMB_TRY(plumb_encoder_open(folder, r->v->chat_template, r->config.eos_id, &r->encoder));
-    r->max_length = choose_max_length(r);
+    r->max_length =
+        plumb_cli_max_length(r->cli, r->v->max_length, r->config.max_positions, r->v->compat == PLUMB_COMPAT_OFFICIAL);
     return PLUMB_OK;
 }
 

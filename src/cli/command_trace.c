@@ -203,9 +203,8 @@ static plumb_status open_two(tracing *t)
     PLUMB_TRY(plumb_encoder_open(t->before, v->chat_template, t->base->config.eos_id, &t->encoder));
     PLUMB_TRY(plumb_derived_same_tokens(t->encoder->tokenizer, t->before, t->after));
     PLUMB_TRY(plumb_derived_model_open(t->base, t->after, &t->end));
-    int positions = t->base->config.max_positions, length = (int)v->max_length;
-    if (!plumb_options_given(t->cli->options, "max_length"))
-        length = v->compat == PLUMB_COMPAT_OFFICIAL ? 0 : plumb_cli_default_length(positions);
+    int length =
+        plumb_cli_max_length(t->cli, v->max_length, t->base->config.max_positions, v->compat == PLUMB_COMPAT_OFFICIAL);
     t->source = (plumb_pair_source){
         .keys = {v->prompt_key, v->chosen_key, v->rejected_key, (plumb_implicit_prompt)v->implicit_prompt},
         .pairing = {t->encoder, (plumb_compat)v->compat, length, t->base->config.vocab_size},

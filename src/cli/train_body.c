@@ -57,9 +57,7 @@ plumb_status plumb_train_open(plumb_train_body *b, plumb_cli *cli, plumb_train_v
     PLUMB_TRY(plumb_model_open(folder, b->compute, &b->model));
     PLUMB_TRY(plumb_encoder_open(folder, v->chat_template, b->model->config.eos_id, &b->encoder));
     PLUMB_TRY(settle_time(b));
-    b->max_length = plumb_options_given(cli->options, "max_length")
-                        ? (int)v->max_length
-                        : plumb_cli_default_length(b->model->config.max_positions);
+    b->max_length = plumb_cli_max_length(cli, v->max_length, b->model->config.max_positions, false);
     return open_adapter(b);
 }
 

@@ -20,6 +20,12 @@ expect_err "a.jsonl: pairs left out for a ln_ches that is not a number: 2"
 expect_err "pairs left out for a log-prob in the ledger that is not a number: 1"
 mv stdout tables
 
+begin "CSV that a spreadsheet does not take for a formula"
+cp a.jsonl '=a,b.jsonl'
+run "$PLUMB" identify data.jsonl '=a,b.jsonl' ledger.jsonl --format csv --resamples 0 --quiet
+expect_code 0
+expect_out "measures,\"'=a,b.jsonl\",ches,"
+
 begin "files that are something else"
 sed 's/^{/{"chosen":{"tokens":[]},/' a.jsonl >explained.jsonl
 run "$PLUMB" identify data.jsonl explained.jsonl ledger.jsonl
