@@ -1,16 +1,19 @@
 #!/bin/sh
-# ./run bench [score|linear|edit|train] [--data FILE] [--model FOLDER] [--tokenizer FILE] [-n PAIRS] [--python PYTHON]
-# Prints figures as ratios against a yardstick in the same run, and appends them to bench/results.csv.
+# ./run bench [all|score|linear|generate|filter|edit|train] [--data FILE] [--model FOLDER] [--tokenizer FILE] [-n PAIRS]
+#             [--rows N] [--python PYTHON]
+# Prints one table: figure, value, yardstick in the same run, ratio, goal; and appends it to bench/results.csv with the CPU's
+# flags and the commit. Without a name all figures.
 set -eu
 cd "$(dirname "$0")/.."
 here=$(pwd)
 shared=$here/../shared
-what=score
-case "${1:-}" in score | linear | edit | train) what=$1; shift ;; esac
+what=all
+case "${1:-}" in all | score | linear | generate | filter | edit | train) what=$1; shift ;; esac
 data=$shared/data/ultrafeedback-1000.jsonl
 tokenizer=$shared/data/tokenizers/olmo-1b.tokenizer.json
 model=""
 pairs=4
+rows=10000000
 python=python3
 while [ $# -gt 0 ]; do
     case "$1" in
@@ -18,6 +21,7 @@ while [ $# -gt 0 ]; do
     --model) model=$2 ;;
     --tokenizer) tokenizer=$2 ;;
     -n) pairs=$2 ;;
+    --rows) rows=$2 ;;
     --python) python=$2 ;;
     *) echo "bench: unknown option $1" >&2; exit 2 ;;
     esac
@@ -25,7 +29,7 @@ while [ $# -gt 0 ]; do
 done
 work=$here/build/bench
 mkdir -p "$work"
-[ -x "$work/bin/bench_linear" ] || cmake -S . -B "$work" -G Ninja -DCMAKE_BUILD_TYPE=Release \
+[ -f "$work/build.ninja" ] || cmake -S . -B "$work" -G Ninja -DCMAKE_BUILD_TYPE=Release \
     -DCMAKE_C_FLAGS_RELEASE="-O3 -DNDEBUG" -DPLUMB_BENCH=ON -DPLUMB_TESTS=OFF >/dev/null
 cmake --build "$work" >&2
 plumb=$work/plumb
@@ -34,16 +38,25 @@ flags=$(sed -n 's/^flags.*: //p' /proc/cpuinfo | head -n 1 | tr ' ' '\n' | grep 
 commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
 seconds() { date +%s.%N; }
 record() { # figure, value, yardstick, ratio, goal
-    printf '%-44s %14s %14s %8s  goal %s\n' "$@"
+    printf '%-48s %12s %12s %8s  %s\n' "$@"
     printf '%s,%s,%s,%s,%s,%s,%s,%s\n' "$(date -u +%Y-%m-%d)" "$commit" "$flags" "$@" >>bench/results.csv
 }
 has_torch() { "$python" -c 'import torch, transformers' 2>/dev/null; }
-peak_line() { "$work/bin/bench_linear" --threads "$threads" --rows 256 --seconds 0.02 | head -n 1; }
-peak() { peak_line | sed -n 's/.*FMA peak \([0-9.]*\).*/\1/p'; }
+# peak [ARITHMETIC [THREADS]]: GFLOP/s that its multiply-adds reach.
+peak() {
+    "$work/bin/bench_linear" --threads "${2:-$threads}" --rows 256 --seconds 0.02 --compute "${1:-fp32}" |
+        sed -n '1s/.* peak \([0-9.]*\).*/\1/p'
+}
+ratio() { echo "$1 $2" | awk -v form="${3:-%.2f}" '{ printf form, $1 / $2 }'; }
 checkpoint() { # LAYERS FOLDER: the olmo-1b shape with random bf16 weights
     [ -d "$2" ] || "$plumb" init olmo "$2" --hidden_size 2048 --num_hidden_layers "$1" --num_attention_heads 16 \
         --intermediate_size 8192 --vocab_size 50304 --max_position_embeddings 2048 --tie_word_embeddings true \
         --dtype bfloat16 --tokenizer "$tokenizer" --quiet
+}
+# COMMAND...: leaves its peak memory in kB, where time(1) is here.
+with_peak() {
+    rm -f "$work/peak"
+    if [ -x /usr/bin/time ]; then /usr/bin/time -o "$work/peak" -f %M "$@"; else "$@"; fi
 }
 need_data() { [ -f "$data" ] || { echo "bench: $data is not here; give --data FILE (prompt, chosen, rejected as strings)" >&2; exit 2; }; }
 
@@ -55,36 +68,101 @@ subset() {
     awk 'NR == FNR { keep[$1 + 1] = 1; next } FNR in keep' "$work/rows" "$data" >"$work/pairs.jsonl"
 }
 
-bench_score() {
-    [ -n "$model" ] || { model=$work/olmo-1b; checkpoint 16 "$model"; }
-    subset
-    fma=$(peak)
-    # The same pairs once and twice: the difference leaves out the start, as the yardstick's clock leaves out its loading.
+# time_pairs LABEL OPTIONS...: seconds that plumb score takes for the pairs, in $took. The same pairs once and twice: the
+# difference leaves out the start, as the yardstick's clock leaves out its loading.
+time_pairs() {
     cat "$work/pairs.jsonl" "$work/pairs.jsonl" >"$work/twice.jsonl"
     for file in pairs twice; do
         start=$(seconds)
-        "$plumb" score "$model" "$work/$file.jsonl" --max_length 512 --threads "$threads" --quiet -o "$work/$file.scores.jsonl"
+        with_peak "$plumb" score "$model" "$work/$file.jsonl" --max_length 512 --quiet -o "$work/$file.scores.jsonl" "$@"
         end=$(seconds)
         eval "time_$file=\$(echo $start $end | awk '{ print \$2 - \$1 }')"
     done
+    took=$(echo "$time_pairs $time_twice" | awk '{ printf "%.4f", $2 - $1 }')
     flops=$(sed -n 's/.*"flops": \([0-9]*\).*/\1/p' "$work/pairs.scores.jsonl.meta.json")
-    ours=$(echo "$time_pairs $time_twice $pairs" | awk '{ printf "%.4f", ($2 - $1) / $3 }')
-    rate=$(echo "$flops $ours $pairs" | awk '{ printf "%.1f", $1 / $2 / $3 / 1e9 }')
-    printf 'score: %s pairs, max_length 512, %s threads (%s)\n' "$pairs" "$threads" "$flags"
-    printf 'minimal work %.3f TFLOP; FMA peak measured in this run %s GFLOP/s\n' "$(echo "$flops" | awk '{ print $1 / 1e12 }')" "$fma"
-    record "score fp32: GFLOP/s of the minimal work" "$rate" "$fma" "$(echo "$rate $fma" | awk '{ printf "%.3f", $1 / $2 }')" "0.80 of the peak"
-    if has_torch; then
-        for mode in "float32" "float32 --lean"; do
-            # shellcheck disable=SC2086
-            theirs=$("$python" bench/torch_ches.py "$model" "$work/pairs.jsonl" -n "$pairs" --max-length 512 --threads "$threads" --dtype $mode 2>/dev/null | sed -n 's/.*"s_per_pair": \([0-9.]*\).*/\1/p')
-            record "score fp32 against PyTorch $mode: s/pair" "$ours" "$theirs" "$(echo "$theirs $ours" | awk '{ printf "%.2f", $1 / $2 }')" "1.7"
-        done
-    else
-        echo "PyTorch and transformers are not here: no comparison (pip install torch transformers; --python PYTHON)"
-    fi
+    arithmetic=$(sed -n 's/.*"compute": "\([a-z0-9-]*\)".*/\1/p' "$work/pairs.scores.jsonl.meta.json" | head -n 1)
 }
 
-bench_linear() { "$work/bin/bench_linear" --threads "$threads"; }
+bench_score() {
+    [ -n "$model" ] || { model=$work/olmo-1b; checkpoint 16 "$model"; }
+    subset
+    for compute in fp32 bf16; do
+        time_pairs --threads "$threads" --compute $compute
+        fma=$(peak "$arithmetic")
+        ours=$(ratio "$took" "$pairs" %.4f)
+        rate=$(echo "$flops $took" | awk '{ printf "%.1f", $1 / $2 / 1e9 }')
+        case $compute in
+        fp32) goal=0.80 dtype=float32 torch_goal=1.9 whole=$took ;;
+        bf16) goal=0.75 dtype=bfloat16 torch_goal=1.65 ;;
+        esac
+        record "score $arithmetic: GFLOP/s of the minimal work" "$rate" "$fma" "$(ratio "$rate" "$fma" %.3f)" "$goal of the peak"
+        [ ! -f "$work/peak" ] || [ $compute = bf16 ] || record "score: resident GB, checkpoint's GB" \
+            "$(awk '{ printf "%.2f", $1 / 1e6 }' "$work/peak")" "$(du -skL "$model" | awk '{ printf "%.2f", $1 / 1e6 }')" \
+            "$(du -skL "$model" | cut -f 1 | awk -v peak="$(cat "$work/peak")" '{ printf "%.2f", peak / $1 }')" "1.03"
+        has_torch || continue
+        theirs=$("$python" bench/torch_ches.py "$model" "$work/pairs.jsonl" -n "$pairs" --max-length 512 --threads "$threads" \
+            --dtype $dtype 2>/dev/null | sed -n 's/.*"s_per_pair": \([0-9.]*\).*/\1/p')
+        record "score $arithmetic against PyTorch $dtype: s/pair" "$ours" "$theirs" "$(ratio "$theirs" "$ours")" "$torch_goal"
+    done
+    has_torch || echo "PyTorch and transformers are not here: no comparison (pip install torch transformers; --python PYTHON)"
+    time_pairs --threads "$threads" --stream-layers
+    record "score --stream-layers: s, without" "$took" "$whole" "$(ratio "$whole" "$took")" "0.90"
+    [ ! -f "$work/peak" ] || echo "    with $(awk '{ printf "%.2f GB", $1 / 1e6 }' "$work/peak") resident"
+    time_pairs --threads 1
+    record "score: s with 1 thread, with 2" "$took" "$whole" "$(ratio "$took" "$whole")" "1.85"
+    "$plumb" info "$model" >/dev/null
+    start=$(seconds)
+    "$plumb" info "$model" >/dev/null
+    end=$(seconds)
+    record "open and hash a checkpoint: s" "$(echo "$start $end" | awk '{ printf "%.3f", $2 - $1 }')" "-" "-" "0.2 s"
+}
+
+# The least share of the peak over all shapes, from 256 rows on.
+bench_linear() {
+    for arithmetic in fp32 bf16-dot; do
+        "$work/bin/bench_linear" --threads "$threads" --compute $arithmetic --rows 256 512 1024 >"$work/linear" 2>/dev/null || continue
+        cat "$work/linear"
+        peak=$(sed -n '1s/.* peak \([0-9.]*\).*/\1/p' "$work/linear")
+        least=$(grep -o '[0-9.]* ([ 0-9]*%)\|[0-9.]* ( *[0-9]* %)' "$work/linear" | sort -n | head -n 1 | cut -d ' ' -f 1)
+        goal=0.88
+        [ $arithmetic = fp32 ] || goal=0.80
+        record "linear $arithmetic: least GFLOP/s, 256 rows on" "$least" "$peak" "$(ratio "$least" "$peak" %.3f)" "$goal"
+    done
+}
+
+# One prompt, one completion at a time: every token reads every weight once.
+bench_generate() {
+    [ -n "$model" ] || { model=$work/olmo-1b; checkpoint 16 "$model"; }
+    echo '{"prompt": "The"}' >"$work/prompt.jsonl"
+    for tokens in 8 40; do
+        start=$(seconds)
+        "$plumb" generate "$model" "$work/prompt.jsonl" --temperature 0 --max_new_tokens $tokens --threads "$threads" --quiet \
+            -o "$work/generated.jsonl"
+        end=$(seconds)
+        made=$(sed -n 's/.*"response_ids":\[\([^]]*\)\].*/\1/p' "$work/generated.jsonl" | tr ',' '\n' | grep -c .)
+        eval "time_$tokens=\$(echo $start $end | awk '{ print \$2 - \$1 }') made_$tokens=$made"
+    done
+    if [ "$made_40" -le "$made_8" ]; then
+        echo "generate: the completion ended too soon for a measurement"
+        return
+    fi
+    bytes=$("$plumb" info "$model" --format json | sed -n 's/.*"bytes": *\([0-9]*\).*/\1/p' | head -n 1)
+    memory=$("$work/bin/bench_memory" "$threads" | cut -d ' ' -f 1)
+    ours=$(echo "$time_8 $time_40 $made_8 $made_40 $bytes" | awk '{ printf "%.2f", $5 * ($4 - $3) / ($2 - $1) / 1e9 }')
+    record "generate, one at a time: GB/s of weights" "$ours" "$memory" "$(ratio "$ours" "$memory")" "0.80 of the memory"
+}
+
+bench_filter() {
+    "$work/bin/bench_rows" "$rows" "$work/rows.jsonl" "$work/rows.scores.jsonl"
+    bytes=$(cat "$work/rows.jsonl" "$work/rows.scores.jsonl" | wc -c)
+    start=$(seconds)
+    with_peak "$plumb" filter "$work/rows.jsonl" "$work/rows.scores.jsonl" --by ln_ches --keep-lowest 5% -o "$work/kept.jsonl" --quiet
+    end=$(seconds)
+    record "filter, $rows rows: MB/s read" "$(echo "$start $end $bytes" | awk '{ printf "%.0f", $3 / ($2 - $1) / 1e6 }')" "200" \
+        "$(echo "$start $end $bytes" | awk '{ printf "%.2f", $3 / ($2 - $1) / 2e8 }')" "1"
+    [ ! -f "$work/peak" ] || record "filter: bytes of memory a row" "$(awk -v n="$rows" '{ printf "%.1f", $1 * 1024 / n }' "$work/peak")" "16" "-" "16"
+    rm -f "$work/rows.jsonl" "$work/rows.scores.jsonl" "$work/kept.jsonl"
+}
 
 bench_edit() {
     ours=$("$work/bin/bench_edit" 400 1 | sed 's/ .*//')
@@ -115,7 +193,7 @@ bench_train() {
     for steps in 1 4; do
         rm -rf "$work/run"
         start=$(seconds)
-        "$plumb" dpo "$model" "$work/pairs.jsonl" -o "$work/run" --per_device_train_batch_size 2 --max_length 512 \
+        with_peak "$plumb" dpo "$model" "$work/pairs.jsonl" -o "$work/run" --per_device_train_batch_size 2 --max_length 512 \
             --max_steps $steps --train_sampling_strategy sequential --ledger_steps 1000 --save_strategy no \
             --threads "$threads" --quiet
         end=$(seconds)
@@ -124,12 +202,33 @@ bench_train() {
     ours=$(echo "$time_1 $time_4" | awk '{ printf "%.2f", ($2 - $1) / 3 }')
     printf 'dpo: 4 layers of the olmo-1b shape, batch 2, max_length 512; a whole run of 4 steps, with reference pass, ledger and\n'
     printf 'writing, took %s s\n' "$time_4"
-    if has_torch; then
-        theirs=$("$python" bench/torch_dpo.py "$model" "$work/pairs.jsonl" 2>/dev/null | sed -n 's/.*"s_per_step": \([0-9.]*\).*/\1/p')
-        record "dpo against TRL defaults: s/step" "$ours" "$theirs" "$(echo "$theirs $ours" | awk '{ printf "%.2f", $1 / $2 }')" "2"
-    else
-        record "dpo: s/step" "$ours" "-" "-" "2 (TRL is not here)"
-    fi
+    has_torch || record "dpo: s/step" "$ours" "-" "-" "3 (TRL is not here)"
+    for mode in "" --tuned; do
+        has_torch || continue
+        # shellcheck disable=SC2086
+        "$python" bench/torch_dpo.py "$model" "$work/pairs.jsonl" $mode 2>"$work/torch.err" >"$work/torch.json" || {
+            tail -n 3 "$work/torch.err" >&2
+            echo "bench: bench/torch_dpo.py failed (pip install trl datasets); all it said is in $work/torch.err" >&2
+            exit 1
+        }
+        theirs=$(sed -n 's/.*"s_per_step": \([0-9.]*\).*/\1/p' "$work/torch.json" | awk '{ printf "%.2f", $1 }')
+        their_peak=$(sed -n 's/.*"peak_rss_gb": \([0-9.]*\).*/\1/p' "$work/torch.json" | awk '{ printf "%.2f", $1 }')
+        case $mode in "") name=defaults goal=3 ;; *) name=tuned goal=2.2 ;; esac
+        record "dpo against TRL $name: s/step" "$ours" "$theirs" "$(ratio "$theirs" "$ours")" "$goal"
+        [ ! -f "$work/peak" ] || record "dpo against TRL $name: peak memory in GB" "$(awk '{ printf "%.2f", $1 / 1e6 }' "$work/peak")" \
+            "$their_peak" "$(awk -v theirs="$their_peak" '{ printf "%.2f", theirs / ($1 / 1e6) }' "$work/peak")" "1"
+    done
 }
 
-"bench_$what"
+printf '%s threads (%s)\n' "$threads" "$flags"
+printf '%-48s %12s %12s %8s  %s\n' figure value yardstick ratio goal
+case $what in
+all)
+    given=$model
+    for what in linear score generate filter edit train; do
+        model=$given
+        "bench_$what"
+    done
+    ;;
+*) "bench_$what" ;;
+esac

@@ -119,6 +119,7 @@ static plumb_status run_side(plumb_gradient_products *g, int side, const int32_t
     const float *hidden;
     float *gathered, *dgathered, *dhidden, *dembed;
     double *lse, *weight;
+    plumb_pulls p; /* one side: a pull for each target */
     int d = m->config.hidden_size;
     for (size_t i = 0; i < g->count; i++) memset(g->list[i].side[side], 0, g->list[i].count * sizeof(float));
     plumb_batch_clear(&g->batch);
@@ -137,8 +138,9 @@ static plumb_status run_side(plumb_gradient_products *g, int side, const int32_t
     PLUMB_TRY(plumb_training_forward(g->training[side], &g->batch, &hidden));
     plumb_gather_rows(m->compute, hidden, d, g->targets.states.data, (int)n, d, gathered, d);
     PLUMB_TRY(plumb_unembed_logps(m->compute, &u, gathered, d, (int)n, NULL, NULL, lse));
-    PLUMB_TRY(plumb_unembed_gradient(m->compute, &u, gathered, d, (int)n, g->targets.tokens.data, lse, weight,
-                                     dgathered, d, (float *)g->gradients[side]->unembed.weight));
+    PLUMB_TRY(plumb_targets_pulls(&g->targets, g->batch.wanted.count, weight, lse, &g->scratch, &p));
+    PLUMB_TRY(plumb_unembed_gradient(m->compute, &u, gathered, d, (int)n, p.pulls, p.lse, dgathered, d,
+                                     (float *)g->gradients[side]->unembed.weight));
     plumb_scatter_rows(m->compute, dgathered, d, g->targets.states.data, (int)n, d, dhidden, d);
     PLUMB_TRY(plumb_training_backward(g->training[side], &g->batch, dhidden, dembed));
     plumb_embed_gradient(m->compute, g->batch.ids.data, (int)rows, d, (float)m->config.embed_scale, dembed, d,

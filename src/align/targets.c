@@ -71,6 +71,35 @@ void plumb_split_logps(const double *logps, const plumb_pair_states *p, int side
     for (int i = 0; i < p->targets[side]; i++) *(i < common ? head : tail) += logps[i];
 }
 
+static void add_pull(plumb_pull *p, int32_t token, double g)
+{
+    int i = 0;
+    while (i < p->count && p->token[i] != token) i++;
+    if (i == p->count) p->token[p->count++] = token;
+    p->g[i] += g;
+}
+
+plumb_status plumb_targets_pulls(const plumb_targets *t, size_t wanted, const double *g, const double *lse,
+                                 plumb_arena *arena, plumb_pulls *out)
+{
+    size_t n = t->tokens.count, *place; /* of a wanted state among those of *out, plus 1 */
+    PLUMB_TRY(plumb_arena_new(arena, &place, wanted, sizeof *place));
+    PLUMB_TRY(plumb_arena_new(arena, &out->states, n, sizeof *out->states));
+    PLUMB_TRY(plumb_arena_new(arena, &out->pulls, n, sizeof *out->pulls));
+    PLUMB_TRY(plumb_arena_new(arena, &out->lse, n, sizeof *out->lse));
+    out->count = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t *at = &place[t->states.data[i]];
+        if (!*at) {
+            out->states[out->count] = t->states.data[i];
+            out->lse[out->count] = lse[i];
+            *at = ++out->count;
+        }
+        add_pull(&out->pulls[*at - 1], t->tokens.data[i], g[i]);
+    }
+    return PLUMB_OK;
+}
+
 void plumb_targets_clear(plumb_targets *t)
 {
     t->tokens.count = t->states.count = 0;

@@ -2,6 +2,7 @@
 #ifndef PLUMB_ALIGN_TARGETS_H
 #define PLUMB_ALIGN_TARGETS_H
 
+#include "compute/gradient.h"
 #include "model/batch.h"
 
 /* Tokens that states predict, side by side and pair by pair, and the wanted state that predicts each. {0} is empty. */
@@ -41,6 +42,19 @@ plumb_status plumb_targets_add_trained(plumb_targets *t, const int32_t *ids, con
 
 /* Sums of the log-probs [targets[side]] of one side: over its first min(targets) tokens, and over the rest. */
 void plumb_split_logps(const double *logps, const plumb_pair_states *p, int side, double *head, double *tail);
+
+/* The states that predict something, each once, in the order of the targets, and what pulls at each. */
+typedef struct plumb_pulls {
+    int32_t *states;   /* [count] numbers of wanted states */
+    plumb_pull *pulls; /* [count]; two targets of one token are one pull */
+    double *lse;       /* [count] */
+    size_t count;
+} plumb_pulls;
+
+/* Puts together the targets of the same state: g and lse are those of the targets. A state belongs to one pair, so the
+ * result does not depend on what else is in the batch. Memory from the arena. */
+plumb_status plumb_targets_pulls(const plumb_targets *t, size_t wanted, const double *g, const double *lse,
+                                 plumb_arena *arena, plumb_pulls *out) PLUMB_MUST_USE;
 
 void plumb_targets_clear(plumb_targets *t);
 void plumb_targets_free(plumb_targets *t);

@@ -24,6 +24,7 @@ typedef enum plumb_code {
     PLUMB_E_IO,          /* reading or writing failed on the way (disk full, device error): exit code 3 */
     PLUMB_E_MEMORY,      /* out of memory: exit code 3 */
     PLUMB_E_INTERNAL,    /* a broken promise inside plumb: exit code 3 */
+    PLUMB_E_DIVERGED,    /* training led to numbers that are not finite: exit code 3 */
     PLUMB_E_INTERRUPTED, /* Ctrl-C or SIGTERM: exit code 130 or 143 */
 } plumb_code;
 

@@ -265,5 +265,7 @@ extern const plumb_usage plumb_usage_judge;
 int plumb_command_judge(int argc, char **argv);
 extern const plumb_usage plumb_usage_pair;
 int plumb_command_pair(int argc, char **argv);
+extern const plumb_usage plumb_usage_demo;
+int plumb_command_demo(int argc, char **argv);
 
 #endif

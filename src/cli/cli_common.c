@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <math.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/cpus.h"
 #include "base/progress.h"
 #include "cli/config_file.h"
 #include "cli/file_fault.h"
@@ -182,6 +182,7 @@ static int exit_code(plumb_code code)
     case PLUMB_E_IO:
     case PLUMB_E_MEMORY:
     case PLUMB_E_INTERNAL:
+    case PLUMB_E_DIVERGED:
         return PLUMB_EXIT_FAILED;
     }
     return PLUMB_EXIT_FAILED;
@@ -240,11 +241,7 @@ static void print_way_on(const plumb_cli *cli)
 
 int plumb_cli_threads(const plumb_common *common)
 {
-    cpu_set_t set;
-    if (common->threads > 0) return (int)common->threads;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
-    return online > 0 ? (int)online : 1;
+    return common->threads > 0 ? (int)common->threads : plumb_cpus();
 }
 
 int plumb_cli_default_length(int positions)

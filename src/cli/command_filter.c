@@ -12,7 +12,7 @@
 typedef struct filter_values {
     plumb_common common;
     plumb_list data, scores;
-    const char *by, *keep_lowest, *drop_top, *slice;
+    const char *by, *keep_lowest, *drop_top, *slice, *random;
     double below;
     bool drop_skipped;
 } filter_values;
@@ -45,6 +45,20 @@ static const plumb_option options[] = {
      .offset = offsetof(filter_values, slice),
      .metavar = "Q:K",
      .help = "keep K rows around the quantile at Q percent, the paper's percentile slices"},
+    {.name = "random",
+     .kind = PLUMB_OPTION_STRING,
+     .offset = offsetof(filter_values, random),
+     .metavar = "P%|N",
+     .help = "keep P percent of the scored rows, rounded up, or N rows, drawn at random by --seed whatever their "
+             "scores: what a filter by score has to be compared with"},
+    {.name = "seed",
+     .kind = PLUMB_OPTION_INTEGER,
+     .offset = offsetof(filter_values, common.seed),
+     .fallback = "42",
+     .metavar = "N",
+     .low = 0,
+     .high = INT64_MAX,
+     .help = "seed of --random"},
     {.name = "drop-skipped",
      .kind = PLUMB_OPTION_FLAG,
      .offset = offsetof(filter_values, drop_skipped),
@@ -70,7 +84,8 @@ const plumb_usage plumb_usage_filter = {
         "Copies the rows of DATA that stay, byte for byte and in the order of the file. The paper's way to prevent "
         "likelihood displacement is --by ln_ches --keep-lowest 5% (up to 15%): it leaves out pairs whose preferred and "
         "dispreferred responses have similar hidden states.\n\n"
-        "Give one of --keep-lowest, --drop-top, --below and --slice. Percentages are of the scored rows, not of "
+        "Give one of --keep-lowest, --drop-top, --below, --slice and --random. Percentages are of the scored rows, not "
+        "of "
         "skipped "
         "ones; of equal scores the row that comes first in the file ranks lower. Every row must have a score, and be "
         "the row that was scored (\"index\" and \"row\" of the score rows). What went and where the cut lies is told "
@@ -86,8 +101,9 @@ const plumb_usage plumb_usage_filter = {
 
 /* ---- the choice ---- */
 
-enum { RULES = 4 };
-static const char *const rules[RULES] = {"keep_lowest", "drop_top", "below", "slice"}; /* as plumb_filter_rule */
+enum { RULES = 5 };
+static const char *const rules[RULES] = {"keep_lowest", "drop_top", "below", "slice",
+                                         "random"}; /* as plumb_filter_rule */
 
 static plumb_status no_single_rule(const plumb_options *o, int count)
 {
@@ -100,8 +116,9 @@ static plumb_status no_single_rule(const plumb_options *o, int count)
         if (!s) s = plumb_options_label(o, rules[i], &given);
     }
     if (!s && !count)
-        s = plumb_cure(plumb_fail(PLUMB_E_INPUT, "which rows shall stay?"),
-                       "give one of --keep-lowest, --drop-top, --below and --slice; the paper's is --keep-lowest 5%%");
+        s = plumb_cure(
+            plumb_fail(PLUMB_E_INPUT, "which rows shall stay?"),
+            "give one of --keep-lowest, --drop-top, --below, --slice and --random; the paper's is --keep-lowest 5%%");
     else if (!s)
         s = plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s exclude each other", given.data),
                        "give one of them; for both, filter and score the result again");
@@ -118,6 +135,9 @@ static plumb_status parse_rule(const filter_values *v, plumb_filter_choice *out)
         return plumb_amount_parse(v->drop_top, &out->amount);
     case PLUMB_SLICE:
         return plumb_slice_parse(v->slice, out);
+    case PLUMB_RANDOM:
+        out->seed = (uint64_t)v->common.seed;
+        return plumb_amount_parse(v->random, &out->amount);
     case PLUMB_BELOW:
         out->bound = v->below;
         return PLUMB_OK;
@@ -174,7 +194,8 @@ static void say_report(plumb_cli *cli, const filter_values *v, const plumb_filte
                    !r->skipped       ? ""
                    : v->drop_skipped ? " (dropped)"
                                      : " (kept)");
-    bool is_count = (choice->rule == PLUMB_KEEP_LOWEST || choice->rule == PLUMB_DROP_TOP) && !choice->amount.is_percent;
+    bool is_amount = choice->rule != PLUMB_BELOW && choice->rule != PLUMB_SLICE;
+    bool is_count = is_amount && !choice->amount.is_percent;
     if (is_count && choice->amount.digits > (uint64_t)r->scored)
         plumb_note(&cli->sink, "%" PRIu64 " rows were asked for, more than are scored", choice->amount.digits);
     say_range(cli, v, "kept", r->kept, &r->kept_lowest, &r->kept_highest);

@@ -11,7 +11,7 @@
 #include "cli/cli.h"
 #include "cli/meta.h"
 #include "cli/passed_over.h"
-#include "cli/speed.h"
+#include "cli/work_time.h"
 #include "cli/written_rows.h"
 #include "io/json.h"
 #include "model/adapter.h"
@@ -534,12 +534,12 @@ static void say_summary(run *r)
 static plumb_status say_plan(run *r)
 {
     char time[64], bytes[64], parameters[64];
-    double speed, tokens = (double)r->usable * (double)r->v->n * (double)r->v->max_new_tokens;
+    double tokens = (double)r->usable * (double)r->v->n * (double)r->v->max_new_tokens;
     int threads = plumb_compute_threads(r->compute);
     int64_t rows = plumb_prompt_reader_rows(r->reader, NULL, NULL), weights = plumb_config_parameters(&r->config);
-    PLUMB_TRY(plumb_measure_speed(r->compute, &speed));
-    plumb_format_duration(2.0 * (double)weights * (tokens + (double)r->prompt_tokens) / (0.5 * speed), time,
-                          sizeof time);
+    /* few rows at a time: the weights are read more often than in scoring */
+    PLUMB_TRY(plumb_work_time(r->compute, 1.6 * 2.0 * (double)weights * (tokens + (double)r->prompt_tokens), time,
+                              sizeof time));
     plumb_format_bytes((double)plumb_generator_bytes(&r->config, &r->how, (int)r->longest), bytes, sizeof bytes);
     plumb_format_count((double)weights, parameters, sizeof parameters);
     plumb_cli_tell(r->cli, "model: %s, %s, %s parameters%s%s", r->v->model.items[0], r->config.architecture->class_name,

@@ -124,7 +124,11 @@ static void count_bytes(run *r)
 static plumb_status find_out(run *r)
 {
     PLUMB_TRY(plumb_compute_open("ref", 1, &r->compute));
-    PLUMB_TRY(plumb_model_open(r->folder, r->compute, &r->model));
+    plumb_config config;
+    bool fresh;
+    PLUMB_TRY(plumb_config_load(r->folder, &config));
+    PLUMB_TRY(config.head == PLUMB_HEAD_SCORE ? plumb_model_open_score(r->folder, r->compute, 0, &r->model, &fresh)
+                                              : plumb_model_open(r->folder, r->compute, &r->model));
     PLUMB_TRY(open_encoder(r));
     PLUMB_TRY(plumb_model_hash(r->folder, r->v->hash == 1, &r->hash));
     const plumb_config *c = &r->model->config;
@@ -132,6 +136,7 @@ static plumb_status find_out(run *r)
     count_bytes(r);
     r->parameters = plumb_config_parameters(c);
     r->embedding = (int64_t)c->vocab_size * c->hidden_size;
+    if (!c->tied && c->head == PLUMB_HEAD_TOKENS) r->embedding *= 2; /* the unembedding's matrix too */
     r->score_activations = plumb_forward_bytes(c, BATCH_TOKENS, BATCH_TOKENS);
     r->train_state = TRAIN_BYTES * r->parameters;
     r->train_activations = train_activations(c, BATCH_TOKENS);
@@ -211,7 +216,8 @@ static plumb_status say_architecture(run *r)
     const plumb_config *c = &r->model->config;
     const plumb_architecture *a = c->architecture;
     PLUMB_TRY(plumb_text_printf(&r->out, "%-17s%s\n", "model", r->folder));
-    PLUMB_TRY(plumb_text_printf(&r->out, "%-17s%s (%s)\n", "architecture", a->class_name, a->model_type));
+    PLUMB_TRY(plumb_text_printf(&r->out, "%-17s%s (%s)%s\n", "architecture", a->class_name, a->model_type,
+                                c->head == PLUMB_HEAD_SCORE ? " with a reward head in the unembedding's place" : ""));
     PLUMB_TRY(plumb_text_printf(&r->out, "%-17s%d, hidden size %d\n", "layers", c->layers, c->hidden_size));
     PLUMB_TRY(plumb_text_printf(&r->out, "%-17s%d, %s%s\n", "MLP size", c->intermediate_size,
                                 a->mlp == PLUMB_MLP_PLAIN ? "" : "gated ", plumb_activation_name(c->activation)));
@@ -225,13 +231,14 @@ static plumb_status say_weights(run *r)
     const plumb_config *c = &r->model->config;
     char all[32], embedding[32], bytes[32], rest[32];
     plumb_format_count((double)r->parameters, all, sizeof all);
-    plumb_format_count((double)(c->tied ? r->embedding : 2 * r->embedding), embedding, sizeof embedding);
+    plumb_format_count((double)r->embedding, embedding, sizeof embedding);
     plumb_format_bytes((double)r->file_bytes, bytes, sizeof bytes);
     PLUMB_TRY(plumb_text_printf(&r->out, "%-17s%d rows, %s\n", "vocabulary", c->vocab_size,
-                                c->tied ? "embedding and unembedding are one matrix (tied)"
-                                        : "embedding and unembedding are two matrices (untied)"));
+                                c->head == PLUMB_HEAD_SCORE ? "no unembedding: the head gives one number, the reward"
+                                : c->tied                   ? "embedding and unembedding are one matrix (tied)"
+                                                            : "embedding and unembedding are two matrices (untied)"));
     PLUMB_TRY(plumb_text_printf(&r->out, "%-17s%s, of them %s in the embedding%s\n", "parameters", all, embedding,
-                                c->tied ? "" : " and the unembedding"));
+                                c->tied || c->head == PLUMB_HEAD_SCORE ? "" : " and the unembedding"));
     PLUMB_TRY(plumb_text_printf(&r->out, "%-17s", "stored"));
     for (size_t i = 0, shown = 0; i < r->tensor_count; i++) {
         int64_t count = count_type(r, i);
@@ -420,11 +427,10 @@ static json_t *weights_json(const run *r)
     }
     for (int i = 0; i < plumb_tensors_files(r->model->tensors); i++)
         json_array_append_new(files, json_string(file_name(r, i)));
-    const plumb_config *c = &r->model->config;
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "parameters", (json_int_t)r->parameters,
-                     "embedding_parameters", (json_int_t)(c->tied ? r->embedding : 2 * r->embedding), "stored_values",
-                     (json_int_t)r->elements, "bytes", (json_int_t)r->bytes, "file_bytes", (json_int_t)r->file_bytes,
-                     "tensors_by_dtype", types, "files", files);
+                     "embedding_parameters", (json_int_t)r->embedding, "stored_values", (json_int_t)r->elements,
+                     "bytes", (json_int_t)r->bytes, "file_bytes", (json_int_t)r->file_bytes, "tensors_by_dtype", types,
+                     "files", files);
 }
 
 static plumb_status write_json(run *r)

@@ -12,7 +12,7 @@
 #include "cli/meta.h"
 #include "cli/passed_over.h"
 #include "cli/show_pair.h"
-#include "cli/speed.h"
+#include "cli/work_time.h"
 #include "cli/written_rows.h"
 #include "io/json.h"
 #include "study/score_summary.h"
@@ -371,11 +371,9 @@ static plumb_status score_into(run *r)
 static plumb_status say_plan(run *r)
 {
     char time[64], bytes[64], parameters[64], cut[64] = "not cut";
-    double speed;
     int rows, wanted, threads = plumb_compute_threads(r->compute);
-    PLUMB_TRY(plumb_measure_speed(r->compute, &speed));
+    PLUMB_TRY(plumb_work_time(r->compute, plumb_scorer_flops(r->scorer), time, sizeof time));
     plumb_scorer_largest(r->scorer, &rows, &wanted);
-    plumb_format_duration(plumb_scorer_flops(r->scorer) / (0.8 * speed), time, sizeof time);
     plumb_format_bytes((double)plumb_scorer_bytes(r->scorer), bytes, sizeof bytes);
     plumb_format_count((double)plumb_config_parameters(&r->config), parameters, sizeof parameters);
     if (r->max_length) snprintf(cut, sizeof cut, "max_length %d", r->max_length);

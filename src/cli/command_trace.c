@@ -9,7 +9,7 @@
 #include "base/progress.h"
 #include "cli/cli.h"
 #include "cli/meta.h"
-#include "cli/speed.h"
+#include "cli/work_time.h"
 #include "cli/written_rows.h"
 #include "study/trace_rows.h"
 #include "study/trace_run.h"
@@ -632,15 +632,14 @@ static plumb_status prepare(tracing *t)
 static plumb_status say_plan(tracing *t)
 {
     char time[64], bytes[64];
-    double speed, flops, passes = 2 + (double)t->point_count;
+    double flops, passes = 2 + (double)t->point_count;
     PLUMB_TRY(trace_rows(t));
     plumb_cli_tell(t->cli, "data: %s, %" PRId64 " row%s%s", data_name(t), t->summary.rows,
                    t->summary.rows == 1 ? "" : "s", t->alone ? ", from the ledger alone: no model is run" : "");
     if (t->plan) {
         PLUMB_TRY(plumb_scorer_flush(t->plan));
-        PLUMB_TRY(plumb_measure_speed(t->compute, &speed));
         flops = passes * plumb_scorer_flops(t->plan);
-        plumb_format_duration(flops / (0.8 * speed), time, sizeof time);
+        PLUMB_TRY(plumb_work_time(t->compute, flops, time, sizeof time));
         plumb_format_bytes(2 * (double)plumb_scorer_bytes(t->plan), bytes, sizeof bytes);
         plumb_cli_tell(t->cli, "models: %s, %s%s", t->before, t->after, t->point_count ? " and checkpoints" : "");
         plumb_cli_tell(t->cli,

@@ -29,6 +29,7 @@ static const struct command {
     {&plumb_usage_merge, plumb_command_merge},
     {&plumb_usage_judge, plumb_command_judge},
     {&plumb_usage_pair, plumb_command_pair},
+    {&plumb_usage_demo, plumb_command_demo},
 };
 /* clang-format on */
 

@@ -7,7 +7,9 @@
 
 #include "base/progress.h"
 #include "cli/meta.h"
+#include "cli/work_time.h"
 #include "io/json.h"
+#include "text/tokenizer_same.h"
 
 enum { LARGEST_RECORD = 64 << 20 };
 
@@ -76,24 +78,26 @@ void plumb_train_close(plumb_train_body *b)
 
 plumb_status plumb_train_same_tokenizer(const plumb_train_body *b, const char *folder)
 {
-    plumb_tokenizer *other;
-    PLUMB_TRY(plumb_tokenizer_open(folder, &other));
-    bool same = plumb_tokenizer_difference(b->encoder->tokenizer, other) < 0;
-    plumb_tokenizer_free(other);
-    if (same) return PLUMB_OK;
-    return plumb_cure(
-        plumb_fail(PLUMB_E_INPUT, "--reference %s: has another tokenizer than %s", folder, b->v->model.items[0]),
-        "the reference must be a model of the same family: usually the one that training starts from");
+    const char *part;
+    PLUMB_TRY(plumb_tokenizer_compare(b->v->model.items[0], folder, &part));
+    if (!part) return PLUMB_OK;
+    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--reference %s: has another tokenizer than %s: the %s differ", folder,
+                                 b->v->model.items[0], part),
+                      "the reference must be a model of the same family: usually the one that training starts from");
 }
 
 plumb_status plumb_train_say_reference(plumb_train_body *b, const char *folder)
 {
     uint64_t hash;
+    char adapter[64] = "";
+    bool own = b->reference == b->model;
     PLUMB_TRY(plumb_model_hash(folder, b->v->hash == 1, &hash));
-    snprintf(b->reference_key, sizeof b->reference_key, "%016" PRIx64 " %s plumb-" PLUMB_VERSION, hash,
-             plumb_compute_isa(b->compute));
-    plumb_cli_say(b->cli, "reference: %s (%016" PRIx64 ")%s", folder, hash,
-                  b->reference == b->model ? ", the model as it is at the start" : "");
+    if (own && b->model->adapter) /* a fresh adapter adds nothing and is not attached */
+        snprintf(adapter, sizeof adapter, " adapter %016" PRIx64, plumb_adapter_hash(b->model->adapter));
+    snprintf(b->reference_key, sizeof b->reference_key, "%016" PRIx64 "%s %s %s plumb-" PLUMB_VERSION, hash, adapter,
+             plumb_compute_isa(b->compute), plumb_compute_arithmetic(b->compute));
+    plumb_cli_tell(b->cli, "reference: %s (%016" PRIx64 "%s)%s", folder, hash, adapter,
+                   own ? ", the model as it is at the start" : "");
     return PLUMB_OK;
 }
 
@@ -204,10 +208,11 @@ static plumb_status plan_memory(plumb_train_body *b)
     bytes_text(p.recomputed, again);
     bytes_text(available < 0 ? 0 : available, free_text);
     b->options.trainer.keep_activations = p.weights + p.ledger + p.activations <= room;
-    plumb_cli_say(b->cli, "memory: %s for weights, gradients and optimiser; activations %s%s; %s are free", weights,
-                  b->options.trainer.keep_activations ? kept : again,
-                  b->options.trainer.keep_activations ? "" : " (computed again in the backward pass)",
-                  available < 0 ? "an unknown number" : free_text);
+    plumb_cli_tell(
+        b->cli, "memory: %s for weights, gradients and optimiser; activations %s%s; the mapped checkpoint; %s are free",
+        weights, b->options.trainer.keep_activations ? kept : again,
+        b->options.trainer.keep_activations ? "" : " (computed again in the backward pass)",
+        available < 0 ? "an unknown number" : free_text);
     if (p.weights + p.ledger + p.recomputed <= room) return PLUMB_OK;
     return plumb_cure(
         plumb_fail(PLUMB_E_INPUT, "this run needs %s for weights and %s for activations, and %s are free", weights,
@@ -216,23 +221,37 @@ static plumb_status plan_memory(plumb_train_body *b)
         "--optim sgd, or --use_peft true need less");
 }
 
+static plumb_status say_work(plumb_train_body *b)
+{
+    char time[64];
+    double flops;
+    int threads = plumb_compute_threads(b->compute);
+    bool own = !b->reference || b->reference == b->model;
+    PLUMB_TRY(plumb_run_flops(&b->options, &b->model->config, own, &b->examples, &flops));
+    PLUMB_TRY(plumb_work_time(b->compute, flops, time, sizeof time));
+    plumb_cli_tell(b->cli, "work: %.3g TFLOP, %d thread%s of %s: an estimate of the time is %s", flops / 1e12, threads,
+                   threads == 1 ? "" : "s", plumb_compute_isa(b->compute), time);
+    return PLUMB_OK;
+}
+
 static plumb_status say_plan(plumb_train_body *b)
 {
     int64_t steps = 0, per_epoch = 0;
     char parameters[64];
     PLUMB_TRY(count_steps(b, &steps, &per_epoch));
     plumb_format_count((double)plumb_config_parameters(&b->model->config), parameters, sizeof parameters);
-    plumb_cli_say(b->cli, "model: %s, %s, %s parameters", b->options.model, b->model->config.architecture->class_name,
-                  parameters);
-    plumb_cli_say(b->cli, "data: %zu of %" PRId64 " rows, max_length %d, %" PRId64 " cut", b->examples.count,
-                  (int64_t)b->examples.count + b->examples.skipped[PLUMB_SKIP_PROMPT_TOO_LONG] +
-                      b->examples.skipped[PLUMB_SKIP_EMPTY_RESPONSE] + b->examples.skipped[PLUMB_SKIP_NO_PROMPT_TOKEN] +
-                      b->examples.skipped[PLUMB_SKIP_BAD_ROW],
-                  b->max_length, b->examples.truncated);
-    plumb_cli_say(b->cli, "run: %" PRId64 " steps (%" PRId64 " an epoch) of %" PRId64 " rows, into %s", steps,
-                  per_epoch, b->options.order.batch * b->options.order.accumulation,
-                  b->options.folder ? b->options.folder : "nothing");
-    return plan_memory(b);
+    plumb_cli_tell(b->cli, "model: %s, %s, %s parameters", b->options.model, b->model->config.architecture->class_name,
+                   parameters);
+    plumb_cli_tell(b->cli, "data: %zu of %" PRId64 " rows, max_length %d, %" PRId64 " cut", b->examples.count,
+                   (int64_t)b->examples.count + b->examples.skipped[PLUMB_SKIP_PROMPT_TOO_LONG] +
+                       b->examples.skipped[PLUMB_SKIP_EMPTY_RESPONSE] +
+                       b->examples.skipped[PLUMB_SKIP_NO_PROMPT_TOKEN] + b->examples.skipped[PLUMB_SKIP_BAD_ROW],
+                   b->max_length, b->examples.truncated);
+    plumb_cli_tell(b->cli, "run: %" PRId64 " steps (%" PRId64 " an epoch) of %" PRId64 " rows, into %s", steps,
+                   per_epoch, b->options.order.batch * b->options.order.accumulation,
+                   b->options.folder ? b->options.folder : "nothing");
+    PLUMB_TRY(plan_memory(b));
+    return b->v->common.dry_run ? say_work(b) : PLUMB_OK;
 }
 
 /* ---- run.json ---- */
@@ -248,6 +267,15 @@ static plumb_status put_model(json_t *record, const char *role, const char *path
     if (!s && json_object_set(record, role, json_object_get(one, "model"))) s = plumb_no_memory();
     json_decref(one);
     return s;
+}
+
+/* The adapter that training goes on from. */
+static plumb_status put_adapter(plumb_train_body *b)
+{
+    char text[17];
+    if (!b->v->adapter) return PLUMB_OK;
+    snprintf(text, sizeof text, "%016" PRIx64, plumb_adapter_hash(b->adapter));
+    return plumb_meta_file(b->record, "adapter", b->v->adapter, text);
 }
 
 static plumb_status record_path(const plumb_train_body *b, plumb_text *path)
@@ -302,8 +330,11 @@ static plumb_status compare_options(const json_t *now, const json_t *then, const
 static plumb_status compare_with(const json_t *now, const json_t *old, const char *path)
 {
     static const char *const programs[] = {"plumb", "command"};
-    static const char *const inputs[][2] = {
-        {"model", "from another model"}, {"reference", "with another reference"}, {"data", "on other data"}};
+    static const char *const inputs[][2] = {{"model", "from another model"},
+                                            {"adapter", "from another adapter"},
+                                            {"reference", "with another reference"},
+                                            {"data", "on other data"}};
+    enum { INPUTS = sizeof inputs / sizeof *inputs };
     char what[128];
     for (int i = 0; i < 2; i++) {
         const json_t *a = json_object_get(now, programs[i]), *b = json_object_get(old, programs[i]);
@@ -313,7 +344,7 @@ static plumb_status compare_with(const json_t *now, const json_t *old, const cha
         return differs(path, what);
     }
     PLUMB_TRY(compare_options(json_object_get(now, "options"), json_object_get(old, "options"), path));
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < INPUTS; i++)
         if (!same_hash(json_object_get(now, inputs[i][0]), json_object_get(old, inputs[i][0])))
             return differs(path, inputs[i][1]);
     return PLUMB_OK;
@@ -339,6 +370,7 @@ static plumb_status begin_record(plumb_train_body *b)
     bool full = b->v->hash == 1;
     PLUMB_TRY(plumb_meta_new(b->cli->usage, b->cli->options, &b->record));
     PLUMB_TRY(put_model(b->record, "model", b->options.model, full));
+    PLUMB_TRY(put_adapter(b));
     if (b->reference && b->reference != b->model)
         PLUMB_TRY(put_model(b->record, "reference", b->reference->folder, full));
     PLUMB_TRY(plumb_meta_input(b->record, "data", b->v->data.items[0], (int64_t)b->examples.count, b->examples.hash));
@@ -367,8 +399,9 @@ static void say_report(plumb_train_body *b, const plumb_run_report *r)
 plumb_status plumb_train_go(plumb_train_body *b)
 {
     plumb_run_report report;
-    char key[128];
-    snprintf(key, sizeof key, "%s %zu examples %016" PRIx64, b->reference_key, b->examples.count, b->examples.hash);
+    char key[sizeof b->reference_key + 16];
+    bool gate = b->options.gate.kind != PLUMB_GATE_NONE;
+    snprintf(key, sizeof key, "%s%s", b->reference_key, gate ? " ln_ches" : "");
     if (b->reference) b->options.reference_key = key;
     PLUMB_TRY(fill_options(b));
     PLUMB_TRY(say_plan(b));

@@ -18,9 +18,9 @@ typedef struct plumb_train_body {
     plumb_adapter *adapter; /* with --use_peft or --adapter */
     plumb_examples examples;
     plumb_run_options options;
-    json_t *record;         /* run.json */
-    char reference_key[64]; /* of the reference model, for its cache */
-    bool complete;          /* with --resume: did the run in the folder come to its end? */
+    json_t *record;          /* run.json */
+    char reference_key[128]; /* of the reference model, for its cache */
+    bool complete;           /* with --resume: did the run in the folder come to its end? */
     int max_length;
 } plumb_train_body;
 
@@ -33,10 +33,11 @@ plumb_status plumb_train_open(plumb_train_body *b, plumb_cli *cli, plumb_train_v
  */
 plumb_status plumb_train_go(plumb_train_body *b) PLUMB_MUST_USE;
 
-/* PLUMB_E_INPUT when the tokenizer of another folder gives other ids than the model's. */
+/* PLUMB_E_INPUT when the tokenizer of another folder would give other ids than the model's. Its chat template does not
+ * matter: the model's renders conversations for both. */
 plumb_status plumb_train_same_tokenizer(const plumb_train_body *b, const char *folder) PLUMB_MUST_USE;
 
-/* Says which reference is used, with its hash. */
+/* Says which reference is used, with its hash, and that of an adapter that is part of it. */
 plumb_status plumb_train_say_reference(plumb_train_body *b, const char *folder) PLUMB_MUST_USE;
 
 void plumb_train_close(plumb_train_body *b);

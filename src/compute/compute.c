@@ -1,7 +1,6 @@
 #include "compute/compute.h"
 
 #include <math.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -10,6 +9,7 @@
 #    include <cpuid.h>
 #endif
 
+#include "base/cpus.h"
 #include "base/memory.h"
 #include "compute/kernels.h"
 
@@ -96,20 +96,6 @@ static const struct backend *find_backend(const char *isa)
     return NULL;
 }
 
-/* The CPUs that this process may run on, which can be fewer than the machine has. */
-static int usable_cpus(void)
-{
-    for (int room = 1024; room <= 1 << 20; room *= 2) { /* the call fails while the set is smaller than the kernel's */
-        cpu_set_t *set = CPU_ALLOC(room);
-        if (!set) break;
-        size_t bytes = CPU_ALLOC_SIZE(room);
-        int count = sched_getaffinity(0, bytes, set) == 0 ? CPU_COUNT_S(bytes, set) : 0;
-        CPU_FREE(set);
-        if (count > 0) return count;
-    }
-    return 1;
-}
-
 plumb_status plumb_compute_open(const char *isa, int threads, plumb_compute **out)
 {
     if (threads < 0) return plumb_fail(PLUMB_E_INPUT, "%d threads; expected 1 or more, or 0 for all CPUs", threads);
@@ -118,7 +104,7 @@ plumb_status plumb_compute_open(const char *isa, int threads, plumb_compute **ou
     plumb_compute *c;
     PLUMB_TRY(plumb_new(&c, 1, sizeof *c));
     backend->fill(&c->kernels);
-    c->threads = threads ? threads : usable_cpus();
+    c->threads = threads ? threads : plumb_cpus();
     *out = c;
     return PLUMB_OK;
 }

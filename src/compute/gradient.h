@@ -66,13 +66,22 @@ plumb_status plumb_attend_gradient(plumb_compute *c, const plumb_attention *a, c
                                    const float *out, int ldo, const float *lse, const float *dout, int lddo, float *dq,
                                    int lddq, float *dk, int lddk, float *dv, int lddv) PLUMB_MUST_USE;
 
-/* Through the log-softmax and the unembedding at once, by vocabulary tile, for rows with weights g [rows] (the
- * derivative of the loss with respect to each row's log-probability of its target). Row i of dh [rows][d] grows by
- * g_i * (d logp_i / d h_i), and dw [vocabulary][d] (NULL: frozen) by g_i * (d logp_i / d w), row after row. lse as from
- * plumb_unembed_logps. A row with g_i = 0 adds nothing, whatever its logits are. A bias of u counts in the logits and
- * gets no gradient here. */
+/* What the loss wants of the distribution that follows one state: g is its derivative with respect to the
+ * log-probability of a token. Two of them where both sides of a pair begin in that state, with different tokens. */
+typedef struct plumb_pull {
+    int count; /* 1 or 2 */
+    int32_t token[2];
+    double g[2];
+} plumb_pull;
+
+/* Through the log-softmax and the unembedding at once, by vocabulary tile, for states h [rows][d], each of which comes
+ * once, with all that pulls at it. The gradient of row i's logits z is
+ *     cap'(z) * (sum_k g_k [v == token_k] - (sum_k g_k) softmax(cap(z))_v),
+ * so that two pulls of opposite weights leave exactly 0 for every other token. Row i of dh [rows][d] grows by what
+ * comes of it, and so does dw [vocabulary][d] (NULL: frozen), row after row. lse as from plumb_unembed_logps. A row
+ * whose g are 0 adds nothing, whatever its logits are. A bias of u counts in the logits and gets no gradient here. */
 plumb_status plumb_unembed_gradient(plumb_compute *c, const plumb_unembed *u, const float *h, int ldh, int rows,
-                                    const int32_t *targets, const double *lse, const double *g, float *dh, int lddh,
+                                    const plumb_pull *pulls, const double *lse, float *dh, int lddh,
                                     float *dw) PLUMB_MUST_USE;
 
 #endif

@@ -19,6 +19,8 @@ typedef struct plumb_moments {
  * multiple of pair.
  *   a  [steps][mr] packed inputs, rows beyond `m` zero
  *   b  [steps][nr] packed weights, columns beyond `n` zero */
+enum { PLUMB_FEW = 8 };
+
 typedef struct plumb_gemm {
     int mr, nr, pair;
     /* y  the tile's corner, distance of rows ldy; only m x n of it is read and written; m, n >= 1, steps >= 0
@@ -35,6 +37,11 @@ typedef struct plumb_gemm {
      * fp32 only (gradients). */
     bool (*pack_weights_transposed)(const void *w, plumb_dtype dtype, size_t k, int n0, int nc, int k0, int kcount,
                                     int nr, float *b);
+    /* Without panels, for m <= PLUMB_FEW rows: y [m][n] from n <= PLUMB_FEW_OUTPUTS rows of w, each read once and to
+     * its end: the chains of `tile` over all of k, to the bit. NULL: there is none, panels are used. It does not look
+     * for NaN: the caller looks at y, which no bad weight leaves finite. */
+    void (*few_rows)(const void *w, plumb_dtype dtype, size_t k, int n, const float *x, int ldx, int m, float *y,
+                     int ldy, bool start, const float *bias);
     /* a from m <= mr rows of x, columns k0 .. k0 + kc. */
     void (*pack_inputs)(const float *x, int ldx, int m, int k0, int kc, int mr, float *a);
 } plumb_gemm;

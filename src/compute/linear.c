@@ -9,6 +9,7 @@
  * A panel of inputs stays in the first cache, a strip of weights in the second, the inputs of a block in the third. How
  * the work is cut decides speed alone: a tile continues the chain of its outputs from y, so that every output is one
  * chain over ascending k. */
+#include <math.h>
 #include <omp.h>
 
 #include "compute/compute.h"
@@ -21,6 +22,7 @@ enum {
     STRIP = 128,       /* columns */
     MATRICES = 4,      /* that share their inputs */
     SHARE = 2,         /* pieces of work wanted per thread, so that a slow one does not hold up the others */
+    FEW_OUTPUTS = 64,  /* outputs that a thread takes at a time where there are few rows */
     ALONE = 64 * 1024, /* multiply-adds below which other threads are not worth waking */
 };
 
@@ -277,6 +279,54 @@ static unsigned run_threads(const job *j)
     return bad;
 }
 
+/* ---- few rows ---- */
+
+/* Which element of a matrix is not finite is of no interest, only whether one is. */
+static bool all_finite(const plumb_linear *w, int first, int count)
+{
+    size_t from = (size_t)first * (size_t)w->k, n = (size_t)count * (size_t)w->k;
+    bool finite = true;
+    for (size_t i = from; i < from + n; i++) finite &= (bool)isfinite(plumb_load(w->weight, w->dtype, i));
+    return finite;
+}
+
+/* One piece of a matrix: the outputs first .. first + count - 1 of all rows. Returns false at a NaN or infinity among
+ * the weights, which leaves no output finite (0 times infinity is NaN). */
+static bool few_outputs(const job *j, int matrix, int first, int count)
+{
+    const plumb_linear *w = j->w[matrix];
+    const char *weight = (const char *)w->weight + (size_t)first * (size_t)w->k * plumb_dtype_size(w->dtype);
+    float *y = j->y[matrix] + first;
+    bool finite = true;
+    j->gemm->few_rows(weight, w->dtype, (size_t)w->k, count, j->x, j->ldx, j->rows, y, j->ldy[matrix],
+                      j->store == PLUMB_ADD, w->bias ? w->bias + first : NULL);
+    for (int i = 0; i < j->rows; i++)
+        for (int o = 0; o < count; o++) finite &= (bool)isfinite(y[(size_t)i * (size_t)j->ldy[matrix] + (size_t)o]);
+    return finite || all_finite(w, first, count);
+}
+
+/* Reads the weights once, without panels: what counts then is the memory. */
+static unsigned run_few(const job *j)
+{
+    unsigned bad = 0;
+    int pieces[MATRICES], all = 0;
+    for (int i = 0; i < j->count; i++) all += pieces[i] = ceil_div(j->w[i]->n, FEW_OUTPUTS);
+#pragma omp parallel for schedule(dynamic) num_threads(j->threads) reduction(| : bad) if (j->threads > 1)
+    for (int piece = 0; piece < all; piece++) {
+        int matrix = 0, place = piece;
+        while (place >= pieces[matrix]) place -= pieces[matrix++];
+        int first = place * FEW_OUTPUTS, count = smaller(FEW_OUTPUTS, j->w[matrix]->n - first);
+        if (!few_outputs(j, matrix, first, count)) bad |= 1u << matrix;
+    }
+    return bad;
+}
+
+static void note_bad(plumb_compute *c, const job *j, unsigned bad)
+{
+    for (int i = 0; i < j->count && !c->bad_weight; i++)
+        if (bad >> i & 1) c->bad_weight = j->w[i]->name;
+}
+
 static plumb_status run(plumb_compute *c, job *j)
 {
     if (j->rows <= 0 || !outputs(j, 0)) return PLUMB_OK;
@@ -284,15 +334,17 @@ static plumb_status run(plumb_compute *c, job *j)
     j->gemm = !fp32 && c->arithmetic == PLUMB_BF16_DOT ? &c->kernels.gemm_bf16 : &c->kernels.gemm;
     j->round = !fp32 && c->arithmetic == PLUMB_BF16_ROUNDED;
     cut(j, c->threads);
+    if (!j->transposed && !j->round && j->rows <= PLUMB_FEW && j->gemm->few_rows) {
+        note_bad(c, j, run_few(j));
+        return PLUMB_OK;
+    }
     size_t inputs = (size_t)j->chunk * (size_t)j->block;
     size_t weights = (size_t)j->threads * (size_t)j->strip * (size_t)j->block;
     PLUMB_TRY(plumb_compute_scratch(&c->packed_inputs, &c->packed_inputs_capacity, inputs));
     PLUMB_TRY(plumb_compute_scratch(&c->packed_weights, &c->packed_weights_capacity, weights));
     j->inputs = c->packed_inputs;
     j->weights = c->packed_weights;
-    unsigned bad = run_threads(j);
-    for (int i = 0; i < j->count && !c->bad_weight; i++)
-        if (bad >> i & 1) c->bad_weight = j->w[i]->name;
+    note_bad(c, j, run_threads(j));
     return PLUMB_OK;
 }
 

@@ -253,7 +253,10 @@ static plumb_status open_source(plumb_rows *r, const char *path)
     }
     (void)posix_fadvise(r->fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* a hint; pipes have no use for it */
     while (r->last < SNIFF && !r->at_end) PLUMB_TRY(fill(r));
-    if (r->last >= 2 && memcmp(r->buffer, "\x1F\x8B", 2) == 0) return start_gzip(r);
+    if (r->last >= 2 && memcmp(r->buffer, "\x1F\x8B", 2) == 0) {
+        PLUMB_TRY(start_gzip(r));
+        PLUMB_TRY(fill(r)); /* once: damage behind the first rows shows when they have been read */
+    }
     return refuse_foreign(r);
 }
 

@@ -325,6 +325,19 @@ void plumb_adapter_gather(plumb_adapter *gradients)
     }
 }
 
+uint64_t plumb_adapter_hash(const plumb_adapter *a)
+{
+    uint64_t hash = XXH3_64bits(&a->scale, sizeof a->scale);
+    for (size_t i = 0; i < a->count; i++) {
+        const plumb_adapted *m = &a->list[i];
+        size_t r = (size_t)a->r;
+        hash = XXH3_64bits_withSeed(m->name, strlen(m->name), hash);
+        hash = XXH3_64bits_withSeed(m->a, r * (size_t)m->k * sizeof *m->a, hash);
+        hash = XXH3_64bits_withSeed(m->b, r * (size_t)m->n * sizeof *m->b, hash);
+    }
+    return hash;
+}
+
 size_t plumb_adapter_elements(const plumb_adapter *a)
 {
     size_t sum = 0;

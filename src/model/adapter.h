@@ -79,6 +79,9 @@ plumb_status plumb_adapter_copy(const plumb_adapter *from, const plumb_model *m,
 plumb_status plumb_adapter_gradients(const plumb_adapter *of, const plumb_model *m, plumb_adapter **out) PLUMB_MUST_USE;
 void plumb_adapter_gather(plumb_adapter *gradients);
 
+/* XXH3-64 of all that its forward pass depends on: scale, modules, weights. */
+uint64_t plumb_adapter_hash(const plumb_adapter *a);
+
 /* Trainable numbers: r (n + k) of each module. */
 size_t plumb_adapter_elements(const plumb_adapter *a);
 

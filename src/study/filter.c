@@ -9,6 +9,7 @@
 
 #include "base/memory.h"
 #include "base/options.h"
+#include "base/random.h"
 #include "base/row_hash.h"
 #include "io/json.h"
 #include "io/rows.h"
@@ -61,6 +62,7 @@ plumb_status plumb_filter_ranks(const plumb_filter_choice *choice, int64_t n, in
     *first = 0;
     switch (choice->rule) {
     case PLUMB_KEEP_LOWEST:
+    case PLUMB_RANDOM:
         *last = plumb_amount_count(&choice->amount, n, true);
         return PLUMB_OK;
     case PLUMB_DROP_TOP:
@@ -425,13 +427,21 @@ static bool lies_before(place *p, uint64_t key)
     return key < p->key || (key == p->key && p->seen++ < p->ties);
 }
 
+/* What a row is ranked by, as a key: its score, or a random number of its own. */
+static uint64_t rank_key(const plumb_scores *s, const plumb_filter_choice *choice, int64_t row, uint64_t key)
+{
+    if (choice->rule != PLUMB_RANDOM || key <= SKIPPED) return key;
+    return key_of(plumb_uniform(choice->seed, 0, (uint64_t)(s->begin + row)));
+}
+
 /* How many of the keys whose upper digits are those of `prefix` have each value of the digit at `shift`. */
-static void count_digits(const plumb_scores *s, uint64_t prefix, int shift, int64_t *counts)
+static void count_digits(const plumb_scores *s, const plumb_filter_choice *choice, uint64_t prefix, int shift,
+                         int64_t *counts)
 {
     memset(counts, 0, DIGITS * sizeof *counts);
     for (size_t i = 0; i < s->block_count; i++) {
         for (int j = 0; s->blocks[i] && j < BLOCK; j++) {
-            uint64_t key = s->blocks[i]->keys[j];
+            uint64_t key = rank_key(s, choice, (int64_t)i * BLOCK + j, s->blocks[i]->keys[j]);
             bool matches = shift == 48 || key >> (shift + 16) == prefix >> (shift + 16);
             if (key > SKIPPED && matches) counts[key >> shift & (DIGITS - 1)]++;
         }
@@ -439,7 +449,7 @@ static void count_digits(const plumb_scores *s, uint64_t prefix, int shift, int6
 }
 
 /* The place before which `rank` rows lie: selection by digits of 16 bits from the top, without a copy of the scores. */
-static plumb_status place_at(const plumb_scores *s, int64_t rank, place *out)
+static plumb_status place_at(const plumb_scores *s, const plumb_filter_choice *choice, int64_t rank, place *out)
 {
     int64_t *counts = NULL;
     *out = (place){.key = rank ? UINT64_MAX : 0};
@@ -448,7 +458,7 @@ static plumb_status place_at(const plumb_scores *s, int64_t rank, place *out)
     uint64_t key = 0;
     for (int shift = 48; shift >= 0; shift -= 16) {
         uint64_t digit = 0;
-        count_digits(s, key, shift, counts);
+        count_digits(s, choice, key, shift, counts);
         while (rank >= counts[digit]) rank -= counts[digit++];
         key |= digit << shift;
     }
@@ -466,8 +476,8 @@ static plumb_status find_places(const plumb_scores *s, const plumb_filter_choice
         return PLUMB_OK;
     }
     PLUMB_TRY(plumb_filter_ranks(choice, s->scored, &from, &to));
-    PLUMB_TRY(place_at(s, from, first));
-    return place_at(s, to, last);
+    PLUMB_TRY(place_at(s, choice, from, first));
+    return place_at(s, choice, to, last);
 }
 
 /* ---- copying ---- */
@@ -529,7 +539,8 @@ static bool keeps(copying *c, uint64_t key, int64_t row)
         c->report->skipped_kept += !c->job->drop_skipped;
         return !c->job->drop_skipped;
     }
-    bool is_under = lies_before(&c->first, key), is_kept = lies_before(&c->last, key) && !is_under;
+    uint64_t rank = rank_key(c->job->scores, &c->job->choice, row - c->job->scores->begin, key);
+    bool is_under = lies_before(&c->first, rank), is_kept = lies_before(&c->last, rank) && !is_under;
     extreme *range = is_kept ? c->kept : is_under ? c->under : c->over;
     note_lowest(&range[0], key, row);
     note_highest(&range[1], key, row);
@@ -617,8 +628,10 @@ static void finish_report(const copying *c, plumb_filter_report *report)
     if (dropped[1].row < 0) dropped[1] = c->under[1];
     report->kept_lowest = score_at(&c->kept[0]);
     report->kept_highest = score_at(&c->kept[1]);
-    report->under = score_at(&c->under[1]);
-    report->over = score_at(&c->over[0]);
+    const extreme none = {0, -1};
+    bool has_cut = c->job->choice.rule != PLUMB_RANDOM;
+    report->under = score_at(has_cut ? &c->under[1] : &none);
+    report->over = score_at(has_cut ? &c->over[0] : &none);
     report->dropped_lowest = score_at(&dropped[0]);
     report->dropped_highest = score_at(&dropped[1]);
 }

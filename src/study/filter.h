@@ -20,6 +20,7 @@ typedef enum plumb_filter_rule {
     PLUMB_DROP_TOP,    /* amount: all but the highest floor(p n / 100), or a number */
     PLUMB_BELOW,       /* those below `bound` */
     PLUMB_SLICE,       /* `count` rows around the quantile `amount` */
+    PLUMB_RANDOM,      /* amount: ceil(p n / 100) of them, or a number, by `seed` alone */
 } plumb_filter_rule;
 
 typedef struct plumb_filter_choice {
@@ -27,6 +28,7 @@ typedef struct plumb_filter_choice {
     plumb_amount amount;
     int64_t count;
     double bound;
+    uint64_t seed;
 } plumb_filter_choice;
 
 /* "Q:K": Q in percent, K rows (at least 1). */
@@ -35,6 +37,8 @@ plumb_status plumb_slice_parse(const char *text, plumb_filter_choice *out) PLUMB
 /* The ranks [first, last) that a rule keeps of n scored rows in ascending order. Exact: no rounding in between.
  *   slice: idx = round-half-even(q (n - 1)), first = max(0, idx - K / 2), moved left where K rows would pass the end;
  *          K > n is an error.
+ *   random: the ranks are those of a uniform number, a function of (seed, row number): the same rows whatever the
+ *           measure and the shards, and those of a smaller share are among those of a larger one.
  * PLUMB_BELOW has no ranks (PLUMB_E_INTERNAL). */
 plumb_status plumb_filter_ranks(const plumb_filter_choice *choice, int64_t n, int64_t *first,
                                 int64_t *last) PLUMB_MUST_USE;
@@ -64,7 +68,7 @@ typedef struct plumb_filter_report {
     int64_t skipped_kept;          /* skipped rows that stayed */
     plumb_score_at kept_lowest, kept_highest;
     plumb_score_at under; /* the highest dropped row that ranks below all kept ones */
-    plumb_score_at over;  /* the lowest dropped row that ranks above all kept ones */
+    plumb_score_at over;  /* the lowest dropped row that ranks above all kept ones; of PLUMB_RANDOM neither is there */
     plumb_score_at dropped_lowest, dropped_highest;
     uint64_t data_hash; /* of the rows read, as in the run's record */
 } plumb_filter_report;

@@ -44,7 +44,7 @@ typedef struct pattern_list {
 struct plumb_judge_rules {
     pattern_list lists[PLUMB_RULE_LISTS];
     int64_t window, evasive_words;
-    bool any_script;
+    bool any_script, else_unreadable;
     plumb_words words; /* of the response, or of a pattern that is read */
     bool *trapped;     /* [words] covered by a pattern of no_refusals */
     size_t trapped_capacity;
@@ -244,9 +244,9 @@ static plumb_status read_list(plumb_judge_rules *r, plumb_rule_list list, const 
 
 static plumb_status unknown_key(const char *key)
 {
-    const char *names[PLUMB_RULE_LISTS + 4] = {"window", "evasive_words", "script", "extends"};
-    memcpy(names + 4, list_names, sizeof list_names);
-    const char *near = plumb_nearest(key, names, PLUMB_RULE_LISTS + 4);
+    const char *names[PLUMB_RULE_LISTS + 5] = {"window", "evasive_words", "script", "otherwise", "extends"};
+    memcpy(names + 5, list_names, sizeof list_names);
+    const char *near = plumb_nearest(key, names, PLUMB_RULE_LISTS + 5);
     plumb_status s = plumb_fail(PLUMB_E_INPUT, "%s: unknown key of a file of rules", key);
     return near ? plumb_cure(s, "did you mean %s?", near) : plumb_cure(s, "docs/judge.md lists the keys");
 }
@@ -257,6 +257,7 @@ static plumb_status read_setting(plumb_judge_rules *r, const plumb_setting *s)
     if (strcmp(s->key, "window") == 0) return read_number(s, &r->window);
     if (strcmp(s->key, "evasive_words") == 0) return read_number(s, &r->evasive_words);
     if (strcmp(s->key, "script") == 0) return read_word(s, "latin", "any", &r->any_script);
+    if (strcmp(s->key, "otherwise") == 0) return read_word(s, "compliance", "unreadable", &r->else_unreadable);
     if (strcmp(s->key, "extends") == 0) {
         PLUMB_TRY(read_word(s, "nothing", "english", &is_second));
         return is_second ? add_english(r) : PLUMB_OK;
@@ -426,6 +427,7 @@ static plumb_status decide(plumb_judge_rules *r, const found f[PLUMB_RULE_LISTS]
         f[PLUMB_REFUSAL_OPENERS].matches + f[PLUMB_REFUSAL_TURNS].matches + f[PLUMB_REFUSAL_PHRASES].matches;
     int64_t compliances = f[PLUMB_COMPLIANCE_OPENERS].matches + f[PLUMB_COMPLIANCE_PHRASES].matches;
     *out = (plumb_verdict){label_of(list), (double)(refusals - compliances), NULL};
+    if (list == PLUMB_RULE_LISTS && r->else_unreadable) out->label = PLUMB_UNREADABLE;
     if (list == PLUMB_RULE_LISTS) return PLUMB_OK;
     plumb_text_clear(&r->reason);
     for (size_t i = f[list].begin; i < f[list].end && i < r->words.count; i++)

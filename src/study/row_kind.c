@@ -26,11 +26,12 @@ plumb_row_kind plumb_row_kind_of(const json_t *row)
     if (!json_is_object(row)) return PLUMB_ROW_UNKNOWN;
     if (kind && strcmp(kind, "identify") == 0) return PLUMB_ROW_IDENTIFY;
     if (has(json_object_get(row, "chosen"), "tokens")) return PLUMB_ROW_EXPLAIN;
+    if (has(row, "dlogp_chosen") && has(row, "index")) return PLUMB_ROW_TRACE;
     /* Before "index" and "row": plumb pair writes both, to tell where its pairs come from. */
-    if (has(row, "chosen") && has(row, "rejected")) return PLUMB_ROW_DATA;
+    if ((has(row, "chosen") && has(row, "rejected")) || (has(row, "chosen_ids") && has(row, "rejected_ids")))
+        return PLUMB_ROW_DATA;
     if (!has(row, "index") || !has(row, "row"))
         return has(row, "step") && only_numbers(row) ? PLUMB_ROW_METRICS : PLUMB_ROW_DATA;
-    if (has(row, "dlogp_chosen")) return PLUMB_ROW_TRACE;
     if (has(row, "label")) return PLUMB_ROW_JUDGE;
     if (has(row, "response")) return PLUMB_ROW_RESPONSES;
     return has(row, "step") && has(row, "logps/chosen") ? PLUMB_ROW_LEDGER : PLUMB_ROW_SCORES;

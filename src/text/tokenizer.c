@@ -9,9 +9,6 @@
 #include "text/tokenizer_internal.h"
 #include "text/tokenizer_utf8.h"
 
-/* The largest published tokenizer.json has 35 MB. */
-static const size_t largest_file = (size_t)512 << 20;
-
 /* --- post-processors --- */
 
 static plumb_status read_template_token(plumb_tokenizer *t, const json_t *processor, const json_t *piece)
@@ -109,7 +106,7 @@ static plumb_status read_tokenizer(plumb_tokenizer *t, const json_t *root)
 }
 
 /* The file itself, or the one in a checkpoint's folder. */
-static plumb_status find_file(const char *path, plumb_text *file)
+plumb_status plumb_tokenizer_file(const char *path, plumb_text *file)
 {
     struct stat info;
     if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode)) return plumb_text_string(file, path);
@@ -131,8 +128,8 @@ plumb_status plumb_tokenizer_open(const char *path, plumb_tokenizer **out)
     plumb_tokenizer *t = NULL;
     json_t *root = NULL;
     plumb_status s = PLUMB_OK;
-    PLUMB_GO(find_file(path, &file));
-    PLUMB_GO(plumb_json_load(file.data, largest_file, &root));
+    PLUMB_GO(plumb_tokenizer_file(path, &file));
+    PLUMB_GO(plumb_json_load(file.data, PLUMB_TOKENIZER_BYTES, &root));
     PLUMB_GO(plumb_new(&t, 1, sizeof *t));
     PLUMB_GO(plumb_context(read_tokenizer(t, root), "%s", file.data));
     *out = t;

@@ -14,6 +14,12 @@
 /* Ids from here on are taken for damage: the largest vocabularies have a quarter of a million. */
 enum { PLUMB_IDS_END = 1 << 24 };
 
+/* The largest published tokenizer.json has 35 MB. */
+#define PLUMB_TOKENIZER_BYTES ((size_t)512 << 20)
+
+/* The path of the tokenizer.json that `path`, a folder or a file, means. */
+plumb_status plumb_tokenizer_file(const char *path, plumb_text *file) PLUMB_MUST_USE;
+
 /* --- vocabulary (tokenizer_vocabulary.c) --- */
 
 /* A token's place in the vocabulary's text. offset 0: no token has this id (the text begins with an unused byte). */

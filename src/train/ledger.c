@@ -50,13 +50,14 @@ void plumb_ledger_free(plumb_ledger *l)
 typedef struct passing {
     plumb_ledger *l;
     float *states; /* where states go */
+    const plumb_examples_visit *also;
 } passing;
 
 static plumb_status keep_score(void *user, size_t i, const plumb_score *score)
 {
     passing *p = user;
     for (int s = 0; s < 2; s++) p->l->logps[i][s] = score->logps[s];
-    return PLUMB_OK;
+    return p->also ? p->also->score(p->also->user, i, score) : PLUMB_OK;
 }
 
 static plumb_status keep_state(void *user, size_t i, const float *state)
@@ -67,22 +68,36 @@ static plumb_status keep_state(void *user, size_t i, const float *state)
 }
 
 static plumb_status pass(plumb_ledger *l, const plumb_model *m, const plumb_examples *e, float *states,
-                         const plumb_sink *sink)
+                         const plumb_examples_visit *also, const plumb_sink *sink)
 {
-    passing p = {l, states};
-    plumb_examples_visit visit = {.score = keep_score, .state = states ? keep_state : NULL, .user = &p};
+    passing p = {l, states, also};
+    plumb_examples_visit visit = {
+        .score = keep_score, .state = states ? keep_state : NULL, .user = &p, .states = also && also->states};
     return plumb_examples_score(m, e, &visit, sink);
 }
 
-plumb_status plumb_ledger_start(plumb_ledger *l, const plumb_model *policy, plumb_examples *e, const plumb_sink *sink)
+static void set_start(plumb_ledger *l, plumb_examples *e)
 {
-    PLUMB_TRY(pass(l, policy, e, l->start_state, sink));
     for (size_t i = 0; i < e->count; i++) {
         for (int s = 0; s < 2; s++) e->list[i].start[s] = l->logps[i][s];
         e->list[i].has_start = true;
     }
     l->fresh = true;
+}
+
+plumb_status plumb_ledger_start(plumb_ledger *l, const plumb_model *policy, plumb_examples *e,
+                                const plumb_examples_visit *also, const plumb_sink *sink)
+{
+    PLUMB_TRY(pass(l, policy, e, l->start_state, also, sink));
+    set_start(l, e);
     return PLUMB_OK;
+}
+
+void plumb_ledger_start_as_reference(plumb_ledger *l, plumb_examples *e)
+{
+    for (size_t i = 0; i < e->count; i++)
+        for (int s = 0; s < 2; s++) l->logps[i][s] = e->list[i].ref_head[s] + e->list[i].ref_tail[s];
+    set_start(l, e);
 }
 
 /* ---- tokens that gained and lost ---- */
@@ -227,7 +242,7 @@ plumb_status plumb_ledger_evaluate(plumb_ledger *l, const plumb_model *policy, c
                                    plumb_ledger_summary *summary)
 {
     if (!l->fresh || step > 0)
-        PLUMB_TRY(pass(l, policy, e, l->state, sink));
+        PLUMB_TRY(pass(l, policy, e, l->state, NULL, sink));
     else if (l->state)
         memcpy(l->state, l->start_state, l->count * l->d * sizeof *l->state);
     l->fresh = false;

@@ -38,10 +38,13 @@ typedef struct plumb_ledger_summary {
 } plumb_ledger_summary;
 
 /* Runs the policy before its first step over the examples: sets their start log-probs and keeps what the tokens'
- * probabilities before need. Must be called once before the first evaluation; an evaluation that follows at once uses
- * its numbers. */
+ * probabilities before need. Must be called once before the first evaluation; an evaluation at step 0 uses its numbers.
+ * `also` (NULL: nobody) sees the same pass: its score is called for each example too; its state is not. */
 plumb_status plumb_ledger_start(plumb_ledger *l, const plumb_model *policy, plumb_examples *e,
-                                const plumb_sink *sink) PLUMB_MUST_USE;
+                                const plumb_examples_visit *also, const plumb_sink *sink) PLUMB_MUST_USE;
+
+/* In its place, without a pass: the start is the reference, whose log-probs are known; not with tokens. */
+void plumb_ledger_start_as_reference(plumb_ledger *l, plumb_examples *e);
 
 /* Evaluates all examples under the policy and appends their rows for `step` to *rows (JSON lines). ln_ches [examples]
  * is for the gate's column, or NULL. */

@@ -1,32 +1,38 @@
 #include "train/reference.h"
 
+#include "align/targets.h"
+#include "model/forward.h"
+
 typedef struct visiting {
     const plumb_examples *e;
     const plumb_examples_visit *visit;
     const plumb_sink *sink;
+    size_t scores, states; /* seen so far: both come in the order of the list */
 } visiting;
 
-/* The scorer gives an example's place in the list back as its index. */
 static plumb_status forward_score(void *user, const plumb_score *score)
 {
-    const visiting *v = user;
-    if (v->visit->score) PLUMB_TRY(v->visit->score(v->visit->user, (size_t)score->index, score));
-    plumb_progress(v->sink, "pairs", (double)score->index + 1, (double)v->e->count);
+    visiting *v = user;
+    if (v->visit->score) PLUMB_TRY(v->visit->score(v->visit->user, v->scores, score));
+    v->scores++;
+    plumb_progress(v->sink, "pairs", (double)v->scores, (double)v->e->count);
     return plumb_check_interrupt(v->sink);
 }
 
 static plumb_status forward_state(void *user, const plumb_score *score, const float *state)
 {
-    const visiting *v = user;
-    return v->visit->state(v->visit->user, (size_t)score->index, state);
+    visiting *v = user;
+    (void)score;
+    return v->visit->state(v->visit->user, v->states++, state);
 }
 
 plumb_status plumb_examples_score(const plumb_model *model, const plumb_examples *e, const plumb_examples_visit *visit,
                                   const plumb_sink *sink)
 {
-    visiting v = {e, visit, sink};
+    visiting v = {.e = e, .visit = visit, .sink = sink};
     plumb_scorer *s;
-    plumb_scorer_options how = {.measures = 1u << plumb_measure_find("logps"), .emit = forward_score, .user = &v};
+    plumb_scorer_options how = {
+        .measures = 1u << plumb_measure_find("logps"), .emit = forward_score, .user = &v, .sink = sink};
     if (visit->states) how.measures |= 1u << plumb_measure_find("ln_ches");
     if (visit->state) how.differing = forward_state;
     PLUMB_TRY(plumb_scorer_new(model, &how, &s));
@@ -37,11 +43,32 @@ plumb_status plumb_examples_score(const plumb_model *model, const plumb_examples
         for (int k = 0; k < 2; k++)
             pair.ids[k] =
                 (plumb_ids){.data = x->ids[k], .count = (size_t)x->totals[k], .capacity = (size_t)x->totals[k]};
-        status = plumb_scorer_add(s, (int64_t)i, x->row, &pair);
+        status = plumb_scorer_add(s, x->index, x->row, &pair); /* messages name the file's row */
     }
     if (!status) status = plumb_scorer_flush(s);
     plumb_scorer_free(s);
     return status;
+}
+
+plumb_status plumb_examples_flops(const plumb_config *config, const plumb_examples *e, double *flops)
+{
+    plumb_batch batch = {0};
+    plumb_pair_states at;
+    plumb_status s = PLUMB_OK;
+    double target = 2.0 * config->hidden_size * config->vocab_size;
+    *flops = 0;
+    for (size_t i = 0; i < e->count && !s; i++) {
+        const plumb_example *x = &e->list[i];
+        const int32_t *ids[2] = {x->ids[0], x->ids[1]};
+        plumb_batch_clear(&batch);
+        if (!plumb_example_targets(x)) continue;
+        s = plumb_batch_add_pair(&batch, ids, x->totals, x->sides, x->prompt, x->shared, false, &at);
+        if (s) break;
+        *flops += plumb_forward_flops(config, &batch) + target * plumb_example_targets(x);
+        if (x->sides == 2) *flops += target * at.targets[1];
+    }
+    plumb_batch_free(&batch);
+    return s;
 }
 
 static plumb_status set_reference(void *user, size_t i, const plumb_score *score)

@@ -21,6 +21,9 @@ typedef struct plumb_examples_visit {
 plumb_status plumb_examples_score(const plumb_model *model, const plumb_examples *e, const plumb_examples_visit *visit,
                                   const plumb_sink *sink) PLUMB_MUST_USE;
 
+/* Floating-point operations of such a pass, the unembedding of the targets included. */
+plumb_status plumb_examples_flops(const plumb_config *config, const plumb_examples *e, double *flops) PLUMB_MUST_USE;
+
 /* Sets ref_head, ref_tail of all examples. */
 plumb_status plumb_examples_set_reference(const plumb_model *reference, plumb_examples *e,
                                           const plumb_sink *sink) PLUMB_MUST_USE;

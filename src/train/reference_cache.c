@@ -1,7 +1,9 @@
 #include "train/reference_cache.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "io/json.h"
 #include "io/output.h"
@@ -36,10 +38,31 @@ static bool take_line(const json_t *line, plumb_example *x, double *ln_ches)
     return true;
 }
 
-static bool is_key(const json_t *line, const char *key)
+/* Of all tokens of all examples, and where their prompts end: whatever decided them. */
+static void tokens_hash(const plumb_examples *e, char out[17])
 {
-    const char *was = json_string_value(json_object_get(line, "key"));
-    return was && strcmp(was, key) == 0;
+    uint64_t hash = 0;
+    for (size_t i = 0; i < e->count; i++) {
+        const plumb_example *x = &e->list[i];
+        const int32_t sizes[3] = {x->totals[0], x->totals[1], x->prompt};
+        hash = XXH3_64bits_withSeed(sizes, sizeof sizes, hash);
+        for (int s = 0; s < x->sides; s++)
+            hash = XXH3_64bits_withSeed(x->ids[s], (size_t)x->totals[s] * sizeof(int32_t), hash);
+    }
+    snprintf(out, 17, "%016" PRIx64, hash);
+}
+
+static bool is_text(const json_t *line, const char *name, const char *text)
+{
+    const char *was = json_string_value(json_object_get(line, name));
+    return was && strcmp(was, text) == 0;
+}
+
+static bool is_key(const json_t *line, const char *key, const plumb_examples *e)
+{
+    char tokens[17];
+    tokens_hash(e, tokens);
+    return is_text(line, "key", key) && is_text(line, "tokens", tokens);
 }
 
 static plumb_status read_lines(plumb_rows *rows, const char *key, plumb_examples *e, double *ln_ches, bool *found)
@@ -53,7 +76,7 @@ static plumb_status read_lines(plumb_rows *rows, const char *key, plumb_examples
         if (!more) break;
         PLUMB_TRY(plumb_json_parse(row.bytes, row.size, false, NULL, &line));
         bool good =
-            row.index == 0 ? is_key(line, key) : next < e->count && take_line(line, &e->list[next], &ln_ches[next]);
+            row.index == 0 ? is_key(line, key, e) : next < e->count && take_line(line, &e->list[next], &ln_ches[next]);
         json_decref(line);
         if (!good) return PLUMB_OK;
         next += row.index > 0;
@@ -101,10 +124,12 @@ plumb_status plumb_reference_cache_write(const char *folder, const char *key, co
                                          const double *ln_ches)
 {
     plumb_text path = {0}, text = {0};
+    char tokens[17];
+    tokens_hash(e, tokens);
     plumb_status s = path_of(folder, &path);
     if (!s) s = plumb_text_string(&text, "{\"key\":");
     if (!s) s = plumb_json_quote(&text, key, strlen(key));
-    if (!s) s = plumb_text_string(&text, "}\n");
+    if (!s) s = plumb_text_printf(&text, ",\"tokens\":\"%s\"}\n", tokens);
     for (size_t i = 0; i < e->count && !s; i++) s = put_line(&text, &e->list[i], ln_ches[i]);
     if (!s) s = plumb_write_file(path.data, text.data, text.size);
     plumb_text_free(&path);

@@ -1,9 +1,10 @@
-/* The reference's log-probabilities on disk, so that a run that goes on does not compute them again: reference.jsonl of
- * the run folder. The first line is {"key": ...}, then one line an example with numbers of 17 digits, which come back
- * to the bit.
+/* The reference's log-probabilities on disk, so that a run that goes on, or is begun again in the same folder, does not
+ * compute them again: reference.jsonl of the run folder; no other place is looked at. The first line is {"key": ...,
+ * "tokens": ...}, then one line an example with numbers of 17 digits, which come back to the bit.
  *
- * The key names everything the numbers depend on beside the examples themselves: the reference's hash, the instruction
- * set, the version of plumb, and the number of examples and their rows' hash. */
+ * The key names what the numbers depend on beside the tokens: the hashes of the reference and of its adapter, the
+ * instruction set and arithmetic, the version of plumb, and whether ln_ches was computed. "tokens" is the hash of the
+ * examples' tokens, whatever decided them: data, tokenizer, template, max_length. */
 #ifndef PLUMB_TRAIN_REFERENCE_CACHE_H
 #define PLUMB_TRAIN_REFERENCE_CACHE_H
 

@@ -31,7 +31,6 @@ typedef struct run {
     bool evaluation_due, gate_due; /* what the step that was done last still wants */
     int64_t saved;                 /* the step of the newest checkpoint; -1: none by this call */
     bool unproven;                 /* has no step begun from that checkpoint yet? */
-    bool diverged;                 /* were the log-probs of an evaluation not finite? */
     plumb_run_report *report;
 } run;
 
@@ -134,24 +133,31 @@ static plumb_status set_reference(void *user, size_t i, const plumb_score *score
     return PLUMB_OK;
 }
 
-/* The reference pass: log-probs, and ln_ches where a gate wants it, as its hidden states are there anyway. */
+/* The reference's log-probs where there is a reference, and ln_ches where a gate wants it, as the hidden states are
+ * there anyway. */
 static plumb_status keep_reference(void *user, size_t i, const plumb_score *score)
 {
-    PLUMB_TRY(set_reference(user, i, score));
+    if (((run *)user)->reference) PLUMB_TRY(set_reference(user, i, score));
     return keep_ln_ches(user, i, score);
 }
 
-static plumb_status run_reference(run *r)
+/* What must be known before the first step: log-probs of the reference and of the start, ln_ches for the gate (under
+ * the reference, or without one under the start). A pass for each model: where the start is its own reference one does
+ * for all, and none is needed where the folder holds the reference's numbers already. */
+static plumb_status first_passes(run *r)
 {
     const plumb_run_options *o = r->o;
-    bool found = false;
+    bool own = !r->reference || r->reference == r->start, found = false;
     plumb_examples_visit visit = {.score = keep_reference, .user = r, .states = o->gate.kind != PLUMB_GATE_NONE};
-    if (!r->reference) return PLUMB_OK;
-    if (o->reference_key && o->resume)
-        PLUMB_TRY(plumb_reference_cache_read(o->folder, o->reference_key, r->e, r->ln_ches, &found));
-    if (found) return PLUMB_OK;
-    PLUMB_TRY(plumb_examples_score(r->reference, r->e, &visit, o->sink));
-    return o->reference_key ? plumb_reference_cache_write(o->folder, o->reference_key, r->e, r->ln_ches) : PLUMB_OK;
+    bool cached = r->reference && o->reference_key;
+    if (cached) PLUMB_TRY(plumb_reference_cache_read(o->folder, o->reference_key, r->e, r->ln_ches, &found));
+    if (found) plumb_note(o->sink, "the reference's log-probs are taken from %s/reference.jsonl", o->folder);
+    if (!own && !found) PLUMB_TRY(plumb_examples_score(r->reference, r->e, &visit, o->sink));
+    if (!own || !found || o->ledger_tokens) /* the tokens need hidden states */
+        PLUMB_TRY(plumb_ledger_start(r->ledger, r->start, r->e, own && !found ? &visit : NULL, o->sink));
+    else
+        plumb_ledger_start_as_reference(r->ledger, r->e);
+    return cached && !found ? plumb_reference_cache_write(o->folder, o->reference_key, r->e, r->ln_ches) : PLUMB_OK;
 }
 
 /* The examples that take part: all but those that a gate leaves out. Their number does not change in a run, so that
@@ -211,8 +217,7 @@ static plumb_status check_evaluation(run *r)
 {
     const plumb_ledger_summary *l = &r->report->ledger;
     if (isfinite(l->mean[0]) && isfinite(l->mean[1])) return PLUMB_OK;
-    r->diverged = true;
-    return plumb_fail(PLUMB_E_INTERNAL, "after step %" PRId64 ": a log-prob is not finite", r->step);
+    return plumb_fail(PLUMB_E_DIVERGED, "after step %" PRId64 ": a log-prob is not finite", r->step);
 }
 
 static plumb_status evaluate(run *r)
@@ -251,7 +256,9 @@ static plumb_status refresh_reference(run *r, plumb_example **batch, size_t coun
     PLUMB_TRY(plumb_new(&some.list, count, sizeof *some.list));
     for (size_t i = 0; i < count; i++) some.list[i] = *batch[i];
     plumb_examples_visit visit = {.score = set_batch_reference, .user = batch};
-    plumb_status s = plumb_examples_score(r->synced->values, &some, &visit, NULL);
+    plumb_sink quiet = r->o->sink ? *r->o->sink : (plumb_sink){0};
+    quiet.progress = NULL; /* a pass within a step; it may be interrupted all the same */
+    plumb_status s = plumb_examples_score(r->synced->values, &some, &visit, &quiet);
     free(some.list);
     return s;
 }
@@ -270,18 +277,15 @@ static plumb_status sync_reference(run *r)
     return plumb_masters_changed(r->synced);
 }
 
-/* A policy that is its own reference must have rewards of exactly 0: both come from the same function. */
+/* A policy that is its own reference must have rewards of exactly 0 in the first step: the forward pass that trains
+ * gives the numbers of the pass before it to the bit. */
 static plumb_status check_rewards(const run *r)
 {
-    if (r->reference != r->start) return PLUMB_OK;
-    for (size_t i = 0; i < r->e->count; i++)
-        for (int s = 0; s < 2; s++)
-            if (r->e->list[i].start[s] != r->e->list[i].ref_head[s] + r->e->list[i].ref_tail[s])
-                return plumb_fail(PLUMB_E_INTERNAL,
-                                  "policy and reference are the same weights, but row %" PRId64
-                                  " has a reward that is not 0",
-                                  r->e->list[i].index);
-    return PLUMB_OK;
+    const plumb_step_metrics *m = &r->report->last;
+    if (r->step > 0 || !r->reference || r->reference != r->start || !m->changed) return PLUMB_OK;
+    return plumb_fail(PLUMB_E_INTERNAL,
+                      "policy and reference are the same weights, but row %" PRId64 " has a reward that is not 0",
+                      m->changed_row);
 }
 
 /* ---- checkpoints ---- */
@@ -410,6 +414,7 @@ static plumb_status one_step(run *r)
     }
     if (!s)
         s = plumb_trainer_update(r->trainer, r->step + 1, plumb_schedule_rate(&r->schedule, r->step), &r->report->last);
+    if (!s) s = check_rewards(r);
     return plumb_context(s, "step %" PRId64, r->step + 1);
 }
 
@@ -417,9 +422,8 @@ static plumb_status one_step(run *r)
 static plumb_status blame_weights(run *r, plumb_status s)
 {
     if (plumb_status_code(s) != PLUMB_E_INPUT) return s;
-    r->diverged = true;
     plumb_status diverged =
-        plumb_fail(PLUMB_E_INTERNAL, "after step %" PRId64 ": %s", r->step, plumb_status_message(s));
+        plumb_fail(PLUMB_E_DIVERGED, "after step %" PRId64 ": %s", r->step, plumb_status_message(s));
     plumb_status_free(s);
     return diverged;
 }
@@ -492,7 +496,7 @@ static plumb_status loop(run *r)
         plumb_status_free(s);
         s = saved;
     }
-    return r->diverged || plumb_trainer_diverged(r->trainer) ? blame_divergence(r, s) : s;
+    return plumb_status_code(s) == PLUMB_E_DIVERGED ? blame_divergence(r, s) : s;
 }
 
 /* ---- beginning and end ---- */
@@ -506,15 +510,15 @@ static plumb_status prepare(run *r, const json_t *state)
                                    .tokenizer = o->tokenizer};
     PLUMB_TRY(plumb_new(&r->rows, r->e->count, sizeof *r->rows));
     PLUMB_TRY(plumb_new(&r->ln_ches, r->e->count, sizeof *r->ln_ches));
-    PLUMB_TRY(run_reference(r));
-    PLUMB_TRY(plumb_trainer_new(r->start, &o->trainer, &r->trainer));
-    if (o->sync_ref_model) PLUMB_TRY(plumb_masters_new(r->reference, &r->synced));
     if (o->trainer.objective) {
         PLUMB_TRY(plumb_ledger_new(&ledger, r->start, r->e, &r->ledger));
-        PLUMB_TRY(plumb_ledger_start(r->ledger, plumb_trainer_policy(r->trainer), r->e, o->sink));
-        PLUMB_TRY(check_rewards(r));
+        PLUMB_TRY(first_passes(r));
     }
-    PLUMB_TRY(state ? load(r, state) : run_gate(r, r->reference ? NULL : r->start));
+    plumb_trainer_options trainer = o->trainer;
+    trainer.sink = o->sink;
+    PLUMB_TRY(plumb_trainer_new(r->start, &trainer, &r->trainer));
+    if (o->sync_ref_model) PLUMB_TRY(plumb_masters_new(r->reference, &r->synced));
+    PLUMB_TRY(state ? load(r, state) : run_gate(r, NULL));
     plumb_order_options order = o->order;
     order.rows = (int64_t)(r->e->block ? r->e->blocks : r->report->kept);
     PLUMB_TRY(plumb_order_open(&order, &r->order));
@@ -548,6 +552,27 @@ plumb_status plumb_run(const plumb_run_options *options, const plumb_model *star
     json_decref(state);
     free_run(&r);
     return s;
+}
+
+plumb_status plumb_run_flops(const plumb_run_options *o, const plumb_config *config, bool own_reference,
+                             const plumb_examples *e, double *flops)
+{
+    plumb_order *order;
+    plumb_order_options how = o->order;
+    double pass;
+    how.rows = (int64_t)plumb_examples_rows(e);
+    if (o->gate.kind == PLUMB_GATE_KEEP_LOWEST) how.rows = plumb_amount_count(&o->gate.keep, how.rows, true);
+    PLUMB_TRY(plumb_examples_flops(config, e, &pass));
+    PLUMB_TRY(plumb_order_open(&how, &order));
+    double steps = (double)plumb_order_steps(order), epochs = plumb_order_epoch(order, plumb_order_steps(order));
+    double every = o->ledger_steps ? (double)o->ledger_steps : (double)plumb_order_steps_per_epoch(order);
+    plumb_order_close(order);
+    double share = epochs * (double)how.rows / (double)plumb_examples_rows(e); /* passes that the steps' rows make */
+    double each = 3 + !o->trainer.keep_activations - (o->trainer.adapter != NULL) + o->sync_ref_model;
+    double passes = o->trainer.objective ? (own_reference ? 1 : 2) + ceil(steps / every) : 0;
+    if (o->gate.kind != PLUMB_GATE_NONE && o->ches_refresh) passes += floor((steps - 1) / (double)o->ches_refresh);
+    *flops = pass * (passes + each * share);
+    return PLUMB_OK;
 }
 
 plumb_memory_plan plumb_run_memory(const plumb_run_options *o, const plumb_config *config, const plumb_examples *e)

@@ -57,6 +57,11 @@ typedef struct plumb_memory_plan {
     int64_t recomputed;  /* the same when they are computed again */
     int64_t ledger;      /* states of --ledger_tokens */
 } plumb_memory_plan;
+/* Floating-point operations of the whole run: passes over all examples at the start (one where the start is its own
+ * reference), for the ledger and the gate, and the steps, which cost a pass over their examples three times, four times
+ * where activations are computed again, and with an adapter, whose base has no gradients, once less. */
+plumb_status plumb_run_flops(const plumb_run_options *options, const plumb_config *config, bool own_reference,
+                             const plumb_examples *e, double *flops) PLUMB_MUST_USE;
 plumb_memory_plan plumb_run_memory(const plumb_run_options *options, const plumb_config *config,
                                    const plumb_examples *e);
 

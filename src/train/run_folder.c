@@ -19,7 +19,7 @@ enum { MAX_SIDE_FILE = 512 << 20, MAX_STATE = 1 << 30 };
 struct plumb_run_folder {
     char *path;
     plumb_text from;     /* the checkpoint that is gone on with */
-    int metrics, ledger; /* descriptors, open for appending */
+    int metrics, ledger; /* descriptors, open for appending; ledger -1: there is none yet */
 };
 
 static plumb_status failed(const char *what, const char *path)
@@ -185,7 +185,9 @@ static plumb_status open_all(plumb_run_folder *f, const char *path, bool resume,
     if (resume) PLUMB_TRY(read_state(f, state));
     remove_partial_checkpoints(path);
     PLUMB_TRY(open_lines(path, "metrics.jsonl", recorded(*state, "metrics_bytes"), &f->metrics));
-    return open_lines(path, "ledger.jsonl", recorded(*state, "ledger_bytes"), &f->ledger);
+    bool there = false;
+    PLUMB_TRY(plumb_path_holds(path, "ledger.jsonl", &there));
+    return there ? open_lines(path, "ledger.jsonl", recorded(*state, "ledger_bytes"), &f->ledger) : PLUMB_OK;
 }
 
 plumb_status plumb_run_folder_open(const char *path, bool resume, plumb_run_folder **out, json_t **state)
@@ -235,6 +237,7 @@ plumb_status plumb_run_folder_metrics(plumb_run_folder *f, const plumb_text *lin
 
 plumb_status plumb_run_folder_ledger(plumb_run_folder *f, const plumb_text *lines)
 {
+    if (f->ledger < 0) PLUMB_TRY(open_lines(f->path, "ledger.jsonl", 0, &f->ledger));
     return append(f, f->ledger, "ledger.jsonl", lines);
 }
 
@@ -360,8 +363,9 @@ static plumb_status write_state(const char *folder, const json_t *state)
 
 static plumb_status file_size(const plumb_run_folder *f, int fd, const char *name, json_t *state, const char *key)
 {
-    struct stat info;
-    if (fsync(fd) || fstat(fd, &info)) return plumb_fail(PLUMB_E_IO, "%s/%s: %s", f->path, name, strerror(errno));
+    struct stat info = {.st_size = 0};
+    if (fd >= 0 && (fsync(fd) || fstat(fd, &info)))
+        return plumb_fail(PLUMB_E_IO, "%s/%s: %s", f->path, name, strerror(errno));
     return json_object_set_new(state, key, json_integer(info.st_size)) ? plumb_no_memory() : PLUMB_OK;
 }
 

@@ -24,7 +24,7 @@ plumb_status plumb_run_folder_open(const char *path, bool resume, plumb_run_fold
                                    json_t **state) PLUMB_MUST_USE;
 void plumb_run_folder_close(plumb_run_folder *f);
 
-/* Appends lines. */
+/* Appends lines. ledger.jsonl is made with its first ones: SFT has none. */
 plumb_status plumb_run_folder_metrics(plumb_run_folder *f, const plumb_text *lines) PLUMB_MUST_USE;
 plumb_status plumb_run_folder_ledger(plumb_run_folder *f, const plumb_text *lines) PLUMB_MUST_USE;
 

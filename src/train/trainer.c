@@ -28,7 +28,6 @@ struct plumb_trainer {
     int64_t micro_batches, displaced, with_start;
     double *logps[2]; /* of all pairs of the step */
     size_t logps_count, logps_capacity[2];
-    bool diverged;
 };
 
 /* ---- life ---- */
@@ -57,6 +56,7 @@ plumb_status plumb_trainer_new(const plumb_model *base, const plumb_trainer_opti
     t->options.adapter = NULL; /* borrowed for the call */
     if (!s) s = new_state(t);
     if (!s) s = plumb_training_new(t->masters->values, t->masters->gradients, options->keep_activations, &t->training);
+    if (!s) plumb_training_watch(t->training, options->sink);
     if (s) {
         plumb_trainer_free(t);
         return s;
@@ -106,6 +106,7 @@ typedef struct micro {
     size_t count;
     plumb_pair_states *at; /* [count] */
     size_t targets, d;
+    const float *hidden;         /* [wanted][d] */
     float *gathered, *dgathered; /* [targets][d] states that predict, and their gradients */
     double *logps, *lse, *g;     /* [targets] */
     plumb_token_statistics *statistics;
@@ -147,11 +148,10 @@ static plumb_unembed unembedding(const plumb_trainer *t)
 
 static plumb_status forward(plumb_trainer *t, micro *m)
 {
-    const float *hidden;
     plumb_unembed u = unembedding(t);
     int d = (int)m->d, n = (int)m->targets;
-    PLUMB_TRY(plumb_training_forward(t->training, &t->batch, &hidden));
-    plumb_gather_rows(t->compute, hidden, d, t->targets.states.data, n, d, m->gathered, d);
+    PLUMB_TRY(plumb_training_forward(t->training, &t->batch, &m->hidden));
+    plumb_gather_rows(t->compute, m->hidden, d, t->targets.states.data, n, d, m->gathered, d);
     return plumb_unembed_statistics(t->compute, &u, m->gathered, d, n, t->targets.tokens.data, m->logps, m->lse,
                                     m->statistics);
 }
@@ -176,14 +176,13 @@ static plumb_pair_logps pair_logps(const micro *m, size_t i)
     return p;
 }
 
-static plumb_status not_finite(plumb_trainer *t, const micro *m, double loss)
+static plumb_status not_finite(const micro *m, double loss)
 {
     plumb_text rows = {0};
-    t->diverged = true;
     plumb_status s = PLUMB_OK;
     for (size_t i = 0; i < m->count && !s; i++)
         s = plumb_text_printf(&rows, "%s%" PRId64, i ? ", " : "", m->examples[i]->index);
-    if (!s) s = plumb_fail(PLUMB_E_INTERNAL, "the loss is %g in the batch of rows %s", loss, rows.data);
+    if (!s) s = plumb_fail(PLUMB_E_DIVERGED, "the loss is %g in the batch of rows %s", loss, rows.data);
     plumb_text_free(&rows);
     return s;
 }
@@ -194,7 +193,7 @@ static plumb_status preference_loss(plumb_trainer *t, micro *m, int64_t batches)
     plumb_batch_loss b;
     for (size_t i = 0; i < m->count; i++) m->pairs[i] = pair_logps(m, i);
     PLUMB_TRY(plumb_objective_run(t->options.objective, m->pairs, m->count, &t->scratch, m->losses, &b));
-    if (!isfinite(b.loss)) return not_finite(t, m, b.loss);
+    if (!isfinite(b.loss)) return not_finite(m, b.loss);
     for (size_t i = 0; i < m->count; i++) {
         const plumb_pair_states *at = &m->at[i];
         int common = at->targets[0] < at->targets[1] ? at->targets[0] : at->targets[1];
@@ -221,7 +220,7 @@ static plumb_status completion_loss(plumb_trainer *t, micro *m, int64_t step_tok
         sum -= m->logps[i];
         m->g[i] = -1.0 / (double)step_tokens;
     }
-    if (!isfinite(sum)) return not_finite(t, m, sum);
+    if (!isfinite(sum)) return not_finite(m, sum);
     t->sums.loss += sum / (double)step_tokens;
     return PLUMB_OK;
 }
@@ -237,7 +236,10 @@ static plumb_status note_pair(plumb_trainer *t, const micro *m, size_t i)
     t->logps_count++;
     if (!e->has_start) return PLUMB_OK;
     t->with_start++;
-    t->displaced += m->pairs[i].head[0] + m->pairs[i].tail[0] < e->start[0];
+    const plumb_pair_logps *p = &m->pairs[i];
+    t->displaced += p->head[0] + p->tail[0] < e->start[0];
+    if (p->head[0] + p->tail[0] == e->start[0] && p->head[1] + p->tail[1] == e->start[1]) return PLUMB_OK;
+    if (!t->sums.changed++) t->sums.changed_row = e->index;
     return PLUMB_OK;
 }
 
@@ -298,18 +300,32 @@ static plumb_status backward(plumb_trainer *t, const micro *m)
     plumb_unembed u = unembedding(t);
     plumb_masters *w = t->masters;
     size_t wanted = t->batch.wanted.count;
-    int d = (int)m->d, n = (int)m->targets;
+    int d = (int)m->d;
     float *dhidden, *dembed;
+    plumb_pulls p;
     PLUMB_TRY(plumb_arena_new(&t->scratch, &dhidden, wanted * m->d, sizeof(float)));
-    PLUMB_TRY(plumb_unembed_gradient(t->compute, &u, m->gathered, d, n, t->targets.tokens.data, m->lse, m->g,
-                                     m->dgathered, d, (float *)w->gradients->unembed.weight));
-    plumb_scatter_rows(t->compute, m->dgathered, d, t->targets.states.data, n, d, dhidden, d);
+    PLUMB_TRY(plumb_targets_pulls(&t->targets, wanted, m->g, m->lse, &t->scratch, &p));
+    int n = (int)p.count;
+    plumb_gather_rows(t->compute, m->hidden, d, p.states, n, d, m->gathered, d);
+    PLUMB_TRY(plumb_unembed_gradient(t->compute, &u, m->gathered, d, n, p.pulls, p.lse, m->dgathered, d,
+                                     (float *)w->gradients->unembed.weight));
+    plumb_scatter_rows(t->compute, m->dgathered, d, p.states, n, d, dhidden, d);
     PLUMB_TRY(embedded_rows(t, m->d, &dembed));
     return plumb_training_backward(t->training, &t->batch, dhidden, dembed);
 }
 
-plumb_status plumb_trainer_accumulate(plumb_trainer *t, const plumb_example *const *examples, size_t count,
-                                      int64_t batches, int64_t step_tokens)
+/* Metrics and gradients as at the beginning of a step. */
+static void clear_step(plumb_trainer *t)
+{
+    plumb_masters_zero_gradients(t->masters);
+    t->step_ids.count = 0;
+    t->sums = (plumb_step_metrics){0};
+    t->micro_batches = t->displaced = t->with_start = 0;
+    t->logps_count = 0;
+}
+
+static plumb_status add_batch(plumb_trainer *t, const plumb_example *const *examples, size_t count, int64_t batches,
+                              int64_t step_tokens)
 {
     micro m = {.examples = examples, .count = count};
     plumb_arena_reset(&t->scratch);
@@ -319,6 +335,14 @@ plumb_status plumb_trainer_accumulate(plumb_trainer *t, const plumb_example *con
     PLUMB_TRY(t->options.objective ? preference_loss(t, &m, batches) : completion_loss(t, &m, step_tokens));
     PLUMB_TRY(note_batch(t, &m));
     return backward(t, &m);
+}
+
+plumb_status plumb_trainer_accumulate(plumb_trainer *t, const plumb_example *const *examples, size_t count,
+                                      int64_t batches, int64_t step_tokens)
+{
+    plumb_status s = add_batch(t, examples, count, batches, step_tokens);
+    if (s) clear_step(t); /* a backward pass that was stopped has added a part of its gradients */
+    return s;
 }
 
 /* ---- the update ---- */
@@ -378,9 +402,6 @@ static void take_metrics(plumb_trainer *t, double norm, double rate, plumb_step_
     }
     out->displaced = t->with_start ? (double)t->displaced / (double)t->with_start : NAN;
     take_quantiles(t, out);
-    t->sums = (plumb_step_metrics){0};
-    t->micro_batches = t->displaced = t->with_start = 0;
-    t->logps_count = 0;
 }
 
 plumb_status plumb_trainer_update(plumb_trainer *t, int64_t step, double learning_rate, plumb_step_metrics *metrics)
@@ -395,17 +416,14 @@ plumb_status plumb_trainer_update(plumb_trainer *t, int64_t step, double learnin
     t->step_ids.count = 0;
     plumb_masters_gather_gradients(w);
     PLUMB_TRY(gradient_norm(t, &norm));
-    if (!isfinite(norm)) {
-        t->diverged = true;
-        return plumb_fail(PLUMB_E_INTERNAL, "the gradient is not finite");
-    }
+    if (!isfinite(norm)) return plumb_fail(PLUMB_E_DIVERGED, "the gradient is not finite");
     float clip = plumb_clip_factor(norm, t->options.max_grad_norm);
 #pragma omp parallel for schedule(dynamic) num_threads(plumb_compute_threads(t->compute))
     for (size_t i = 0; i < w->count; i++)
         plumb_optimizer_step(&t->options.optimizer, step, learning_rate, w->list[i].decay ? t->options.weight_decay : 0,
                              clip, w->list[i].value, w->list[i].gradient, t->state[i], w->list[i].count);
-    plumb_masters_zero_gradients(w);
     take_metrics(t, norm, learning_rate, metrics);
+    clear_step(t);
     plumb_status s = plumb_masters_changed(w);
     plumb_status bad = s ? plumb_trainer_check_weights(t) : PLUMB_OK; /* says it as what it is: no fault of the input */
     if (!bad) return s;
@@ -413,19 +431,12 @@ plumb_status plumb_trainer_update(plumb_trainer *t, int64_t step, double learnin
     return bad;
 }
 
-bool plumb_trainer_diverged(const plumb_trainer *t)
-{
-    return t->diverged;
-}
-
-plumb_status plumb_trainer_check_weights(plumb_trainer *t)
+plumb_status plumb_trainer_check_weights(const plumb_trainer *t)
 {
     const plumb_masters *w = t->masters;
     for (size_t i = 0; i < w->count; i++)
-        for (size_t k = 0; k < w->list[i].count; k++) {
-            if (isfinite(w->list[i].value[k])) continue;
-            t->diverged = true;
-            return plumb_fail(PLUMB_E_INTERNAL, "%s holds a NaN or an infinity", w->list[i].name);
-        }
+        for (size_t k = 0; k < w->list[i].count; k++)
+            if (!isfinite(w->list[i].value[k]))
+                return plumb_fail(PLUMB_E_DIVERGED, "%s holds a NaN or an infinity", w->list[i].name);
     return PLUMB_OK;
 }

@@ -9,6 +9,7 @@
 #ifndef PLUMB_TRAIN_TRAINER_H
 #define PLUMB_TRAIN_TRAINER_H
 
+#include "base/sink.h"
 #include "train/examples.h"
 #include "train/masters.h"
 #include "train/optimizer.h"
@@ -18,7 +19,8 @@ typedef struct plumb_trainer_options {
     const plumb_objective *objective; /* NULL: SFT, the mean over the tokens of a step of -ln p(token) */
     plumb_optimizer optimizer;
     double weight_decay, max_grad_norm;
-    bool keep_activations; /* else they are computed again in the backward pass */
+    bool keep_activations;  /* else they are computed again in the backward pass */
+    const plumb_sink *sink; /* asked before each layer of a pass whether to stop; NULL: never. Borrowed */
 } plumb_trainer_options;
 
 typedef struct plumb_trainer plumb_trainer;
@@ -32,6 +34,7 @@ typedef struct plumb_step_metrics {
     double quantiles[2][3]; /* logps at 5, 50 and 95 % */
     double displaced;       /* share of pairs whose chosen log-prob is below the starting policy's; NaN: not known */
     int64_t pairs, tokens, micro_batches;
+    int64_t changed, changed_row; /* pairs whose log-probs are not to the bit those at the start; the first one's row */
 } plumb_step_metrics;
 
 /* The masters are made from `base`, which may be closed afterwards; not with an adapter (plumb_masters_of_adapter). */
@@ -47,19 +50,17 @@ float *const *plumb_trainer_state(const plumb_trainer *t, size_t tensor);
 
 /* Adds the gradient of one micro-batch, which counts 1 / batches of the step's loss (for SFT `step_tokens` is the
  * sum of plumb_example_targets over the whole step, the divisor that transformers uses). A loss that is not finite is
- * PLUMB_E_INTERNAL naming the rows, and plumb_trainer_diverged is true from then on. */
+ * PLUMB_E_DIVERGED naming the rows; PLUMB_E_INTERRUPTED when the sink says so. After any error the step's gradients and
+ * metrics are gone and the weights are as they were: the step may be begun again from its first micro-batch. */
 plumb_status plumb_trainer_accumulate(plumb_trainer *t, const plumb_example *const *examples, size_t count,
                                       int64_t batches, int64_t step_tokens) PLUMB_MUST_USE;
 
 /* Clips, updates the masters with optimiser step number `step` (from 1) and clears the gradients; *metrics describes
- * the step. A gradient that is not finite is PLUMB_E_INTERNAL, before any weight has changed. */
+ * the step. A gradient that is not finite is PLUMB_E_DIVERGED, before any weight has changed. */
 plumb_status plumb_trainer_update(plumb_trainer *t, int64_t step, double learning_rate,
                                   plumb_step_metrics *metrics) PLUMB_MUST_USE;
 
-/* Was a loss or a gradient not finite? */
-bool plumb_trainer_diverged(const plumb_trainer *t);
-
-/* PLUMB_E_INTERNAL naming the first tensor that holds a NaN or an infinity; then the trainer has diverged too. */
-plumb_status plumb_trainer_check_weights(plumb_trainer *t) PLUMB_MUST_USE;
+/* PLUMB_E_DIVERGED naming the first tensor that holds a NaN or an infinity. */
+plumb_status plumb_trainer_check_weights(const plumb_trainer *t) PLUMB_MUST_USE;
 
 #endif

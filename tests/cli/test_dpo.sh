@@ -219,14 +219,32 @@ expect_code 0
 ! grep -q displacement stderr || complain "displacement without a fall"
 
 begin "--dry-run writes nothing"
-dpo "$models/olmo" "$plain" -o dry --dry-run
-expect_code 0
+for quiet in --quiet --threads=1; do # the plan is the result
+    dpo "$models/olmo" "$plain" -o dry --dry-run $quiet
+    expect_code 0
+    expect_out "model: $models/olmo"
+    expect_out "reference: $models/olmo"
+    expect_out "run: 3 steps"
+    expect_out "memory: "
+    expect_out "an estimate of the time is"
+    expect_no_file dry
+done
 expect_err "dry run: nothing was written"
-expect_err "run: 3 steps"
-expect_err "memory: "
-expect_no_file dry
 dpo "$models/olmo" "$plain" --dry-run
 expect_code 0
+# tera ARGUMENTS...: operations of the run in TFLOP.
+tera()
+{
+    dpo "$models/olmo" "$plain" --dry-run -q --per_device_train_batch_size 2 "$@"
+    sed -n 's/^work: \([^ ]*\) TFLOP.*/\1/p' stdout
+}
+# Of passes over all pairs: one at the start, one at the end, three for each epoch (two with LoRA).
+tera --num_train_epochs 1 >one
+awk -v two="$(tera --num_train_epochs 2 --ledger_steps 100)" -v other="$(tera --reference "$models/policy-olmo" \
+    --num_train_epochs 1)" -v lora="$(tera --num_train_epochs 1 --use_peft)" '
+    function near(a, b) { return a > 0.98 * b && a < 1.02 * b }
+    { exit !(near(two / $1, 8 / 5) && near(other / $1, 6 / 5) && near(lora / $1, 4 / 5)) }' one ||
+    complain "operations: $(cat one), and $(tera --num_train_epochs 2 --ledger_steps 100) in two epochs"
 
 # The same run whole, and ended on the way. Its ledger grows by some 350 KB each ten steps.
 long="$models/olmo $plain --limit 8 --max_steps 100 --per_device_train_batch_size 2 --learning_rate 1e-4 --logging_steps 7
@@ -401,6 +419,12 @@ refuses 2 "nowhere/config.json: not found" nowhere "$plain"
 begin "models that do not go together"
 refuses 2 "--reference $models/llama2: has another tokenizer than $models/olmo" "$models/olmo" "$plain" \
     --reference "$models/llama2"
+cp -r "$models/policy-olmo" spaced
+sed 's/"normalizer": *null/"normalizer":{"type":"NFC"}/' "$models/policy-olmo/tokenizer.json" >spaced/tokenizer.json
+if cmp -s spaced/tokenizer.json "$models/policy-olmo/tokenizer.json"; then
+    sed 's/"normalizer": *{"type": *"NFC"}/"normalizer":null/' "$models/policy-olmo/tokenizer.json" >spaced/tokenizer.json
+fi
+refuses 2 "has another tokenizer than $models/olmo: the normalizers differ" "$models/olmo" "$plain" --reference spaced
 refuses 2 "nowhere/config.json: not found" "$models/olmo" "$plain" --reference nowhere
 refuses 2 "$models/adapter-init" "$models/olmo" "$plain" --adapter "$models/adapter-init"
 refuses 2 "nowhere" "$models/olmo" "$plain" --adapter nowhere
@@ -498,6 +522,33 @@ head -n 8 lora/ledger.jsonl >before
 column logps/chosen before >a
 column ref_logps/chosen start >b
 expect_same a b # a reference that is named is without the adapter
+
+# The reference's numbers are used again in their folder alone, and only for the same adapter.
+cp -r lora changed
+"$PLUMB" dpo "$models/llama3-chat-sharded" "$chat" --limit 8 -o more --adapter lora --max_steps 1 --learning_rate 1e-2 -q
+cp more/adapter_model.safetensors changed/
+for adapter in lora changed; do
+    rm -rf again
+    mkdir again
+    cp further/reference.jsonl again
+    dpo "$models/llama3-chat-sharded" "$chat" -o again --adapter $adapter --max_steps 2 --logging_steps 1
+    expect_code 0
+    head -n 8 again/ledger.jsonl >start
+    column ref_logps/chosen start >a
+    column logps/chosen start >b
+    expect_same a b
+    if [ $adapter = lora ]; then
+        expect_err "the reference's log-probs are taken from again/reference.jsonl"
+        expect_same again/ledger.jsonl further/ledger.jsonl
+    else
+        ! grep -q "are taken from" stderr || complain "another adapter's numbers are used"
+    fi
+done
+mv changed/adapter_model.safetensors was
+cp lora/adapter_model.safetensors changed/
+dpo "$models/llama3-chat-sharded" "$chat" -o again --adapter changed --max_steps 2 --logging_steps 1 --resume
+expect_code 2
+expect_err "again/run.json: the run was begun from another adapter"
 
 begin "the gate"
 "$PLUMB" score "$models/olmo" "$plain" --limit 8 --measures ln_ches -q -o scores.jsonl

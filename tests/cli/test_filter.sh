@@ -106,6 +106,27 @@ run "$PLUMB" filter ten.jsonl scores.jsonl --slice 50:10
 expect_code 2
 expect_err "a slice of 10 rows: only 9 rows are scored"
 
+begin "a random share"
+run "$PLUMB" filter ten.jsonl scores.jsonl --random 40% --drop-skipped # ceil(3.6)
+expect_code 0
+[ "$(wc -l <stdout)" -eq 4 ] || complain "not 4 rows"
+expect_err "kept 4: ln_ches from"
+if grep -q "cut between" stderr; then complain "there is no cut in the scores"; fi
+cp stdout first.jsonl
+run "$PLUMB" filter ten.jsonl scores.jsonl --by ches --random 4 --seed 42 --drop-skipped # by the seed alone
+expect_same stdout first.jsonl
+run "$PLUMB" filter ten.jsonl scores.jsonl --random 6 --drop-skipped # more holds less
+[ "$(wc -l <stdout)" -eq 6 ] || complain "not 6 rows"
+while read -r row; do grep -qxF "$row" stdout || complain "$row is not among the 6"; done <first.jsonl
+run "$PLUMB" filter ten.jsonl scores.jsonl --random 4 --seed 7 --drop-skipped
+if cmp -s stdout first.jsonl; then complain "another seed, the same rows"; fi
+run "$PLUMB" filter ten.jsonl scores.jsonl --range 3: --random 100% --drop-skipped
+rows 3 4 5 6 7 8 9 >expected.jsonl
+expect_same stdout expected.jsonl
+for n in $(seq 1 300); do "$PLUMB" filter ten.jsonl scores.jsonl --random 3 --seed "$n" --drop-skipped -q; done |
+    sort | uniq -c | awk '{ if ($1 < 70 || $1 > 130) bad++; n++ } END { exit !(n == 9 && !bad) }' ||
+    complain "not every row has the same chance" # 300 * 3 / 9 = 100 each, standard deviation 8.2
+
 begin "percentages are exact"
 awk 'BEGIN { for (i = 0; i < 1000; i++) print "{\"n\":\"same\"}" }' >thousand.jsonl
 awk 'BEGIN { for (i = 0; i < 1000; i++) printf "{\"index\":%d,\"row\":\"056fe8b9255a9e50\",\"ln_ches\":%d}\n", i, i }' \

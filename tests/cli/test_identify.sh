@@ -61,6 +61,13 @@ expect_same stdout tables
 run "$PLUMB" identify data.jsonl a.jsonl ledger.jsonl --resamples 50 --seed 8
 ! cmp -s stdout tables || complain "the seed changes nothing"
 
+begin "preference data are known as such, also with index and row"
+sed 's/^{/{"index":0,"row":"0000000000000000","prompt":"","chosen":"","rejected":"",/' data.jsonl >numbered.jsonl
+run "$PLUMB" identify a.jsonl numbered.jsonl ledger.jsonl
+expect_code 2
+expect_err "numbered.jsonl" # it is the data, with other rows than those that were scored
+if grep -q "none of the files" stderr; then complain "not known as preference data"; fi
+
 begin "JSON, into a file with its record"
 run "$PLUMB" identify data.jsonl a.jsonl b.jsonl ledger.jsonl --classes labels.jsonl --format json -o out.json \
     --resamples 0

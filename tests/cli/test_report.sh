@@ -120,6 +120,12 @@ run "$PLUMB" report s.jsonl --cut 5x -q
 expect_code 2
 expect_err '--cut'
 
+begin "preference data are known as such, also with index and row"
+sed 's/^{/{"index":0,"row":"0000000000000000",/' "$pairs" >numbered.jsonl
+run "$PLUMB" report scores.jsonl numbered.jsonl -q
+expect_code 2
+if grep -q "neither a run folder nor rows" stderr; then complain "not known as preference data"; fi
+
 begin "the order of the inputs and shards"
 head -n 7 s.jsonl >s1.jsonl
 tail -n 13 s.jsonl >s2.jsonl

@@ -31,6 +31,7 @@ expect_err "8 steps"
 expect_file text/model.safetensors
 expect_file text/tokenizer.json
 expect_file text/run.json
+expect_no_file text/ledger.jsonl
 [ "$(loss text)" = 14.0 ] || complain "the first loss is $(loss text)"
 [ "$(wc -l <text/metrics.jsonl)" -eq 8 ] || complain "not 8 rows of metrics"
 
@@ -127,7 +128,8 @@ expect_no_file none
 begin "a dry run writes nothing"
 run "$PLUMB" sft "$model" "$DATA/sft/text.jsonl" --dry-run
 expect_code 0
-expect_err "28 of 28 rows"
+expect_out "28 of 28 rows"
+expect_out "an estimate of the time is"
 expect_err "dry run: nothing was written"
 
 finish

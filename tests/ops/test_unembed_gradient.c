@@ -17,8 +17,9 @@ typedef struct job {
     const struct unembed_case *t;
     plumb_linear w;
     float *h, *dh, *dw; /* dh, dw: to start from */
-    int32_t *targets;
-    double *lse, *g;
+    int32_t *targets;   /* the first token of each row */
+    plumb_pull *pulls;
+    double *lse;
     int ldh;
 } job;
 
@@ -39,10 +40,16 @@ static job make_job(plumb_compute *c, const struct unembed_case *t)
     j.dw = random_rows(t->vocabulary, t->d, t->d, 0.1f, 0, &seed);
     j.targets = allocate(rows, sizeof *j.targets);
     j.lse = allocate(rows, sizeof *j.lse);
-    j.g = allocate(rows, sizeof *j.g);
+    j.pulls = allocate(rows, sizeof *j.pulls);
     for (int i = 0; i < t->rows; i++) {
         j.targets[i] = i == 0 ? t->vocabulary - 1 : (int32_t)(next_random(&seed) % (uint32_t)t->vocabulary);
-        j.g[i] = i % 4 == 3 ? 0 : random_float(&seed, 1);
+        plumb_pull *p = &j.pulls[i];
+        *p = (plumb_pull){1, {j.targets[i]}, {i % 4 == 3 ? 0 : random_float(&seed, 1)}};
+        if (i % 3 != 1 || t->vocabulary == 1)
+            continue; /* two sides begin in this state, sometimes with equal weights */
+        p->count = 2;
+        p->token[1] = (p->token[0] + 1 + (int32_t)(next_random(&seed) % (uint32_t)(t->vocabulary - 1))) % t->vocabulary;
+        p->g[1] = i % 4 == 3 ? 0 : i % 2 ? -p->g[0] : random_float(&seed, 1);
     }
     const plumb_unembed u = {&j.w, t->scale, t->cap};
     expect_ok(plumb_unembed_logps(c, &u, j.h, j.ldh, t->rows, j.targets, NULL, j.lse));
@@ -57,15 +64,15 @@ static void free_job(job *j)
     free(j->dw);
     free(j->targets);
     free(j->lse);
-    free(j->g);
+    free(j->pulls);
 }
 
 static void run(plumb_compute *c, const job *j, int first, int last, float *dh, float *dw)
 {
     const plumb_unembed u = {&j->w, j->t->scale, j->t->cap};
     size_t at = (size_t)first * (size_t)j->ldh;
-    expect_ok(plumb_unembed_gradient(c, &u, j->h + at, j->ldh, last - first, j->targets + first, j->lse + first,
-                                     j->g + first, dh + at, j->ldh, dw));
+    expect_ok(plumb_unembed_gradient(c, &u, j->h + at, j->ldh, last - first, j->pulls + first, j->lse + first, dh + at,
+                                     j->ldh, dw));
 }
 
 static double weight_at(const job *j, int v, int k)
@@ -89,8 +96,9 @@ static double exact_logp(const void *context, const double *h)
     return exact_logit(j, h, j->targets[0]) - log(sum);
 }
 
-/* Adds g times the derivatives of one row's log-probability: to dh [d], and dw [vocabulary][d] unless NULL. */
-static void exact_row(const job *j, int row, double g, double *dh, double *dw)
+/* Adds g times the derivatives of the log-probability of a token after one row: to dh [d], and dw [vocabulary][d]
+ * unless NULL. */
+static void exact_row(const job *j, int row, int32_t token, double g, double *dh, double *dw)
 {
     int n = j->t->vocabulary, d = j->t->d;
     double *h = widened(j->h + (size_t)row * (size_t)j->ldh, (size_t)d), *z = allocate((size_t)n, sizeof *z), sum = 0;
@@ -99,7 +107,7 @@ static void exact_row(const job *j, int row, double g, double *dh, double *dw)
         sum += exp(z[v]);
     }
     for (int v = 0; v < n; v++) {
-        double slope = g * ((v == j->targets[row]) - exp(z[v]) / sum) * j->t->scale, cap = j->t->cap;
+        double slope = g * ((v == token) - exp(z[v]) / sum) * j->t->scale, cap = j->t->cap;
         if (cap != 0) slope *= 1 - z[v] / cap * (z[v] / cap);
         for (int k = 0; k < d; k++) {
             dh[k] += slope * weight_at(j, v, k);
@@ -117,7 +125,8 @@ static void expect_exact(const job *j, const float *dh, const float *dw, double 
     double *weights = widened(j->dw, (size_t)t->vocabulary * (size_t)t->d);
     for (int i = 0; i < t->rows; i++) {
         for (int k = 0; k < t->d; k++) rows[i * t->d + k] = j->dh[i * j->ldh + k];
-        exact_row(j, i, j->g[i], rows + i * t->d, weights);
+        for (int k = 0; k < j->pulls[i].count; k++)
+            exact_row(j, i, j->pulls[i].token[k], j->pulls[i].g[k], rows + i * t->d, weights);
     }
     expect_close(dh, t->rows, t->d, j->ldh, rows, 0, 1e-5, "unembed: dh", worst);
     expect_close(dw, t->vocabulary, t->d, t->d, weights, 0, 1e-5, "unembed: dw", worst);
@@ -128,7 +137,7 @@ static void expect_exact(const job *j, const float *dh, const float *dw, double 
 static void expect_formula(const job *j)
 {
     double *h = widened(j->h, (size_t)j->t->d), *slopes = allocate((size_t)j->t->d, sizeof *slopes);
-    exact_row(j, 0, 1, slopes, NULL);
+    exact_row(j, 0, j->targets[0], 1, slopes, NULL);
     expect_slopes(exact_logp, j, h, slopes, j->t->d, "unembed");
     free(h);
     free(slopes);
@@ -199,6 +208,31 @@ static void test_weight_zero(void **state)
     plumb_compute_close(c);
 }
 
+/* Two sides that begin in one state and pull with opposite weights: all tokens but theirs get exactly nothing. */
+static void test_opposite_pulls(void **state)
+{
+    plumb_compute *c = open_isa(state, 2);
+    for (int i = 1; i < COUNT(cases); i++) {
+        const struct unembed_case *t = &cases[i];
+        job j = make_job(c, t);
+        float *dh = copy_floats(j.dh, (size_t)t->rows * (size_t)j.ldh);
+        float *dw = allocate((size_t)t->vocabulary * (size_t)t->d, sizeof *dw);
+        j.pulls[0] = (plumb_pull){2, {t->vocabulary - 1, 0}, {0.3, -0.3}};
+        run(c, &j, 0, 1, dh, dw);
+        for (int v = 0; v < t->vocabulary; v++)
+            for (int k = 0; k < t->d; k++)
+                if ((dw[v * t->d + k] != 0) != (v == 0 || v == t->vocabulary - 1))
+                    fail_msg("case %d: the gradient of entry %d is %.9g", i, v, dw[v * t->d + k]);
+        j.lse[0] = NAN; /* which has no part in it */
+        run(c, &j, 0, 1, dh, NULL);
+        for (int k = 0; k < t->d; k++) assert_true(isfinite(dh[k]));
+        free(dh);
+        free(dw);
+        free_job(&j);
+    }
+    plumb_compute_close(c);
+}
+
 /* The derivatives with respect to logits of a tile that holds some of the targets. */
 static void test_logit_gradient(void **state)
 {
@@ -237,9 +271,8 @@ static void test_logit_gradient(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_fp64),
-        cmocka_unit_test(test_bits),
-        cmocka_unit_test(test_weight_zero),
+        cmocka_unit_test(test_against_fp64),   cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_weight_zero),    cmocka_unit_test(test_opposite_pulls),
         cmocka_unit_test(test_logit_gradient),
     };
     return RUN_FOR_EACH_ISA(tests);

@@ -74,6 +74,8 @@ static void run_backward(plumb_masters *w, const packed *p, const json_t *want, 
 {
     plumb_compute *c = w->values->compute;
     plumb_training *t;
+    plumb_arena arena = {0};
+    plumb_pulls pulls;
     const float *hidden;
     size_t n = p->targets.tokens.count, d = (size_t)w->values->config.hidden_size, rows = p->batch.ids.count;
     float *gathered = calloc(n * d, sizeof *gathered), *dgathered = calloc(n * d, sizeof *dgathered);
@@ -87,9 +89,13 @@ static void run_backward(plumb_masters *w, const packed *p, const json_t *want, 
     double loss = weigh(p, want, logps, g), expected = json_number_value(json_object_get(want, "loss"));
     if (!(fabs(loss - expected) < 1e-4)) fail_msg("loss %.9g, expected %.9g", loss, expected);
     plumb_masters_zero_gradients(w);
-    check_ok(plumb_unembed_gradient(c, &u, gathered, (int)d, (int)n, p->targets.tokens.data, lse, g, dgathered, (int)d,
+    check_ok(plumb_targets_pulls(&p->targets, p->batch.wanted.count, g, lse, &arena, &pulls));
+    int states = (int)pulls.count;
+    plumb_gather_rows(c, hidden, (int)d, pulls.states, states, (int)d, gathered, (int)d);
+    check_ok(plumb_unembed_gradient(c, &u, gathered, (int)d, states, pulls.pulls, pulls.lse, dgathered, (int)d,
                                     (float *)(void *)w->gradients->unembed.weight));
-    plumb_scatter_rows(c, dgathered, (int)d, p->targets.states.data, (int)n, (int)d, dhidden, (int)d);
+    plumb_scatter_rows(c, dgathered, (int)d, pulls.states, states, (int)d, dhidden, (int)d);
+    plumb_arena_free(&arena);
     check_ok(plumb_training_backward(t, &p->batch, dhidden, dembed));
     plumb_embed_gradient(c, p->batch.ids.data, (int)rows, (int)d, (float)w->values->config.embed_scale, dembed, (int)d,
                          (float *)(void *)w->gradients->embed.weight);

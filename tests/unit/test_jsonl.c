@@ -255,6 +255,13 @@ static void what_cannot_be_read(void **state)
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         assert_says(describe(scratch_file("other", others[i].bytes, others[i].n), 0, -1, &t), PLUMB_E_INPUT,
                     others[i].says);
+    unsigned char *packed = malloc(1 << 20);
+    assert_non_null(packed);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) { /* and what gzip has packed of it */
+        size_t n = pack(others[i].bytes, others[i].n, packed);
+        assert_says(describe(scratch_file("other.gz", packed, n), 0, -1, &t), PLUMB_E_INPUT, others[i].says);
+    }
+    free(packed);
     plumb_text_free(&t);
 }
 

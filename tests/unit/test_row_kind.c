@@ -22,6 +22,7 @@ static const struct {
     {"{\"kind\":\"identify\",\"pairs\":3}", PLUMB_ROW_IDENTIFY},
     {"{\"index\":0,\"row\":\"aa\",\"sample\":0,\"prompt\":\"a\",\"response\":\"b\"}", PLUMB_ROW_RESPONSES},
     {"{\"index\":0,\"row\":\"aa\",\"sample\":0,\"label\":null,\"score\":null}", PLUMB_ROW_JUDGE},
+    {"{\"index\":0,\"row\":\"aa\",\"chosen_ids\":[1],\"rejected_ids\":[2]}", PLUMB_ROW_DATA},
     {"[1]", PLUMB_ROW_UNKNOWN},
 };
 

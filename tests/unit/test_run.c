@@ -38,6 +38,7 @@ typedef struct variant {
     int ledger_tokens;
     bool every_poll; /* interrupted wherever it listens, not only after steps */
     double smoothing;
+    int64_t first_row; /* what the file calls the first pair */
 } variant;
 
 static const variant plain = {.name = "plain", .own_reference = true};
@@ -96,6 +97,7 @@ static plumb_status run_it(const variant *v, const way *w, plumb_run_report *rep
     check_ok(plumb_model_open(oracle_path("models", v->own_reference ? "olmo" : "policy-olmo"), c, &start));
     check_ok(plumb_model_open(oracle_path("models", "olmo"), c, &reference));
     plumb_examples e = read_pairs(PAIRS, v->sft ? 1 : 2);
+    for (size_t i = 0; i < e.count; i++) e.list[i].index += v->first_row;
     plumb_run_options o = options_of(v, w, &objective);
     if (v->lora) check_ok(plumb_adapter_new(start, &(plumb_adapter_options){.r = 4, .alpha = 8, .seed = 3}, &adapter));
     o.trainer.adapter = adapter;
@@ -125,7 +127,8 @@ static void check_same_run(const variant *v, const char *a, const char *b, const
     snprintf(text, sizeof text, "%s, %s", v->name, what);
     check_same_file(a, b, v->lora ? "adapter_model.safetensors" : "model.safetensors", text);
     check_same_file(a, b, "metrics.jsonl", text);
-    check_same_file(a, b, "ledger.jsonl", text);
+    if (!v->sft) check_same_file(a, b, "ledger.jsonl", text);
+    assert_true(is_there(in_folder(a, "ledger.jsonl")) == !v->sft); /* not an empty one */
 }
 
 /* ---- interruptions ---- */
@@ -207,6 +210,21 @@ static void interruptions_change_nothing(void **state)
                 if (!check_interrupted(v, (listener){.at = k}, whole)) fail_msg("not interrupted");
         plumb_text_free(&heard.notes);
     }
+}
+
+/* A step is stopped where it is, in a pass forwards or backwards, and leaves nothing behind. */
+static void a_step_is_stopped_in_its_middle(void **state)
+{
+    (void)state;
+    static const variant sft = {.name = "SFT", .sft = true}; /* makes no passes but those of its steps */
+    const int64_t layers = 2, polls = 1 + 2 * 2 * layers;    /* of a step: itself, two batches there and back */
+    const char *whole = new_folder("whole");
+    listener heard = {.at = -1};
+    plumb_sink sink = sink_of(&heard);
+    run_whole(&sft, &(way){.folder = whole, .sink = &sink});
+    assert_true(heard.asked >= 6 * polls);
+    for (int64_t k = 1; k <= heard.asked; k++) assert_true(check_interrupted(&sft, (listener){.at = k}, whole));
+    plumb_text_free(&heard.notes);
 }
 
 /* One step at a time, the last evaluation included: every checkpoint is the beginning of the next run. */
@@ -544,6 +562,80 @@ static void displacement_is_warned_of(void **state)
     assert_in_range(warned, 1, 11);
 }
 
+/* ---- passes over the pairs ---- */
+
+static void count_passes(void *user, const char *unit, double done, double total)
+{
+    (void)total;
+    ((listener *)user)->done += strcmp(unit, "pairs") == 0 && done == 1;
+}
+
+static void start_and_end(plumb_run_options *o)
+{
+    o->ledger_steps = 100;
+    o->save_steps = 0;
+}
+
+static int64_t passes_of(const variant *v, const char *folder, void (*change)(plumb_run_options *o))
+{
+    listener l = {.at = -1};
+    plumb_sink sink = {&l, keep_note, count_passes, ask};
+    plumb_run_report report;
+    check_ok(run_it(v, &(way){.folder = folder, .sink = &sink, .change = change}, &report));
+    bool reused = l.notes.data && strstr(l.notes.data, "the reference's log-probs are taken from");
+    if (reused) l.done += 100;
+    plumb_text_free(&l.notes);
+    return l.done;
+}
+
+static void keyed(plumb_run_options *o)
+{
+    start_and_end(o);
+    o->reference_key = "one";
+}
+
+static void keyed_otherwise(plumb_run_options *o)
+{
+    start_and_end(o);
+    o->reference_key = "other";
+}
+
+/* Leaves of a run in FOLDER only the reference's numbers. */
+static const char *keep_reference_alone(const char *folder)
+{
+    const char *kept = new_folder("kept");
+    char command[2200];
+    snprintf(command, sizeof command, "mkdir '%s' && cp '%s/reference.jsonl' '%s'", kept, folder, kept);
+    assert_int_equal(system(command), 0);
+    return kept;
+}
+
+/* One pass for the reference, the start and the first evaluation where they are the same weights, and one at the end;
+ * one more for a reference of its own. Numbers that are in the folder are used, under their key alone. */
+static void no_pass_is_made_twice(void **state)
+{
+    (void)state;
+    static const variant own = {.name = "own", .own_reference = true},
+                         gated = {.name = "gated", .own_reference = true, .gate = "weight"}, other = {.name = "other"},
+                         none = {.name = "none", .no_reference = true, .gate = "weight"},
+                         tokens = {.name = "tokens", .own_reference = true, .ledger_tokens = 2};
+    assert_int_equal(passes_of(&own, new_folder("passes"), start_and_end), 2);
+    assert_int_equal(passes_of(&gated, new_folder("passes"), start_and_end), 2);
+    assert_int_equal(passes_of(&none, new_folder("passes"), start_and_end), 2);
+    assert_int_equal(passes_of(&other, new_folder("passes"), start_and_end), 3);
+    const char *whole = new_folder("whole");
+    static const variant *const cached[] = {&own, &tokens, &gated, &other};
+    static const int64_t again[] = {1, 2, 1, 2};
+    for (size_t i = 0; i < 4; i++) {
+        whole = new_folder("whole");
+        passes_of(cached[i], whole, keyed);
+        const char *kept = keep_reference_alone(whole);
+        assert_int_equal(passes_of(cached[i], kept, keyed), 100 + again[i]);
+        check_same_run(cached[i], whole, kept, "with the reference's numbers");
+    }
+    assert_int_equal(passes_of(&other, keep_reference_alone(whole), keyed_otherwise), 3);
+}
+
 /* ---- the gate ---- */
 
 static void check_weights(const char *text, const double *ln_ches, const double *want, size_t count, size_t kept)
@@ -726,7 +818,7 @@ static void diverged_weights_are_no_result(void **state)
     for (size_t i = 0; i < 2; i++) {
         const char *folder = new_folder("diverged");
         plumb_run_report report;
-        assert_says(run_it(&trained[i], &(way){.folder = folder, .change = diverge}, &report), PLUMB_E_INTERNAL,
+        assert_says(run_it(&trained[i], &(way){.folder = folder, .change = diverge}, &report), PLUMB_E_DIVERGED,
                     "no checkpoint was written before");
         assert_false(is_there(in_folder(folder, "model.safetensors")));
     }
@@ -748,7 +840,7 @@ static void the_last_good_checkpoint_stays(void **state)
     plumb_status s = run_it(&plain, &(way){.folder = folder, .change = warm_then_diverge}, &report);
     assert_non_null(strstr(plumb_status_message(s), "step 3: the loss is"));
     assert_non_null(strstr(plumb_status_message(s), "in the batch of rows "));
-    assert_says(s, PLUMB_E_INTERNAL, "checkpoint-1 is the last good checkpoint");
+    assert_says(s, PLUMB_E_DIVERGED, "checkpoint-1 is the last good checkpoint");
     assert_true(is_there(in_folder(folder, "checkpoint-1/masters.safetensors")));
 }
 
@@ -771,12 +863,15 @@ static void a_diverged_end_is_noticed(void **state)
     (void)state;
     plumb_run_report report;
     const char *folder = new_folder("diverged");
-    assert_says(run_it(&plain, &(way){.folder = folder, .change = end_in_divergence}, &report), PLUMB_E_INTERNAL,
+    assert_says(run_it(&plain, &(way){.folder = folder, .change = end_in_divergence}, &report), PLUMB_E_DIVERGED,
                 "after step 1: ");
     assert_false(is_there(in_folder(folder, "model.safetensors")));
-    static const variant sft = {.name = "SFT", .sft = true}; /* has no ledger that would notice */
+    static const variant later = {.name = "later rows", .own_reference = true, .first_row = 1000};
+    assert_says(run_it(&later, &(way){.folder = new_folder("diverged"), .change = end_in_divergence}, &report),
+                PLUMB_E_DIVERGED, "after step 1: row 1000: "); /* the file's row */
+    static const variant sft = {.name = "SFT", .sft = true};   /* has no ledger that would notice */
     assert_says(run_it(&sft, &(way){.folder = new_folder("diverged"), .change = end_in_infinity}, &report),
-                PLUMB_E_INTERNAL, "step 1: model.embed_tokens.weight holds a NaN or an infinity");
+                PLUMB_E_DIVERGED, "step 1: model.embed_tokens.weight holds a NaN or an infinity");
     assert_false(is_there(in_folder(folder, "model.safetensors")));
 }
 
@@ -784,6 +879,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(interruptions_change_nothing),
+        cmocka_unit_test(a_step_is_stopped_in_its_middle),
         cmocka_unit_test(a_run_may_go_step_by_step),
         cmocka_unit_test(threads_and_recomputation_change_nothing),
         cmocka_unit_test(the_oldest_checkpoints_go),
@@ -794,6 +890,7 @@ int main(void)
         cmocka_unit_test(rewards_begin_at_zero),
         cmocka_unit_test(metrics_agree_with_the_ledger),
         cmocka_unit_test(displacement_is_warned_of),
+        cmocka_unit_test(no_pass_is_made_twice),
         cmocka_unit_test(the_gate_takes_the_lowest),
         cmocka_unit_test(gate_and_ledger_agree),
         cmocka_unit_test(the_gate_scores_with_the_reference),

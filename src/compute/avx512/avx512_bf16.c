@@ -173,8 +173,87 @@ static void pack_inputs(const float *x, int ldx, int m, int k0, int kc, int mr, 
                          a + (size_t)(p / 2) * (size_t)mr);
 }
 
+/* --- few rows ----------------------------------------------------------------------------------------------------- */
+
+/* `count` <= 32 columns of n <= 16 rows of w extend the chains of m rows of x, as in avx512_gemm.c. */
+INLINE void extend(const int m, const void *w, plumb_dtype dtype, size_t k, int n, int count, const float *x,
+                   size_t ldx, __m512 *sum)
+{
+    float pairs[PLUMB_FEW][LANES];
+    __m512i v[16], unused = _mm512_setzero_si512();
+#pragma GCC unroll 8
+    for (int r = 0; r < m; r++)
+        _mm512_storeu_si512(pairs[r], load_pairs(x + (size_t)r * ldx, PLUMB_F32, count, &unused));
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++)
+        v[i] = i < n ? load_pairs(element(w, dtype, (size_t)i * k), dtype, count, &unused) : _mm512_setzero_si512();
+    transpose(v);
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) {
+        if (2 * i >= count) break;
+#pragma GCC unroll 8
+        for (int r = 0; r < m; r++) sum[r] = dot(sum[r], _mm512_castps_si512(_mm512_set1_ps(pairs[r][i])), v[i]);
+    }
+}
+
+INLINE void few_outputs(const int m, const void *w, plumb_dtype dtype, size_t k, int n, const float *x, size_t ldx,
+                        float *y, size_t ldy, bool start, const float *bias)
+{
+    const __mmask16 outputs = lanes16(n);
+    __m512 sum[PLUMB_FEW];
+#pragma GCC unroll 8
+    for (int r = 0; r < m; r++) sum[r] = begin_sum(y + (size_t)r * ldy, start, bias, outputs);
+    size_t p = 0;
+    for (; p + 32 <= k && n == LANES; p += 32) extend(m, element(w, dtype, p), dtype, k, LANES, 32, x + p, ldx, sum);
+    for (; p < k; p += 32)
+        extend(m, element(w, dtype, p), dtype, k, n, k - p < 32 ? (int)(k - p) : 32, x + p, ldx, sum);
+#pragma GCC unroll 8
+    for (int r = 0; r < m; r++) _mm512_mask_storeu_ps(y + (size_t)r * ldy, outputs, sum[r]);
+}
+
+/* Weights of another type than bf16 are rounded on the way, which takes longer than to read them. */
+INLINE void few(const int m, const void *w, plumb_dtype dtype, size_t k, int n, const float *x, size_t ldx, float *y,
+                size_t ldy, bool start, const float *bias)
+{
+    for (int i = 0; i < n; i += LANES) {
+        const void *rows = element(w, dtype, (size_t)i * k);
+        const int count = n - i < LANES ? n - i : LANES;
+        if (dtype == PLUMB_BF16)
+            few_outputs(m, rows, PLUMB_BF16, k, count, x, ldx, y + i, ldy, start, bias ? bias + i : NULL);
+        else
+            few_outputs(m, rows, dtype, k, count, x, ldx, y + i, ldy, start, bias ? bias + i : NULL);
+    }
+}
+
+static void few_rows(const void *w, plumb_dtype dtype, size_t k, int n, const float *x, int ldx, int m, float *y,
+                     int ldy, bool start, const float *bias)
+{
+#define ROWS(rows)                                                                                                     \
+    case rows:                                                                                                         \
+        few(rows, w, dtype, k, n, x, (size_t)ldx, y, (size_t)ldy, start, bias);                                        \
+        break;
+    switch (m) {
+        ROWS(1)
+        ROWS(2)
+        ROWS(3)
+        ROWS(4)
+        ROWS(5)
+        ROWS(6)
+        ROWS(7)
+        ROWS(8)
+    default:
+        break;
+    }
+#undef ROWS
+}
+
 void plumb_kernels_avx512_bf16(plumb_kernels *k)
 {
-    k->gemm_bf16 = (plumb_gemm){
-        .mr = MR, .nr = NR, .pair = 2, .tile = tile, .pack_weights = pack_weights, .pack_inputs = pack_inputs};
+    k->gemm_bf16 = (plumb_gemm){.mr = MR,
+                                .nr = NR,
+                                .pair = 2,
+                                .tile = tile,
+                                .few_rows = few_rows,
+                                .pack_weights = pack_weights,
+                                .pack_inputs = pack_inputs};
 }

@@ -215,12 +215,126 @@ static void pack_inputs(const float *x, int ldx, int m, int k0, int kc, int mr, 
         pack_inputs_step(x + p, (size_t)ldx, m, kc - p < 16 ? kc - p : 16, p + 16 >= kc, a + (size_t)p * (size_t)mr);
 }
 
+/* --- few rows ----------------------------------------------------------------------------------------------------- */
+
+/* `count` columns of n <= 16 rows of w, transposed in registers, extend the chains of m rows of x: lane i of sum[r] is
+ * output i of row r. */
+INLINE void extend_bf16(const int m, const uint16_t *w, size_t k, int n, int count, const float *x, size_t ldx,
+                        __m512 *sum)
+{
+    const __m512i upper = _mm512_set1_epi32((int)0xffff0000u);
+    __m512i v[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++)
+        v[i] = i < n ? _mm512_maskz_loadu_epi16(lanes32(count), w + (size_t)i * k) : _mm512_setzero_si512();
+    transpose(v);
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) {
+        const __m512 even = _mm512_castsi512_ps(_mm512_slli_epi32(v[i], 16));
+        const __m512 odd = _mm512_castsi512_ps(_mm512_and_si512(v[i], upper));
+        const float *column = x + 2 * i;
+        if (2 * i >= count) break;
+#pragma GCC unroll 8
+        for (int r = 0; r < m; r++) sum[r] = _mm512_fmadd_ps(_mm512_set1_ps(column[(size_t)r * ldx]), even, sum[r]);
+        if (2 * i + 1 >= count) break;
+#pragma GCC unroll 8
+        for (int r = 0; r < m; r++) sum[r] = _mm512_fmadd_ps(_mm512_set1_ps(column[(size_t)r * ldx + 1]), odd, sum[r]);
+    }
+}
+
+INLINE void extend_wide(const int m, const void *w, plumb_dtype dtype, size_t k, int n, int count, const float *x,
+                        size_t ldx, __m512 *sum)
+{
+    __m512i v[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++)
+        v[i] = i < n ? load_wide(element(w, dtype, (size_t)i * k), dtype, lanes16(count)) : _mm512_setzero_si512();
+    transpose(v);
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) {
+        if (i >= count) break;
+#pragma GCC unroll 8
+        for (int r = 0; r < m; r++)
+            sum[r] = _mm512_fmadd_ps(_mm512_set1_ps(x[(size_t)r * ldx + (size_t)i]), _mm512_castsi512_ps(v[i]), sum[r]);
+    }
+}
+
+INLINE void extend(const int m, const void *w, plumb_dtype dtype, size_t k, int n, int count, const float *x,
+                   size_t ldx, __m512 *sum)
+{
+    if (dtype == PLUMB_BF16)
+        extend_bf16(m, w, k, n, count, x, ldx, sum);
+    else
+        extend_wide(m, w, dtype, k, n, count, x, ldx, sum);
+}
+
+/* n <= 16 outputs of m rows. One row of x leaves the chains no company, and still their latency is a third of the time
+ * that memory takes; more rows of w side by side were slower, for want of registers. */
+INLINE void few_outputs(const int m, const void *w, plumb_dtype dtype, size_t k, int n, const float *x, size_t ldx,
+                        float *y, size_t ldy, bool start, const float *bias)
+{
+    const size_t step = dtype == PLUMB_BF16 ? 32 : 16;
+    const __mmask16 outputs = lanes16(n);
+    __m512 sum[PLUMB_FEW];
+#pragma GCC unroll 8
+    for (int r = 0; r < m; r++) sum[r] = begin_sum(y + (size_t)r * ldy, start, bias, outputs);
+    size_t p = 0;
+    for (; p + step <= k && n == LANES; p += step)
+        extend(m, element(w, dtype, p), dtype, k, LANES, (int)step, x + p, ldx, sum);
+    for (; p < k; p += step)
+        extend(m, element(w, dtype, p), dtype, k, n, k - p < step ? (int)(k - p) : (int)step, x + p, ldx, sum);
+#pragma GCC unroll 8
+    for (int r = 0; r < m; r++) _mm512_mask_storeu_ps(y + (size_t)r * ldy, outputs, sum[r]);
+}
+
+INLINE void few_of_type(const int m, const void *w, plumb_dtype dtype, size_t k, int n, const float *x, size_t ldx,
+                        float *y, size_t ldy, bool start, const float *bias)
+{
+    for (int i = 0; i < n; i += LANES)
+        few_outputs(m, element(w, dtype, (size_t)i * k), dtype, k, n - i < LANES ? n - i : LANES, x, ldx, y + i, ldy,
+                    start, bias ? bias + i : NULL);
+}
+
+INLINE void few(const int m, const void *w, plumb_dtype dtype, size_t k, int n, const float *x, size_t ldx, float *y,
+                size_t ldy, bool start, const float *bias)
+{
+    if (dtype == PLUMB_BF16)
+        few_of_type(m, w, PLUMB_BF16, k, n, x, ldx, y, ldy, start, bias);
+    else if (dtype == PLUMB_F16)
+        few_of_type(m, w, PLUMB_F16, k, n, x, ldx, y, ldy, start, bias);
+    else
+        few_of_type(m, w, PLUMB_F32, k, n, x, ldx, y, ldy, start, bias);
+}
+
+static void few_rows(const void *w, plumb_dtype dtype, size_t k, int n, const float *x, int ldx, int m, float *y,
+                     int ldy, bool start, const float *bias)
+{
+#define ROWS(rows)                                                                                                     \
+    case rows:                                                                                                         \
+        few(rows, w, dtype, k, n, x, (size_t)ldx, y, (size_t)ldy, start, bias);                                        \
+        break;
+    switch (m) {
+        ROWS(1)
+        ROWS(2)
+        ROWS(3)
+        ROWS(4)
+        ROWS(5)
+        ROWS(6)
+        ROWS(7)
+        ROWS(8)
+    default:
+        break;
+    }
+#undef ROWS
+}
+
 void plumb_avx512_gemm(plumb_kernels *k)
 {
     k->gemm.mr = MR;
     k->gemm.nr = NR;
     k->gemm.pair = 1;
     k->gemm.tile = gemm_tile;
+    k->gemm.few_rows = few_rows;
     k->gemm.pack_weights = pack_weights;
     k->gemm.pack_weights_transposed = pack_weights_transposed;
     k->gemm.pack_inputs = pack_inputs;

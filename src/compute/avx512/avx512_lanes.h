@@ -84,4 +84,13 @@ INLINE __m512i load_wide(const void *w, plumb_dtype dtype, __mmask16 mask)
     return _mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16);
 }
 
+/* Where the sums of 16 outputs of row i start from. */
+INLINE __m512 begin_sum(const float *y, bool start, const float *bias, __mmask16 outputs)
+{
+    __m512 sum = start ? _mm512_maskz_loadu_ps(outputs, y) : _mm512_setzero_ps();
+    if (!bias) return sum;
+    const __m512 add = _mm512_maskz_loadu_ps(outputs, bias);
+    return start ? _mm512_add_ps(sum, add) : add;
+}
+
 #endif

@@ -1,9 +1,10 @@
-#include "cli/speed.h"
+#include "cli/work_time.h"
 
 #include <stdlib.h>
 #include <time.h>
 
 #include "base/memory.h"
+#include "base/progress.h"
 
 static double now(void)
 {
@@ -12,7 +13,8 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-plumb_status plumb_measure_speed(plumb_compute *c, double *flops)
+/* Operations per second of the linears, from one small product. */
+static plumb_status measure_speed(plumb_compute *c, double *flops)
 {
     enum { ROWS = 512, WIDTH = 1024, TURNS = 3 };
     float *x = NULL, *y = NULL, *w = NULL;
@@ -33,4 +35,15 @@ plumb_status plumb_measure_speed(plumb_compute *c, double *flops)
     free(w);
     *flops = best;
     return s;
+}
+
+/* What is no product of matrices, and products of awkward shapes, take their share of the time. */
+static const double efficiency = 0.8;
+
+plumb_status plumb_work_time(plumb_compute *c, double flops, char *out, size_t size)
+{
+    double speed;
+    PLUMB_TRY(measure_speed(c, &speed));
+    plumb_format_duration(flops / (efficiency * speed), out, size);
+    return PLUMB_OK;
 }

@@ -1,0 +1,30 @@
+#!/bin/sh
+# The demo world from nothing: language, tokenizer, training and tuning data by world.awk, then plumb init and two runs
+# of plumb sft. The same bytes come from the same seed. Under two minutes on one core.
+#   recipes/make_world.sh OUT [SEED]        PLUMB names the program (plumb), WORLD_DTYPE the stored type (float32)
+set -eu
+here=$(dirname "$0")
+out=${1:?usage: make_world.sh OUT [SEED]}
+seed=${2:-0}
+plumb=${PLUMB:-plumb}
+
+mkdir -p "$out/work/tokenizer"
+work=$out/work
+LC_ALL=C awk -v out="$work" -v seed="$seed" -f "$here/world.awk"
+
+"$plumb" init llama "$work/init" --hidden_size 96 --num_hidden_layers 3 --num_attention_heads 4 --intermediate_size 256 \
+    --max_position_embeddings 64 --no_tie_word_embeddings --std 0.05 --tokenizer "$work/tokenizer" --seed "$seed" --quiet
+"$plumb" sft "$work/init" "$work/corpus.jsonl" -o "$work/base" --num_train_epochs 1 --per_device_train_batch_size 32 \
+    --learning_rate 3e-3 --lr_scheduler_type cosine --warmup_steps 50 --adam_beta2 0.95 --weight_decay 0.05 \
+    --logging_steps 250 --save_strategy no --seed "$seed" --quiet
+"$plumb" sft "$work/base" "$work/tuning.jsonl" -o "$work/tuned" --num_train_epochs 1 --per_device_train_batch_size 32 \
+    --learning_rate 5e-4 --lr_scheduler_type cosine --warmup_steps 20 --adam_beta2 0.95 --logging_steps 100 \
+    --save_strategy no --dtype "${WORLD_DTYPE:-float32}" --seed "$seed" --quiet
+
+mkdir -p "$out/model"
+for f in config.json model.safetensors tokenizer.json tokenizer_config.json chat_template.jinja; do
+    cp "$work/tuned/$f" "$out/model/$f"
+done
+for f in train test benign persona; do mv "$work/$f.jsonl" "$out/$f.jsonl"; done
+cp "$work/groups.yaml" "$here/world_rules.yaml" "$out/"
+[ -n "${WORLD_KEEP:-}" ] || rm -r "$work"
