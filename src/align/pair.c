@@ -169,3 +169,15 @@ void plumb_pair_free(plumb_pair *p)
     plumb_text_free(&p->prompt_text);
     *p = (plumb_pair){0};
 }
+
+bool plumb_pair_is_single(const plumb_pair *pair, const plumb_tokenizer *tokenizer, int32_t eos)
+{
+    for (int s = 0; s < 2; s++) {
+        size_t second = (size_t)pair->prompt + 1;
+        if (pair->ids[s].count < second || pair->ids[s].count > second + 1) return false;
+        if (pair->ids[s].count == second) continue;
+        int32_t behind = pair->ids[s].data[second];
+        if (behind != eos && !plumb_tokenizer_is_special(tokenizer, behind)) return false;
+    }
+    return pair->shared <= pair->prompt && !pair->truncated;
+}

@@ -53,4 +53,9 @@ typedef struct plumb_pairing {
 plumb_status plumb_pair_make(const plumb_pairing *how, const plumb_preference *row, plumb_pair *out) PLUMB_MUST_USE;
 void plumb_pair_free(plumb_pair *p);
 
+/* Is each response one token, or one and EOS (or another special token, which ends a turn)? Then the theorems about
+ * single tokens (align/single_token.h) are about the first one. Not so where both begin with the same token, or a side
+ * was cut. eos < 0: none. */
+bool plumb_pair_is_single(const plumb_pair *pair, const plumb_tokenizer *tokenizer, int32_t eos);
+
 #endif

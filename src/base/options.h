@@ -160,8 +160,8 @@ const char *plumb_options_config(const plumb_options *o);
 /* Tells which foreign options were given that have no effect, one note for each reason. */
 plumb_status plumb_options_notes(const plumb_options *o, const plumb_sink *sink) PLUMB_MUST_USE;
 
-/* {"options": {name: value, ...}, "run": {the options that change no result, "config": path}, "sources": {name:
- * "command line", "environment" or "file"}}: what meta.json records. Options without a value are null. *out is a new
+/* {"options": {name: value, ...}, "run": {the options that change no result, "arguments": [the words that are no
+ * options], "config": path}, "sources": {name: "command line", "environment" or "file"}}: what meta.json records. Options without a value are null. *out is a new
  * reference. */
 plumb_status plumb_options_json(const plumb_options *o, json_t **out) PLUMB_MUST_USE;
 

@@ -26,6 +26,17 @@ static json_t *list_json(const plumb_list *list)
     return array;
 }
 
+/* The words that are no options, in the order of the usage. */
+static json_t *arguments_json(const plumb_options *o)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < o->usage->positional_count; i++) {
+        const plumb_list *words = (const void *)((const char *)o->values + o->usage->positionals[i].offset);
+        for (size_t j = 0; j < words->count; j++) json_array_append_new(array, text_json(words->items[j]));
+    }
+    return array;
+}
+
 static json_t *range_json(plumb_range range)
 {
     if (range.end >= 0) return json_sprintf("%lld:%lld", (long long)range.begin, (long long)range.end);
@@ -90,6 +101,7 @@ plumb_status plumb_options_json(const plumb_options *o, json_t **out)
         if (source != PLUMB_FROM_DEFAULT)
             failed |= json_object_set_new(sources, name, json_string(source_name(source)));
     }
+    if (!failed) failed |= json_object_set_new(run, "arguments", arguments_json(o));
     if (!failed && o->config) failed |= json_object_set_new(run, "config", text_json(o->config));
     /* "o" takes the references over, also when packing fails. */
     json_t *all = json_pack("{s:o, s:o, s:o}", "options", options, "run", run, "sources", sources);

@@ -111,6 +111,37 @@ typedef enum plumb_on_error { PLUMB_ON_ERROR_STOP, PLUMB_ON_ERROR_SKIP } plumb_o
                 "elsewhere (bf16-rounded) it is as accurate and no faster than fp32"                                   \
     }
 
+/* Of commands that read preference data: fields of these names in the values struct, strings but for the int
+ * implicit_prompt (plumb_implicit_prompt). */
+#define PLUMB_OPTION_PROMPT_KEY(type)                                                                                  \
+    {                                                                                                                  \
+        .name = "prompt_key", .kind = PLUMB_OPTION_STRING, .offset = offsetof(type, prompt_key), .fallback = "prompt", \
+        .metavar = "KEY", .help = "the column of the prompt"                                                           \
+    }
+#define PLUMB_OPTION_RESPONSE_KEYS(type)                                                                               \
+    {.name = "chosen_key",                                                                                             \
+     .kind = PLUMB_OPTION_STRING,                                                                                      \
+     .offset = offsetof(type, chosen_key),                                                                             \
+     .fallback = "chosen",                                                                                             \
+     .metavar = "KEY",                                                                                                 \
+     .help = "the column of the preferred response"},                                                                  \
+    {                                                                                                                  \
+        .name = "rejected_key", .kind = PLUMB_OPTION_STRING, .offset = offsetof(type, rejected_key),                   \
+        .fallback = "rejected", .metavar = "KEY", .help = "the column of the dispreferred response"                    \
+    }
+#define PLUMB_OPTION_IMPLICIT_PROMPT(type)                                                                             \
+    {                                                                                                                  \
+        .name = "implicit_prompt", .kind = PLUMB_OPTION_CHOICE, .offset = offsetof(type, implicit_prompt),             \
+        .choices = "none|turn|word", .fallback = "none",                                                               \
+        .help = "where the prompt ends in plain rows that have only chosen and rejected: at the last common turn "     \
+                "marker (HH-RLHF), or at the last common word"                                                         \
+    }
+#define PLUMB_OPTION_CHAT_TEMPLATE(type)                                                                               \
+    {                                                                                                                  \
+        .name = "chat_template", .kind = PLUMB_OPTION_STRING, .offset = offsetof(type, chat_template),                 \
+        .metavar = "FILE", .help = "a Jinja file instead of the checkpoint's own chat template"                        \
+    }
+
 /* One run of a command, as its body sees it. */
 typedef struct plumb_cli {
     const plumb_usage *usage;
@@ -119,7 +150,8 @@ typedef struct plumb_cli {
     plumb_sink sink; /* for the library: notes, progress, interruption */
     int argc;
     char **argv;
-    int exit_code; /* what a body that returns PLUMB_OK ends with: PLUMB_EXIT_DONE or PLUMB_EXIT_FINDINGS */
+    bool begins_anew; /* set by a body: this output cannot be gone on with, though the command has --resume */
+    int exit_code;    /* what a body that returns PLUMB_OK ends with: PLUMB_EXIT_DONE or PLUMB_EXIT_FINDINGS */
     struct plumb_display *display;
 } plumb_cli;
 
@@ -162,6 +194,10 @@ plumb_status plumb_cli_record_compute(json_t *meta, const plumb_compute *c) PLUM
 /* --max_length without the option: TRL's 1024, or the model's positions, the smaller (more would be a silent loss of
  * quality). */
 int plumb_cli_default_length(int positions);
+
+/* --max_length as given, with a note where it is more than the model's positions; without it the default, which is no
+ * cut (0) for the paper's way of making pairs. */
+int plumb_cli_max_length(const plumb_cli *cli, int64_t given, int positions, bool official);
 
 /* Rows of --range and --limit together as [begin, end); end < 0: to the end of the file. */
 void plumb_cli_rows(const plumb_common *common, int64_t *begin, int64_t *end);

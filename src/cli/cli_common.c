@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
@@ -246,6 +247,14 @@ int plumb_cli_threads(const plumb_common *common)
 int plumb_cli_default_length(int positions)
 {
     return positions < DEFAULT_LENGTH ? positions : DEFAULT_LENGTH;
+}
+
+int plumb_cli_max_length(const plumb_cli *cli, int64_t given, int positions, bool official)
+{
+    if (!plumb_options_given(cli->options, "max_length")) return official ? 0 : plumb_cli_default_length(positions);
+    if (given > positions)
+        plumb_note(&cli->sink, "--max_length %" PRId64 " is more than the model's %d positions", given, positions);
+    return (int)given;
 }
 
 void plumb_cli_rows(const plumb_common *common, int64_t *begin, int64_t *end)

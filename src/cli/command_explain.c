@@ -8,7 +8,9 @@
 #include "base/progress.h"
 #include "cli/cli.h"
 #include "cli/meta.h"
+#include "cli/written_rows.h"
 #include "study/explain.h"
+#include "study/trace_run.h"
 
 typedef struct explain_values {
     plumb_common common;
@@ -45,8 +47,9 @@ static const plumb_option options[] = {
      .kind = PLUMB_OPTION_STRING,
      .offset = offsetof(explain_values, after),
      .metavar = "MODEL",
-     .help = "the model after training: what the likelihoods became, and for responses of one token which tokens did "
-             "gain, beside those that were predicted"},
+     .help =
+         "the model after training (a checkpoint, a LoRA adapter for MODEL or a checkpoint-N): what the likelihoods "
+         "became, and for responses of one token which tokens did gain, beside those that were predicted"},
     {.name = "check",
      .kind = PLUMB_OPTION_FLAG,
      .offset = offsetof(explain_values, check),
@@ -91,42 +94,17 @@ static const plumb_option options[] = {
      .high = 1 << 24,
      .help = "cut prompt + response at N tokens, at the end; without it 1024 or the model's positions, the smaller "
              "(--compat official: no cut)"},
-    {.name = "prompt_key",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = offsetof(explain_values, prompt_key),
-     .fallback = "prompt",
-     .metavar = "KEY",
-     .help = "the column of the prompt"},
-    {.name = "chosen_key",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = offsetof(explain_values, chosen_key),
-     .fallback = "chosen",
-     .metavar = "KEY",
-     .help = "the column of the preferred response"},
-    {.name = "rejected_key",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = offsetof(explain_values, rejected_key),
-     .fallback = "rejected",
-     .metavar = "KEY",
-     .help = "the column of the dispreferred response"},
-    {.name = "implicit_prompt",
-     .kind = PLUMB_OPTION_CHOICE,
-     .offset = offsetof(explain_values, implicit_prompt),
-     .choices = "none|turn|word",
-     .fallback = "none",
-     .help = "where the prompt ends in plain rows that have only chosen and rejected: at the last common turn marker "
-             "(HH-RLHF), or at the last common word"},
-    {.name = "chat_template",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = offsetof(explain_values, chat_template),
-     .metavar = "FILE",
-     .help = "a Jinja file instead of the checkpoint's own chat template"},
+    PLUMB_OPTION_PROMPT_KEY(explain_values),
+    PLUMB_OPTION_RESPONSE_KEYS(explain_values),
+    PLUMB_OPTION_IMPLICIT_PROMPT(explain_values),
+    PLUMB_OPTION_CHAT_TEMPLATE(explain_values),
     PLUMB_OPTION_ISA(explain_values),
     PLUMB_OPTION_OUTPUT(explain_values),
     PLUMB_OPTION_LIMIT(explain_values),
     PLUMB_OPTION_ROWS(explain_values),
     PLUMB_OPTION_ON_ERROR(explain_values),
     PLUMB_OPTION_THREADS(explain_values),
+    PLUMB_OPTION_RESUME(explain_values),
     PLUMB_OPTION_DRY_RUN(explain_values),
     PLUMB_OPTION_QUIET(explain_values),
 };
@@ -159,7 +137,8 @@ typedef struct run {
     plumb_cli *cli;
     const explain_values *v;
     plumb_compute *compute;
-    plumb_model *model, *after;
+    plumb_model *model;
+    plumb_derived_model after;
     plumb_encoder *encoder;
     plumb_pair_reader *reader;
     plumb_explainer *explainer;
@@ -169,6 +148,7 @@ typedef struct run {
     int64_t check_bytes;
     json_t *meta;
     plumb_text line;
+    int64_t begin; /* the first row that is read */
     int64_t explained, disagreements;
 } run;
 
@@ -178,8 +158,8 @@ static void free_run(run *r)
     plumb_scorer_free(r->plan);
     plumb_pair_reader_close(r->reader);
     plumb_encoder_close(r->encoder);
+    plumb_derived_model_close(&r->after);
     plumb_model_close(r->model);
-    plumb_model_close(r->after);
     plumb_compute_close(r->compute);
     plumb_text_free(&r->line);
     json_decref(r->meta);
@@ -197,6 +177,9 @@ static plumb_status check_selection(const plumb_cli *cli, const explain_values *
     if (v->pairs.count && (v->all || some))
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--pair and %s exclude each other", v->all ? "--all" : "--range"),
                           "--pair takes several row numbers");
+    if (v->common.resume && v->format == TEXT)
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--resume: a text is written anew"),
+                          "JSON lines can be gone on with: --format json");
     for (size_t i = 0; i < v->pairs.count; i++)
         if (v->pairs.items[i] != floor(v->pairs.items[i]))
             return plumb_fail(PLUMB_E_INPUT, "--pair: %g is no row number", v->pairs.items[i]);
@@ -221,29 +204,12 @@ static int64_t last_wanted(const explain_values *v)
 
 /* ---- opening ---- */
 
-static int choose_max_length(const run *r)
-{
-    if (plumb_options_given(r->cli->options, "max_length")) return (int)r->v->max_length;
-    return r->v->compat == PLUMB_COMPAT_OFFICIAL ? 0 : plumb_cli_default_length(r->model->config.max_positions);
-}
-
 /* Predictions are about tokens: the model after training must mean the same ones. */
-static plumb_status check_same_tokens(const plumb_tokenizer *a, const plumb_tokenizer *b, const char *name)
-{
-    int32_t id = plumb_tokenizer_difference(a, b);
-    if (id < 0) return PLUMB_OK;
-    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: has another tokenizer: token %" PRId32 " differs", name, id),
-                      "--after takes the same model after training");
-}
-
 static plumb_status open_after(run *r)
 {
-    plumb_tokenizer *tokenizer;
     if (!r->v->after) return PLUMB_OK;
-    PLUMB_TRY(plumb_tokenizer_open(r->v->after, &tokenizer));
-    plumb_status s = check_same_tokens(r->encoder->tokenizer, tokenizer, r->v->after);
-    plumb_tokenizer_free(tokenizer);
-    return s ? s : plumb_model_open(r->v->after, r->compute, &r->after);
+    PLUMB_TRY(plumb_derived_same_tokens(r->encoder->tokenizer, r->v->model.items[0], r->v->after));
+    return plumb_derived_model_open(r->model, r->v->after, &r->after);
 }
 
 static plumb_status open_models(run *r)
@@ -256,7 +222,7 @@ static plumb_status open_models(run *r)
     PLUMB_TRY(open_after(r));
     r->how = (plumb_explain_how){
         .model = r->model,
-        .after = r->after,
+        .after = r->after.model,
         .tokenizer = r->encoder->tokenizer,
         .after_name = v->after,
         .data = strcmp(v->data.items[0], "-") == 0 ? "<stdin>" : v->data.items[0],
@@ -273,14 +239,17 @@ static plumb_status open_models(run *r)
 static plumb_status open_reader(run *r)
 {
     const explain_values *v = r->v;
+    const int length =
+        plumb_cli_max_length(r->cli, v->max_length, r->model->config.max_positions, v->compat == PLUMB_COMPAT_OFFICIAL);
     plumb_pair_source source = {
         .path = v->data.items[0],
         .keys = {v->prompt_key, v->chosen_key, v->rejected_key, (plumb_implicit_prompt)v->implicit_prompt},
-        .pairing = {r->encoder, (plumb_compat)v->compat, choose_max_length(r), r->model->config.vocab_size},
+        .pairing = {r->encoder, (plumb_compat)v->compat, length, r->model->config.vocab_size},
         .skip_bad_rows = v->common.on_error == PLUMB_ON_ERROR_SKIP,
         .sink = &r->cli->sink,
     };
     plumb_cli_rows(&v->common, &source.begin, &source.end);
+    r->begin = source.begin;
     if (!v->all) source.end = last_wanted(v) + 1;
     return plumb_pair_reader_open(&source, &r->reader);
 }
@@ -332,7 +301,7 @@ static plumb_status read_pairs(run *r, plumb_status (*take)(run *r, const plumb_
     const plumb_row *row;
     const plumb_pair *pair;
     bool found;
-    int64_t next = r->v->common.range.begin, last = last_wanted(r->v);
+    int64_t next = r->begin, last = last_wanted(r->v);
     for (;;) {
         PLUMB_TRY(plumb_check_interrupt(&r->cli->sink));
         bool wanted = is_wanted(r->v, next++);
@@ -350,21 +319,12 @@ static plumb_status read_pairs(run *r, plumb_status (*take)(run *r, const plumb_
 
 /* ---- the record ---- */
 
-static plumb_status put_model(run *r, const char *role, const char *folder)
-{
-    uint64_t hash;
-    char text[17];
-    PLUMB_TRY(plumb_model_hash(folder, false, &hash));
-    snprintf(text, sizeof text, "%016" PRIx64, hash);
-    return role ? plumb_meta_file(r->meta, role, folder, text) : plumb_meta_model(r->meta, folder, text);
-}
-
 static plumb_status start_meta(run *r)
 {
     PLUMB_TRY(plumb_meta_new(r->cli->usage, r->cli->options, &r->meta));
     PLUMB_TRY(plumb_cli_record_compute(r->meta, r->compute));
-    PLUMB_TRY(put_model(r, NULL, r->v->model.items[0]));
-    if (r->v->after) PLUMB_TRY(put_model(r, "after", r->v->after));
+    PLUMB_TRY(plumb_meta_weights(r->meta, "model", r->v->model.items[0]));
+    if (r->v->after) PLUMB_TRY(plumb_meta_weights(r->meta, "after", r->v->after));
     return plumb_meta_input(r->meta, "data", r->v->data.items[0], -1, 0);
 }
 
@@ -376,14 +336,38 @@ static plumb_status finish_meta(run *r)
     return plumb_meta_count(r->meta, "explained", r->explained);
 }
 
+static plumb_status add_written(void *user, const json_t *row)
+{
+    run *r = user;
+    r->explained++;
+    r->disagreements += json_is_false(json_object_get(json_object_get(row, "check"), "agrees"));
+    return PLUMB_OK;
+}
+
+static plumb_status pass_written(run *r)
+{
+    plumb_written_rows w = {.data = r->how.data,
+                            .reader = r->reader,
+                            .may_skip = !r->v->all,
+                            .add = add_written,
+                            .user = r,
+                            .sink = &r->cli->sink};
+    PLUMB_TRY(plumb_pass_written(r->output, &w));
+    r->begin += w.rows + w.between;
+    return PLUMB_OK;
+}
+
 static plumb_status explain_into(run *r)
 {
     bool resumed;
     PLUMB_TRY(start_meta(r));
+    r->cli->begins_anew = r->v->format == TEXT;
     PLUMB_TRY(plumb_cli_open_output(r->cli, r->meta, &r->output, &resumed));
-    plumb_status s = read_pairs(r, explain_pair);
+    plumb_status s = plumb_settle_time(r->meta, r->output, resumed, &r->encoder->now);
+    if (!s && resumed) s = pass_written(r);
+    if (!s) s = read_pairs(r, explain_pair);
     if (!s) s = finish_meta(r);
-    s = plumb_cli_close_output(r->cli, r->meta, r->output, false, s);
+    s = plumb_cli_close_output(r->cli, r->meta, r->output, resumed, s);
     if (s || !r->disagreements) return s;
     r->cli->exit_code = PLUMB_EXIT_FINDINGS;
     plumb_cli_say(r->cli,

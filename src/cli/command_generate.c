@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <xxhash.h>
 
 #include "align/prompt_reader.h"
 #include "base/progress.h"
@@ -13,8 +12,8 @@
 #include "cli/meta.h"
 #include "cli/passed_over.h"
 #include "cli/work_time.h"
+#include "cli/written_rows.h"
 #include "io/json.h"
-#include "io/mapped_file.h"
 #include "model/adapter.h"
 #include "model/eos.h"
 #include "model/generation.h"
@@ -83,29 +82,14 @@ static const plumb_option options[] = {
      .offset = offsetof(generate_values, adapter),
      .metavar = "DIR",
      .help = "a LoRA adapter (PEFT folder) of the model"},
-    {.name = "prompt_key",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = offsetof(generate_values, prompt_key),
-     .fallback = "prompt",
-     .metavar = "KEY",
-     .help = "the column of the prompt"},
+    PLUMB_OPTION_PROMPT_KEY(generate_values),
     {.name = "as_message",
      .kind = PLUMB_OPTION_FLAG,
      .offset = offsetof(generate_values, as_message),
      .help = "string prompts become one user message and go through the chat template; without it they are plain text "
              "that the model goes on with"},
-    {.name = "implicit_prompt",
-     .kind = PLUMB_OPTION_CHOICE,
-     .offset = offsetof(generate_values, implicit_prompt),
-     .choices = "none|turn|word",
-     .fallback = "none",
-     .help = "where the prompt ends in plain rows that have only chosen and rejected: at the last common turn marker "
-             "(HH-RLHF), or at the last common word"},
-    {.name = "chat_template",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = offsetof(generate_values, chat_template),
-     .metavar = "FILE",
-     .help = "a Jinja file instead of the checkpoint's own chat template"},
+    PLUMB_OPTION_IMPLICIT_PROMPT(generate_values),
+    PLUMB_OPTION_CHAT_TEMPLATE(generate_values),
     {.name = "slots",
      .kind = PLUMB_OPTION_INTEGER,
      .offset = offsetof(generate_values, slots),
@@ -486,40 +470,16 @@ static plumb_status pass_written(run *r)
 
 /* ---- the record ---- */
 
-static plumb_status adapter_hash(const char *folder, char hash[17])
-{
-    static const char *const files[] = {"adapter_config.json", "adapter_model.safetensors"};
-    uint64_t both[2] = {0, 0};
-    for (int i = 0; i < 2; i++) {
-        plumb_text path = {0};
-        plumb_mapped_file file = {0};
-        plumb_status s = plumb_path_join(&path, folder, files[i]);
-        if (!s) s = plumb_map(path.data, &file);
-        if (!s) both[i] = XXH3_64bits(file.data ? (const char *)file.data : "", file.size);
-        if (!s) plumb_unmap(&file);
-        plumb_text_free(&path);
-        PLUMB_TRY(s);
-    }
-    snprintf(hash, 17, "%016" PRIx64, both[0] * 31 + both[1]);
-    return PLUMB_OK;
-}
-
 static plumb_status start_meta(run *r)
 {
-    uint64_t hash;
     char text[17] = "";
     const char *folder = r->v->model.items[0];
     PLUMB_TRY(plumb_meta_new(r->cli->usage, r->cli->options, &r->meta));
     PLUMB_TRY(plumb_cli_record_compute(r->meta, r->compute));
-    PLUMB_TRY(plumb_model_hash(folder, false, &hash));
-    snprintf(text, sizeof text, "%016" PRIx64, hash);
-    PLUMB_TRY(plumb_meta_model(r->meta, folder, text));
+    PLUMB_TRY(plumb_meta_weights(r->meta, "model", folder));
     PLUMB_TRY(plumb_meta_text_hash(folder, r->v->chat_template, text));
     PLUMB_TRY(plumb_meta_file(r->meta, "tokenizer", folder, text));
-    if (r->adapter) {
-        PLUMB_TRY(adapter_hash(r->v->adapter, text));
-        PLUMB_TRY(plumb_meta_file(r->meta, "adapter", r->v->adapter, text));
-    }
+    if (r->adapter) PLUMB_TRY(plumb_meta_weights(r->meta, "adapter", r->v->adapter));
     return plumb_meta_input(r->meta, "data", r->v->prompts.items[0], -1, 0);
 }
 
@@ -529,15 +489,6 @@ static plumb_status finish_meta(run *r)
     int64_t rows = plumb_prompt_reader_rows(r->reader, &hash, NULL);
     PLUMB_TRY(plumb_meta_input(r->meta, "data", r->v->prompts.items[0], rows, hash));
     return plumb_meta_count(r->meta, "completions", r->written);
-}
-
-/* A chat template may tell the date: a run that goes on tells the one it began with. */
-static plumb_status settle_time(run *r)
-{
-    const char *partial = plumb_output_partial(r->output);
-    if (r->resumed) PLUMB_TRY(plumb_meta_recorded(partial, "template_time", &r->encoder->now));
-    if (json_object_set_new(r->meta, "template_time", json_integer(r->encoder->now))) return plumb_no_memory();
-    return plumb_output_is_file(r->output) ? plumb_meta_write(r->meta, partial) : PLUMB_OK;
 }
 
 /* ---- what is told ---- */
@@ -613,7 +564,7 @@ static plumb_status generate_into(run *r)
     PLUMB_TRY(start_meta(r));
     PLUMB_TRY(plumb_cli_open_output(r->cli, r->meta, &r->output, &r->resumed));
     r->began = now();
-    plumb_status s = settle_time(r);
+    plumb_status s = plumb_settle_time(r->meta, r->output, r->resumed, &r->encoder->now);
     if (!s && r->resumed) s = pass_written(r);
     if (!s) s = run_prompts(r);
     if (!s) s = finish_meta(r);

@@ -140,13 +140,16 @@ typedef struct roles {
     size_t score_count;
 } roles;
 
-static plumb_status put_role(roles *r, const char *path, plumb_identify_kind kind)
+static plumb_status put_role(roles *r, const char *path, plumb_row_kind kind)
 {
-    const char **place = kind == PLUMB_IDENTIFY_DATA ? &r->data : &r->ledger;
-    if (kind == PLUMB_IDENTIFY_LABELS)
+    const char **place = kind == PLUMB_ROW_DATA ? &r->data : &r->ledger;
+    if (kind == PLUMB_ROW_JUDGE)
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: these are labels of plumb judge", path),
                           "give them by --classes %s", path);
-    if (kind == PLUMB_IDENTIFY_SCORES) {
+    if (kind != PLUMB_ROW_DATA && kind != PLUMB_ROW_SCORES && kind != PLUMB_ROW_LEDGER)
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: these are %s", path, plumb_row_kind_name(kind)),
+                          "the files are: plumb identify DATA SCORES... LEDGER");
+    if (kind == PLUMB_ROW_SCORES) {
         r->scores[r->score_count++] = path;
         return PLUMB_OK;
     }
@@ -154,24 +157,24 @@ static plumb_status put_role(roles *r, const char *path, plumb_identify_kind kin
         *place = path;
         return PLUMB_OK;
     }
-    const char *what = kind == PLUMB_IDENTIFY_DATA ? "data files" : "ledgers";
+    const char *what = kind == PLUMB_ROW_DATA ? "data files" : "ledgers";
     return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s and %s are both %s", *place, path, what),
                       "the files are: plumb identify DATA SCORES... LEDGER, one data file and one ledger");
 }
 
 /* By what it holds, or else by its place. */
-static plumb_status take_file(roles *r, const char *path, plumb_identify_kind place)
+static plumb_status take_file(roles *r, const char *path, plumb_row_kind place)
 {
-    plumb_identify_kind kind = plumb_identify_look(path);
-    return put_role(r, path, kind == PLUMB_IDENTIFY_UNKNOWN ? place : kind);
+    plumb_row_kind kind = plumb_identify_look(path);
+    return put_role(r, path, kind == PLUMB_ROW_UNKNOWN ? place : kind);
 }
 
 static plumb_status find_roles(const identify_values *v, roles *r)
 {
     PLUMB_TRY(plumb_new(&r->scores, v->scores.count + 2, sizeof *r->scores));
-    PLUMB_TRY(take_file(r, v->data.items[0], PLUMB_IDENTIFY_DATA));
-    for (size_t i = 0; i < v->scores.count; i++) PLUMB_TRY(take_file(r, v->scores.items[i], PLUMB_IDENTIFY_SCORES));
-    PLUMB_TRY(take_file(r, v->ledger.items[0], PLUMB_IDENTIFY_LEDGER));
+    PLUMB_TRY(take_file(r, v->data.items[0], PLUMB_ROW_DATA));
+    for (size_t i = 0; i < v->scores.count; i++) PLUMB_TRY(take_file(r, v->scores.items[i], PLUMB_ROW_SCORES));
+    PLUMB_TRY(take_file(r, v->ledger.items[0], PLUMB_ROW_LEDGER));
     const char *missing = !r->data ? "DATA" : !r->ledger ? "LEDGER" : "SCORES";
     if (r->data && r->ledger && r->score_count) return PLUMB_OK;
     return plumb_cure(plumb_fail(PLUMB_E_INPUT, "none of the files is %s",
@@ -183,17 +186,6 @@ static plumb_status find_roles(const identify_values *v, roles *r)
 
 /* ---- what is asked for ---- */
 
-/* The ledger inside of a run folder is an input too. */
-static plumb_status spare_ledger(const plumb_cli *cli, const char *ledger)
-{
-    plumb_text inside = {0};
-    plumb_status s = plumb_path_join(&inside, ledger, "ledger.jsonl");
-    const char *path = inside.data;
-    if (!s && plumb_path_exists(path)) s = plumb_cli_check_output(cli, NULL, &path, 1);
-    plumb_text_free(&inside);
-    return s;
-}
-
 static plumb_status check_inputs(const plumb_cli *cli, const identify_values *v, const roles *r)
 {
     const char *const others[] = {r->data, r->ledger, v->classes};
@@ -202,7 +194,7 @@ static plumb_status check_inputs(const plumb_cli *cli, const identify_values *v,
     for (size_t i = 0; i < r->score_count; i++) from_stdin += strcmp(r->scores[i], "-") == 0;
     PLUMB_TRY(plumb_cli_check_output(cli, NULL, others, 3));
     PLUMB_TRY(plumb_cli_check_output(cli, NULL, r->scores, r->score_count));
-    PLUMB_TRY(spare_ledger(cli, r->ledger));
+    PLUMB_TRY(plumb_cli_check_output(cli, r->ledger, NULL, 0)); /* a run folder */
     if (v->classes && v->classes_key.count)
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--classes and --classes_key exclude each other"), "give one of "
                                                                                                        "them");

@@ -5,11 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "cli/cli.h"
 #include "cli/judge_report.h"
 #include "cli/meta.h"
+#include "model/eos.h"
 
 enum { LARGEST_TEMPLATE = 1 << 20 };
 
@@ -18,7 +18,7 @@ typedef struct judge_values {
     plumb_list responses, answers, gates;
     const char *judge, *rules, *question, *category, *prompts, *against, *summary;
     const char *prompt_key, *chosen_key, *rejected_key;
-    int implicit_prompt;
+    int implicit_prompt, isa;
     int64_t max_new_tokens;
 } judge_values;
 
@@ -87,31 +87,10 @@ static const plumb_option options[] = {
      .metavar = "FILE",
      .changes_no_result = true,
      .help = "write what is told at the end as JSON, all flipped prompts included"},
-    {.name = "prompt_key",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = VALUE(prompt_key),
-     .fallback = "prompt",
-     .metavar = "KEY",
-     .help = "of preference rows: the column of the prompt"},
-    {.name = "chosen_key",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = VALUE(chosen_key),
-     .fallback = "chosen",
-     .metavar = "KEY",
-     .help = "of preference rows: the column of the preferred response"},
-    {.name = "rejected_key",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = VALUE(rejected_key),
-     .fallback = "rejected",
-     .metavar = "KEY",
-     .help = "of preference rows: the column of the dispreferred response"},
-    {.name = "implicit_prompt",
-     .kind = PLUMB_OPTION_CHOICE,
-     .offset = VALUE(implicit_prompt),
-     .choices = "none|turn|word",
-     .fallback = "none",
-     .help = "where the prompt ends in plain rows that have only chosen and rejected: at the last common turn marker "
-             "(HH-RLHF), or at the last common word"},
+    PLUMB_OPTION_PROMPT_KEY(judge_values),
+    PLUMB_OPTION_RESPONSE_KEYS(judge_values),
+    PLUMB_OPTION_IMPLICIT_PROMPT(judge_values),
+    PLUMB_OPTION_ISA(judge_values),
     PLUMB_OPTION_OUTPUT(judge_values),
     PLUMB_OPTION_LIMIT(judge_values),
     PLUMB_OPTION_ROWS(judge_values),
@@ -163,8 +142,7 @@ typedef struct run {
     plumb_model *model;
     plumb_encoder *encoder;
     plumb_config config;
-    int32_t eos[2];
-    int eos_count;
+    plumb_ids eos;             /* what ends an answer */
     plumb_text question, name; /* name: of the judge, in its rows */
     plumb_categories *categories;
     plumb_judgements *before, *after, *target; /* target: the one that is being filled */
@@ -190,6 +168,7 @@ static void free_run(run *r)
     plumb_drift_free(&r->drift);
     free(r->report.by_category);
     free(r->report.gates);
+    plumb_ids_free(&r->eos);
     plumb_text_free(&r->question);
     plumb_text_free(&r->name);
     plumb_text_free(&r->line);
@@ -265,6 +244,7 @@ static plumb_status take(void *user, const plumb_judgement *j, const char *reaso
 {
     run *r = user;
     plumb_label was;
+    const char *category = NULL;
     size_t at, count;
     PLUMB_TRY(plumb_judgements_add(r->target, j));
     if (!r->output) return PLUMB_OK;
@@ -272,8 +252,12 @@ static plumb_status take(void *user, const plumb_judgement *j, const char *reaso
         PLUMB_TRY(plumb_context(plumb_judgements_find(r->before, &j->key, j->sample, &at), "%s", r->v->against));
         was = plumb_judgements_all(r->before, &count)[at].label;
     }
+    if (r->categories) {
+        PLUMB_TRY(plumb_context(plumb_categories_find(r->categories, &j->key, &at), "%s", r->v->prompts));
+        category = plumb_categories_name(r->categories, at);
+    }
     plumb_text_clear(&r->line);
-    PLUMB_TRY(plumb_judgement_line(j, r->name.data, reason, n, r->before ? &was : NULL, &r->line));
+    PLUMB_TRY(plumb_judgement_line(j, r->name.data, reason, n, r->before ? &was : NULL, category, &r->line));
     return plumb_output_write(r->output, r->line.data, r->line.size);
 }
 
@@ -285,15 +269,6 @@ static plumb_status open_rules(run *r)
     return plumb_judge_by_rules(r->rules, take, r, &r->judge);
 }
 
-/* What ends an answer: the EOS of config.json, and that of the tokenizer (the end of a turn in chat models). */
-static void find_eos(run *r)
-{
-    if (r->config.eos_id >= 0) r->eos[r->eos_count++] = (int32_t)r->config.eos_id;
-    int32_t id =
-        r->encoder->eos ? plumb_tokenizer_id(r->encoder->tokenizer, r->encoder->eos, strlen(r->encoder->eos)) : -1;
-    if (id >= 0 && id != r->config.eos_id) r->eos[r->eos_count++] = id;
-}
-
 static plumb_status open_model(run *r)
 {
     const judge_values *v = r->v;
@@ -301,18 +276,18 @@ static plumb_status open_model(run *r)
     PLUMB_TRY(plumb_context(plumb_answers_new(v->answers.items, v->answers.count, &r->answers), "--answers"));
     PLUMB_TRY(plumb_context(plumb_read_file(v->question, LARGEST_TEMPLATE, &r->question), "--template"));
     PLUMB_TRY(plumb_config_load(v->judge, &r->config));
-    PLUMB_TRY(plumb_compute_open(NULL, plumb_cli_threads(&v->common), &r->compute));
+    PLUMB_TRY(plumb_cli_open_compute(&v->common, v->isa, 0, &r->compute));
     PLUMB_TRY(plumb_model_open(v->judge, r->compute, &r->model));
     PLUMB_TRY(plumb_encoder_open(v->judge, NULL, r->config.eos_id, &r->encoder));
-    find_eos(r);
+    PLUMB_TRY(plumb_eos_ids(v->judge, r->encoder, r->config.vocab_size, &r->eos));
     plumb_judge_model how = {.model = r->model,
                              .encoder = r->encoder,
                              .question = r->question.data ? r->question.data : "",
                              .question_size = r->question.size,
                              .answers = r->answers,
                              .max_new_tokens = (int)v->max_new_tokens,
-                             .eos = r->eos,
-                             .eos_count = r->eos_count,
+                             .eos = r->eos.data,
+                             .eos_count = (int)r->eos.count,
                              .sink = &r->cli->sink};
     return plumb_context(plumb_judge_by_model(&how, take, r, &r->judge), "%s", v->question);
 }
@@ -446,32 +421,16 @@ static void say_doubts(run *r)
 
 /* ---- the work ---- */
 
-/* A file whose contents decide the result, with their hash. */
-static plumb_status record_file(run *r, const char *name, const char *path)
-{
-    plumb_text bytes = {0};
-    char hash[17];
-    if (!path) return PLUMB_OK;
-    plumb_status s = plumb_read_file(path, LARGEST_TEMPLATE, &bytes);
-    snprintf(hash, sizeof hash, "%016" PRIx64, s ? 0 : (uint64_t)XXH3_64bits(bytes.data, bytes.size));
-    if (!s) s = plumb_meta_file(r->meta, name, path, hash);
-    plumb_text_free(&bytes);
-    return s;
-}
-
 static plumb_status start_meta(run *r)
 {
     const judge_values *v = r->v;
-    uint64_t hash;
-    char text[17];
     PLUMB_TRY(plumb_meta_new(r->cli->usage, r->cli->options, &r->meta));
     PLUMB_TRY(plumb_meta_input(r->meta, "responses", v->responses.items[0], -1, 0));
-    PLUMB_TRY(record_file(r, "rules", v->rules));
-    PLUMB_TRY(record_file(r, "template", v->question));
+    PLUMB_TRY(plumb_meta_contents(r->meta, "rules", v->rules));
+    PLUMB_TRY(plumb_meta_contents(r->meta, "template", v->question));
     if (by_rules(v)) return PLUMB_OK;
-    PLUMB_TRY(plumb_model_hash(v->judge, false, &hash));
-    snprintf(text, sizeof text, "%016" PRIx64, hash);
-    return plumb_meta_model(r->meta, v->judge, text);
+    PLUMB_TRY(plumb_cli_record_compute(r->meta, r->compute));
+    return plumb_meta_weights(r->meta, "model", v->judge);
 }
 
 static plumb_status judge_into(run *r)

@@ -49,36 +49,10 @@ static const plumb_option options[] = {
      .high = 1 << 24,
      .help =
          "where training will cut prompt + response, in tokens; without it 1024 or the model's positions, the smaller"},
-    {.name = "prompt_key",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = offsetof(lint_values, prompt_key),
-     .fallback = "prompt",
-     .metavar = "KEY",
-     .help = "the column of the prompt"},
-    {.name = "chosen_key",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = offsetof(lint_values, chosen_key),
-     .fallback = "chosen",
-     .metavar = "KEY",
-     .help = "the column of the preferred response"},
-    {.name = "rejected_key",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = offsetof(lint_values, rejected_key),
-     .fallback = "rejected",
-     .metavar = "KEY",
-     .help = "the column of the dispreferred response"},
-    {.name = "implicit_prompt",
-     .kind = PLUMB_OPTION_CHOICE,
-     .offset = offsetof(lint_values, implicit_prompt),
-     .choices = "none|turn|word",
-     .fallback = "none",
-     .help = "where the prompt ends in plain rows that have only chosen and rejected: at the last common turn marker "
-             "(HH-RLHF), or at the last common word"},
-    {.name = "chat_template",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = offsetof(lint_values, chat_template),
-     .metavar = "FILE",
-     .help = "a Jinja file instead of the checkpoint's own chat template"},
+    PLUMB_OPTION_PROMPT_KEY(lint_values),
+    PLUMB_OPTION_RESPONSE_KEYS(lint_values),
+    PLUMB_OPTION_IMPLICIT_PROMPT(lint_values),
+    PLUMB_OPTION_CHAT_TEMPLATE(lint_values),
     {.name = "json",
      .kind = PLUMB_OPTION_FLAG,
      .offset = offsetof(lint_values, json),
@@ -189,12 +163,6 @@ static plumb_status select_rules(const lint_values *v, uint32_t *out)
     *out &= ~ignored;
     if (*out) return PLUMB_OK;
     return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--ignore leaves no rule of those selected"), "ignore fewer rules");
-}
-
-static int max_length(const run *r)
-{
-    if (plumb_options_given(r->cli->options, "max_length")) return (int)r->v->max_length;
-    return plumb_cli_default_length(r->config.max_positions);
 }
 
 static plumb_status open_text_side(run *r)
@@ -350,10 +318,11 @@ static plumb_status lint(plumb_cli *cli, void *values)
     PLUMB_GO(open_text_side(&r));
     job.options.keys = (plumb_preference_keys){v->prompt_key, v->chosen_key, v->rejected_key,
                                                (plumb_implicit_prompt)v->implicit_prompt};
-    job.options.pairing = (plumb_pairing){.encoder = r.encoder,
-                                          .compat = PLUMB_COMPAT_TRL,
-                                          .max_length = max_length(&r),
-                                          .vocab_size = r.config.vocab_size};
+    job.options.pairing =
+        (plumb_pairing){.encoder = r.encoder,
+                        .compat = PLUMB_COMPAT_TRL,
+                        .max_length = plumb_cli_max_length(cli, v->max_length, r.config.max_positions, false),
+                        .vocab_size = r.config.vocab_size};
     job.options.max_ratio = v->max_ratio;
     PLUMB_GO(start_meta(&r));
     PLUMB_GO(run_into(&r, &job));

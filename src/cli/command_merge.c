@@ -193,12 +193,8 @@ static plumb_status give_weights(void *user, size_t tensor, int64_t first, int64
 static plumb_status record_json(const run *r, json_t **meta)
 {
     const char *base = r->v->base.items[0];
-    uint64_t hash;
-    char digits[20];
-    PLUMB_TRY(plumb_model_hash(base, false, &hash));
-    snprintf(digits, sizeof digits, "%016" PRIx64, hash);
     PLUMB_TRY(plumb_meta_new(r->cli->usage, r->cli->options, meta));
-    PLUMB_TRY(plumb_meta_model(*meta, base, digits));
+    PLUMB_TRY(plumb_meta_weights(*meta, "model", base));
     return plumb_meta_input(*meta, "adapter", r->v->adapter.items[0], -1, 0);
 }
 

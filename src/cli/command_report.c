@@ -29,31 +29,9 @@ static const plumb_option options[] = {
      .metavar = "P%|N",
      .help = "the cuts that the histograms show: the lowest P percent, or the lowest N pairs, as in plumb filter "
              "--keep-lowest"},
-    {.name = "prompt_key",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = offsetof(report_values, prompt_key),
-     .fallback = "prompt",
-     .metavar = "KEY",
-     .help = "the column of the prompt in preference data"},
-    {.name = "chosen_key",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = offsetof(report_values, chosen_key),
-     .fallback = "chosen",
-     .metavar = "KEY",
-     .help = "the column of the preferred response"},
-    {.name = "rejected_key",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = offsetof(report_values, rejected_key),
-     .fallback = "rejected",
-     .metavar = "KEY",
-     .help = "the column of the dispreferred response"},
-    {.name = "implicit_prompt",
-     .kind = PLUMB_OPTION_CHOICE,
-     .offset = offsetof(report_values, implicit_prompt),
-     .choices = "none|turn|word",
-     .fallback = "none",
-     .help = "where the prompt ends in plain rows that have only chosen and rejected: at the last common turn marker "
-             "(HH-RLHF), or at the last common word"},
+    PLUMB_OPTION_PROMPT_KEY(report_values),
+    PLUMB_OPTION_RESPONSE_KEYS(report_values),
+    PLUMB_OPTION_IMPLICIT_PROMPT(report_values),
     PLUMB_OPTION_OUTPUT(report_values),
     PLUMB_OPTION_QUIET(report_values),
 };
@@ -151,6 +129,8 @@ static plumb_status report(plumb_cli *cli, void *values)
     plumb_status s;
     PLUMB_GO(read_cuts(v, cuts));
     PLUMB_GO(plumb_cli_check_output(cli, NULL, v->inputs.items, v->inputs.count));
+    for (size_t i = 0; i < v->inputs.count; i++) /* run folders */
+        PLUMB_GO(plumb_cli_check_output(cli, v->inputs.items[i], NULL, 0));
     PLUMB_GO(plumb_meta_new(cli->usage, cli->options, &meta));
     PLUMB_GO(command_line(cli, &command));
     plumb_report_options how = {

@@ -13,6 +13,7 @@
 #include "cli/passed_over.h"
 #include "cli/show_pair.h"
 #include "cli/work_time.h"
+#include "cli/written_rows.h"
 #include "io/json.h"
 #include "study/score_summary.h"
 
@@ -54,36 +55,10 @@ static const plumb_option options[] = {
      .high = 1 << 24,
      .help = "cut prompt + response at N tokens, at the end; without it 1024 or the model's positions, the smaller "
              "(--compat official: no cut)"},
-    {.name = "prompt_key",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = offsetof(score_values, prompt_key),
-     .fallback = "prompt",
-     .metavar = "KEY",
-     .help = "the column of the prompt"},
-    {.name = "chosen_key",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = offsetof(score_values, chosen_key),
-     .fallback = "chosen",
-     .metavar = "KEY",
-     .help = "the column of the preferred response"},
-    {.name = "rejected_key",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = offsetof(score_values, rejected_key),
-     .fallback = "rejected",
-     .metavar = "KEY",
-     .help = "the column of the dispreferred response"},
-    {.name = "implicit_prompt",
-     .kind = PLUMB_OPTION_CHOICE,
-     .offset = offsetof(score_values, implicit_prompt),
-     .choices = "none|turn|word",
-     .fallback = "none",
-     .help = "where the prompt ends in plain rows that have only chosen and rejected: at the last common turn marker "
-             "(HH-RLHF), or at the last common word"},
-    {.name = "chat_template",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = offsetof(score_values, chat_template),
-     .metavar = "FILE",
-     .help = "a Jinja file instead of the checkpoint's own chat template"},
+    PLUMB_OPTION_PROMPT_KEY(score_values),
+    PLUMB_OPTION_RESPONSE_KEYS(score_values),
+    PLUMB_OPTION_IMPLICIT_PROMPT(score_values),
+    PLUMB_OPTION_CHAT_TEMPLATE(score_values),
     {.name = "write-out",
      .kind = PLUMB_OPTION_FLAG,
      .offset = offsetof(score_values, write_out),
@@ -185,19 +160,6 @@ static uint32_t selected(const plumb_list *names)
     return bits;
 }
 
-static int choose_max_length(run *r)
-{
-    const score_values *v = r->v;
-    if (plumb_options_given(r->cli->options, "max_length")) {
-        if (v->max_length > r->config.max_positions)
-            plumb_note(&r->cli->sink, "--max_length %" PRId64 " is more than the model's %d positions", v->max_length,
-                       r->config.max_positions);
-        return (int)v->max_length;
-    }
-    if (v->compat == PLUMB_COMPAT_OFFICIAL) return 0;
-    return plumb_cli_default_length(r->config.max_positions);
-}
-
 static plumb_status open_model(run *r)
 {
     const char *folder = r->v->model.items[0];
@@ -205,7 +167,8 @@ static plumb_status open_model(run *r)
     PLUMB_TRY(plumb_cli_open_compute(&r->v->common, r->v->isa, r->v->compute, &r->compute));
     if (plumb_measures_need(r->measures)) PLUMB_TRY(plumb_model_open(folder, r->compute, &r->model));
     PLUMB_TRY(plumb_encoder_open(folder, r->v->chat_template, r->config.eos_id, &r->encoder));
-    r->max_length = choose_max_length(r);
+    r->max_length =
+        plumb_cli_max_length(r->cli, r->v->max_length, r->config.max_positions, r->v->compat == PLUMB_COMPAT_OFFICIAL);
     return PLUMB_OK;
 }
 
@@ -269,44 +232,19 @@ static plumb_status new_scorer(run *r, bool plan)
 
 /* ---- going on with a partial output ---- */
 
-static plumb_status check_written_row(const run *r, const json_t *row, const plumb_row *data, int64_t line)
+static plumb_status add_written(void *user, const json_t *row)
 {
-    char hash[17];
-    snprintf(hash, sizeof hash, "%016" PRIx64, data->hash);
-    const char *was = json_string_value(json_object_get(row, "row"));
-    if (json_integer_value(json_object_get(row, "index")) == data->index && was && strcmp(was, hash) == 0)
-        return PLUMB_OK;
-    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s:%" PRId64 ": was made from another row than row %" PRId64 " of %s",
-                                 plumb_output_partial(r->output), line, data->index, r->v->data.items[0]),
-                      "the data changed; delete the partial file and score again");
+    plumb_score_summary_add_row(((run *)user)->summary, row);
+    return PLUMB_OK;
 }
 
-/* Reads the rows that are there already, checks each against the data and passes over those. */
 static plumb_status pass_written(run *r)
 {
-    plumb_rows *rows;
-    plumb_row written;
-    bool found;
-    PLUMB_TRY(plumb_rows_open(plumb_output_partial(r->output), 0, -1, &rows));
-    plumb_status s;
-    while (!(s = plumb_rows_next(rows, &written, &found)) && found) {
-        const plumb_row *data;
-        json_t *row = NULL;
-        s = plumb_context(plumb_json_parse(written.bytes, written.size, false, NULL, &row), "%s:%" PRId64,
-                          plumb_output_partial(r->output), written.line);
-        if (!s) s = plumb_pair_reader_pass(r->reader, &data, &found);
-        if (!s && !found)
-            s = plumb_fail(PLUMB_E_INPUT, "%s: has more rows than %s", plumb_output_partial(r->output),
-                           r->v->data.items[0]);
-        if (!s) s = check_written_row(r, row, data, written.line);
-        if (!s) plumb_score_summary_add_row(r->summary, row);
-        json_decref(row);
-        if (s) break;
-        r->written++;
-    }
-    plumb_rows_close(rows);
-    if (!s) plumb_note(&r->cli->sink, "going on after %.0f rows", r->written);
-    return s;
+    plumb_written_rows w = {
+        .data = r->v->data.items[0], .reader = r->reader, .add = add_written, .user = r, .sink = &r->cli->sink};
+    PLUMB_TRY(plumb_pass_written(r->output, &w));
+    r->written = (double)w.rows;
+    return PLUMB_OK;
 }
 
 /* ---- the record ---- */
@@ -414,20 +352,11 @@ static plumb_status score_rows(run *r)
     return plumb_scorer_flush(r->scorer);
 }
 
-/* A chat template may tell the date: a run that goes on tells the one it began with. */
-static plumb_status settle_time(run *r)
-{
-    const char *partial = plumb_output_partial(r->output);
-    if (r->resumed) PLUMB_TRY(plumb_meta_recorded(partial, "template_time", &r->encoder->now));
-    if (json_object_set_new(r->meta, "template_time", json_integer(r->encoder->now))) return plumb_no_memory();
-    return plumb_output_is_file(r->output) ? plumb_meta_write(r->meta, partial) : PLUMB_OK;
-}
-
 static plumb_status score_into(run *r)
 {
     PLUMB_TRY(start_meta(r));
     PLUMB_TRY(plumb_cli_open_output(r->cli, r->meta, &r->output, &r->resumed));
-    plumb_status s = settle_time(r);
+    plumb_status s = plumb_settle_time(r->meta, r->output, r->resumed, &r->encoder->now);
     if (!s && r->resumed) s = pass_written(r);
     if (!s) s = new_scorer(r, false);
     if (!s) s = score_rows(r);

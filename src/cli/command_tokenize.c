@@ -41,11 +41,7 @@ static const plumb_option options[] = {
      .help =
          "add no special tokens (BOS and the like) to the ids of a text, and leave special tokens out of the text of "
          "ids. Conversations stay as the template renders them"},
-    {.name = "chat_template",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = offsetof(tokenize_values, chat_template),
-     .metavar = "FILE",
-     .help = "a Jinja file instead of the checkpoint's own chat template"},
+    PLUMB_OPTION_CHAT_TEMPLATE(tokenize_values),
     {.name = "add_generation_prompt",
      .kind = PLUMB_OPTION_FLAG,
      .offset = offsetof(tokenize_values, generation_prompt),

@@ -5,8 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "align/scorer.h"
+#include "base/progress.h"
 #include "cli/cli.h"
 #include "cli/meta.h"
+#include "cli/work_time.h"
+#include "cli/written_rows.h"
 #include "study/trace_rows.h"
 #include "study/trace_run.h"
 #include "train/run_folder.h"
@@ -73,31 +77,9 @@ static const plumb_option options[] = {
      .low = 2,
      .high = 1 << 24,
      .help = "cut prompt + response at N tokens, at the end; without it 1024 or the model's positions, the smaller"},
-    {.name = "prompt_key",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = offsetof(trace_values, prompt_key),
-     .fallback = "prompt",
-     .metavar = "KEY",
-     .help = "the column of the prompt"},
-    {.name = "chosen_key",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = offsetof(trace_values, chosen_key),
-     .fallback = "chosen",
-     .metavar = "KEY",
-     .help = "the column of the preferred response"},
-    {.name = "rejected_key",
-     .kind = PLUMB_OPTION_STRING,
-     .offset = offsetof(trace_values, rejected_key),
-     .fallback = "rejected",
-     .metavar = "KEY",
-     .help = "the column of the dispreferred response"},
-    {.name = "implicit_prompt",
-     .kind = PLUMB_OPTION_CHOICE,
-     .offset = offsetof(trace_values, implicit_prompt),
-     .choices = "none|turn|word",
-     .fallback = "none",
-     .help = "where the prompt ends in plain rows that have only chosen and rejected: at the last common turn marker "
-             "(HH-RLHF), or at the last common word"},
+    PLUMB_OPTION_PROMPT_KEY(trace_values),
+    PLUMB_OPTION_RESPONSE_KEYS(trace_values),
+    PLUMB_OPTION_IMPLICIT_PROMPT(trace_values),
     {.name = "chat_template",
      .kind = PLUMB_OPTION_STRING,
      .offset = offsetof(trace_values, chat_template),
@@ -109,6 +91,8 @@ static const plumb_option options[] = {
     PLUMB_OPTION_ROWS(trace_values),
     PLUMB_OPTION_ON_ERROR(trace_values),
     PLUMB_OPTION_THREADS(trace_values),
+    PLUMB_OPTION_RESUME(trace_values),
+    PLUMB_OPTION_DRY_RUN(trace_values),
     PLUMB_OPTION_QUIET(trace_values),
 };
 
@@ -163,6 +147,7 @@ typedef struct tracing {
     plumb_pair_reader *reader;
     plumb_trace_options how;
     plumb_tracer *tracer;
+    plumb_scorer *plan; /* with --dry-run: it counts what a pass over the pairs takes */
     bool is_run, alone;
     plumb_run_record record;
     plumb_ledger_file ledger;
@@ -178,6 +163,7 @@ typedef struct tracing {
 static void free_tracing(tracing *t)
 {
     plumb_tracer_free(t->tracer);
+    plumb_scorer_free(t->plan);
     plumb_pair_reader_close(t->reader);
     plumb_encoder_close(t->encoder);
     for (size_t i = 0; i < t->point_count; i++) plumb_derived_model_close(&t->derived[i]);
@@ -196,34 +182,12 @@ static void free_tracing(tracing *t)
     json_decref(t->meta);
 }
 
-static plumb_status holds(const char *folder, const char *name, bool *out)
-{
-    plumb_text path = {0};
-    plumb_status s = plumb_path_join(&path, folder, name);
-    *out = !s && plumb_path_exists(path.data);
-    plumb_text_free(&path);
-    return s;
-}
-
 static plumb_status open_compute(tracing *t)
 {
     return plumb_cli_open_compute(&t->v->common, t->v->isa, 0, &t->compute);
 }
 
 /* ---- two checkpoints ---- */
-
-/* AFTER must mean the same tokens; an adapter or masters without a tokenizer are of BEFORE. */
-static plumb_status check_tokenizer(const tracing *t)
-{
-    bool there;
-    plumb_tokenizer *other;
-    PLUMB_TRY(holds(t->after, "tokenizer.json", &there));
-    if (!there) return PLUMB_OK;
-    PLUMB_TRY(plumb_tokenizer_open(t->after, &other));
-    plumb_status s = plumb_trace_same_tokenizer(t->encoder->tokenizer, t->before, other, t->after);
-    plumb_tokenizer_free(other);
-    return s;
-}
 
 static plumb_status open_two(tracing *t)
 {
@@ -237,11 +201,10 @@ static plumb_status open_two(tracing *t)
     PLUMB_TRY(open_compute(t));
     PLUMB_TRY(plumb_model_open(t->before, t->compute, &t->base));
     PLUMB_TRY(plumb_encoder_open(t->before, v->chat_template, t->base->config.eos_id, &t->encoder));
-    PLUMB_TRY(check_tokenizer(t));
+    PLUMB_TRY(plumb_derived_same_tokens(t->encoder->tokenizer, t->before, t->after));
     PLUMB_TRY(plumb_derived_model_open(t->base, t->after, &t->end));
-    int positions = t->base->config.max_positions, length = (int)v->max_length;
-    if (!plumb_options_given(t->cli->options, "max_length"))
-        length = v->compat == PLUMB_COMPAT_OFFICIAL ? 0 : plumb_cli_default_length(positions);
+    int length =
+        plumb_cli_max_length(t->cli, v->max_length, t->base->config.max_positions, v->compat == PLUMB_COMPAT_OFFICIAL);
     t->source = (plumb_pair_source){
         .keys = {v->prompt_key, v->chosen_key, v->rejected_key, (plumb_implicit_prompt)v->implicit_prompt},
         .pairing = {t->encoder, (plumb_compat)v->compat, length, t->base->config.vocab_size},
@@ -307,8 +270,8 @@ static plumb_status open_end(tracing *t, bool *found)
     const char *run = t->v->first.items[0];
     int64_t newest = plumb_run_checkpoint_before(run, INT64_MAX);
     bool weights = false, adapter = false;
-    PLUMB_TRY(holds(run, "config.json", &weights));
-    PLUMB_TRY(holds(run, "adapter_config.json", &adapter));
+    PLUMB_TRY(plumb_path_holds(run, "config.json", &weights));
+    PLUMB_TRY(plumb_path_holds(run, "adapter_config.json", &adapter));
     *found = true;
     if (t->record.completed && (weights || adapter)) return plumb_derived_model_open(t->base, run, &t->end);
     if (newest >= 0) {
@@ -344,17 +307,18 @@ static plumb_status open_run_text(tracing *t, bool start_there)
     const char *run = t->v->first.items[0], *chat = t->v->chat_template ? t->v->chat_template : r->chat_template;
     plumb_config config = {.eos_id = -1, .max_positions = INT_MAX};
     bool there, has_config;
-    PLUMB_TRY(holds(r->model, "tokenizer.json", &there));
+    PLUMB_TRY(plumb_path_holds(r->model, "tokenizer.json", &there));
     t->text_folder = start_there && there ? r->model : run;
-    PLUMB_TRY(holds(t->text_folder, "tokenizer.json", &there));
+    PLUMB_TRY(plumb_path_holds(t->text_folder, "tokenizer.json", &there));
     if (!there)
         return plumb_cure(plumb_fail(PLUMB_E_INPUT,
                                      "%s: there is no tokenizer, and none in %s, which the run began with", run,
                                      r->model),
                           "copy the tokenizer.json of that model into the run folder");
-    PLUMB_TRY(holds(t->text_folder, "config.json", &has_config));
+    PLUMB_TRY(plumb_path_holds(t->text_folder, "config.json", &has_config));
     if (has_config) PLUMB_TRY(plumb_config_load(t->text_folder, &config));
     PLUMB_TRY(plumb_encoder_open(t->text_folder, chat, config.eos_id, &t->encoder));
+    if (r->template_time >= 0) t->encoder->now = r->template_time;
     int length = r->max_length >= 0 ? r->max_length : plumb_cli_default_length(config.max_positions);
     t->source = (plumb_pair_source){.keys = r->keys,
                                     .pairing = {t->encoder, PLUMB_COMPAT_TRL, length, config.vocab_size},
@@ -377,7 +341,7 @@ static plumb_status open_run(tracing *t)
     if (!v->second.count && !plumb_path_exists(t->data))
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: the data of the run are not there", t->data),
                           "say where they are now: plumb trace RUN DATA");
-    PLUMB_TRY(holds(r->model, "config.json", &start_there));
+    PLUMB_TRY(plumb_path_holds(r->model, "config.json", &start_there));
     t->alone = v->ledger_only || !start_there;
     if (!start_there && !v->ledger_only)
         plumb_note(&t->cli->sink, "%s, which the run began with, is not there; traced from the ledger alone", r->model);
@@ -445,15 +409,25 @@ static plumb_status trace_row(tracing *t, const plumb_row *row, const plumb_pair
             return PLUMB_OK;
         }
     }
+    if (t->v->common.dry_run) {
+        t->summary.rows++;
+        return t->plan ? plumb_scorer_add(t->plan, row->index, row->hash, pair) : PLUMB_OK;
+    }
     return t->alone ? trace_alone(t, row, number, pair) : plumb_tracer_add(t->tracer, row->index, row->hash, pair);
+}
+
+/* As messages call it. */
+static const char *data_name(const tracing *t)
+{
+    return strcmp(t->data, "-") == 0 ? "<stdin>" : t->data;
 }
 
 static plumb_status no_rows(const tracing *t)
 {
     if (t->outside)
-        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: none of its rows is in the run's ledger", t->data),
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: none of its rows is in the run's ledger", data_name(t)),
                           "trace the rows that the run was made from");
-    return plumb_fail(PLUMB_E_INPUT, "%s: there are no rows %s", t->data,
+    return plumb_fail(PLUMB_E_INPUT, "%s: there are no rows %s", data_name(t),
                       plumb_options_given(t->cli->options, "range") ? "in this range" : "in it");
 }
 
@@ -481,6 +455,25 @@ static plumb_status write_frame(tracing *t, bool begin)
     return t->line.size ? plumb_output_write(t->output, t->line.data, t->line.size) : PLUMB_OK;
 }
 
+static plumb_status add_written(void *user, const json_t *row)
+{
+    tracing *t = user;
+    return plumb_trace_summary_add_json(&t->summary, row, t->groups);
+}
+
+static plumb_status pass_written(tracing *t)
+{
+    plumb_written_rows w = {.data = data_name(t),
+                            .reader = t->reader,
+                            .may_skip = t->is_run, /* rows outside of the run */
+                            .add = add_written,
+                            .user = t,
+                            .sink = &t->cli->sink};
+    PLUMB_TRY(plumb_pass_written(t->output, &w));
+    t->outside = w.between;
+    return PLUMB_OK;
+}
+
 static plumb_status trace_all(tracing *t)
 {
     PLUMB_TRY(write_frame(t, true));
@@ -490,27 +483,16 @@ static plumb_status trace_all(tracing *t)
 
 /* ---- the record ---- */
 
-static plumb_status put_model(tracing *t, const char *role, const char *folder)
-{
-    uint64_t hash;
-    char text[17];
-    PLUMB_TRY(plumb_model_hash(folder, false, &hash));
-    snprintf(text, sizeof text, "%016" PRIx64, hash);
-    return plumb_meta_file(t->meta, role, folder, text);
-}
-
 static plumb_status start_meta(tracing *t)
 {
-    bool whole;
     char text[17] = "";
     PLUMB_TRY(plumb_meta_new(t->cli->usage, t->cli->options, &t->meta));
+    PLUMB_TRY(plumb_meta_contents(t->meta, "groups", t->v->groups));
     if (!t->alone) {
-        json_t *isa = json_string(plumb_compute_isa(t->compute));
-        if (json_object_set_new(json_object_get(t->meta, "options"), "isa", isa)) return plumb_no_memory();
-        PLUMB_TRY(put_model(t, "model", t->before));
+        PLUMB_TRY(plumb_cli_record_compute(t->meta, t->compute));
+        PLUMB_TRY(plumb_meta_weights(t->meta, "model", t->before));
+        if (!t->is_run || t->record.completed) PLUMB_TRY(plumb_meta_weights(t->meta, "after", t->after));
     }
-    PLUMB_TRY(holds(t->after, "config.json", &whole));
-    if (!t->alone && whole) PLUMB_TRY(put_model(t, "after", t->after));
     PLUMB_TRY(plumb_meta_text_hash(t->text_folder, t->v->chat_template, text));
     PLUMB_TRY(plumb_meta_file(t->meta, "tokenizer", t->text_folder, text));
     return plumb_meta_input(t->meta, "data", t->data, -1, 0);
@@ -538,7 +520,7 @@ static void say_counts(tracing *t)
     if (t->outside)
         snprintf(outside, sizeof outside, "; %" PRId64 " row%s not in the run", t->outside,
                  t->outside == 1 ? " was" : "s were");
-    plumb_cli_say(t->cli, "%s: %" PRId64 " pair%s traced%s, %" PRId64 " skipped%s", t->data, s->traced,
+    plumb_cli_say(t->cli, "%s: %" PRId64 " pair%s traced%s, %" PRId64 " skipped%s", data_name(t), s->traced,
                   s->traced == 1 ? "" : "s", t->alone ? " from the ledger" : "", s->skipped, outside);
     if (t->v->table) plumb_cli_say(t->cli, "%" PRId64 " of them pairs of single tokens, in the table", s->single);
 }
@@ -605,6 +587,9 @@ static plumb_status check_usage(const tracing *t)
     if (plumb_options_given(t->cli->options, "format") && !v->table)
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--format: rows are JSON"),
                           "--table has forms: --table --format %s", v->format == PLUMB_TRACE_HTML ? "html" : "csv");
+    if (v->table && v->common.resume)
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--resume: a table is written anew"),
+                          "rows can be gone on with: leave out --table");
     if (v->table && v->positions) return plumb_fail(PLUMB_E_INPUT, "--positions all: the table is about single tokens");
     return PLUMB_OK;
 }
@@ -636,18 +621,48 @@ static plumb_status prepare(tracing *t)
                                    .user = t,
                                    .sink = &t->cli->sink};
     if (t->alone) return PLUMB_OK;
+    if (t->v->common.dry_run) {
+        const plumb_scorer_options plan = {.measures = 1u << plumb_measure_find("logps"), .plan = true};
+        return plumb_scorer_new(t->base, &plan, &t->plan);
+    }
     PLUMB_TRY(plumb_trace_same_shape(t->base, t->before, t->end.model, t->after));
     return plumb_tracer_new(&t->how, &t->tracer);
+}
+
+static plumb_status say_plan(tracing *t)
+{
+    char time[64], bytes[64];
+    double flops, passes = 2 + (double)t->point_count;
+    PLUMB_TRY(trace_rows(t));
+    plumb_cli_tell(t->cli, "data: %s, %" PRId64 " row%s%s", data_name(t), t->summary.rows,
+                   t->summary.rows == 1 ? "" : "s", t->alone ? ", from the ledger alone: no model is run" : "");
+    if (t->plan) {
+        PLUMB_TRY(plumb_scorer_flush(t->plan));
+        flops = passes * plumb_scorer_flops(t->plan);
+        PLUMB_TRY(plumb_work_time(t->compute, flops, time, sizeof time));
+        plumb_format_bytes(2 * (double)plumb_scorer_bytes(t->plan), bytes, sizeof bytes);
+        plumb_cli_tell(t->cli, "models: %s, %s%s", t->before, t->after, t->point_count ? " and checkpoints" : "");
+        plumb_cli_tell(t->cli,
+                       "work: %.0f passes over the pairs, %.3g TFLOP at the least, %d threads of %s, about %s; memory: "
+                       "the mapped checkpoints and about %s",
+                       passes, flops / 1e12, plumb_compute_threads(t->compute), plumb_compute_isa(t->compute), time,
+                       bytes);
+    }
+    plumb_cli_say(t->cli, "dry run: nothing was written");
+    return PLUMB_OK;
 }
 
 static plumb_status trace_into(tracing *t)
 {
     bool resumed;
     PLUMB_TRY(start_meta(t));
+    t->cli->begins_anew = t->v->table;
     PLUMB_TRY(plumb_cli_open_output(t->cli, t->meta, &t->output, &resumed));
-    plumb_status s = trace_all(t);
+    plumb_status s = plumb_settle_time(t->meta, t->output, resumed, &t->encoder->now);
+    if (!s && resumed) s = pass_written(t);
+    if (!s) s = trace_all(t);
     if (!s) s = finish_meta(t);
-    s = plumb_cli_close_output(t->cli, t->meta, t->output, false, s);
+    s = plumb_cli_close_output(t->cli, t->meta, t->output, resumed, s);
     return s ? s : say_summary(t);
 }
 
@@ -660,7 +675,7 @@ static plumb_status trace(plumb_cli *cli, void *values)
     if (!s) s = v->third.count ? open_two(&t) : open_run(&t);
     if (!s) s = check_files(&t);
     if (!s) s = prepare(&t);
-    if (!s) s = trace_into(&t);
+    if (!s) s = v->common.dry_run ? say_plan(&t) : trace_into(&t);
     free_tracing(&t);
     return s;
 }

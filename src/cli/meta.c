@@ -9,7 +9,9 @@
 #include <xxhash.h>
 
 #include "io/json.h"
+#include "io/mapped_file.h"
 #include "io/output.h"
+#include "model/model.h"
 
 enum { LARGEST_RECORD = 1 << 24, LARGEST_TEXT_FILE = 256 << 20 };
 
@@ -48,6 +50,52 @@ plumb_status plumb_meta_file(json_t *meta, const char *name, const char *path, c
 plumb_status plumb_meta_model(json_t *meta, const char *path, const char *hash)
 {
     return plumb_meta_file(meta, "model", path, hash);
+}
+
+static plumb_status hash_file(const char *path, uint64_t *hash)
+{
+    plumb_mapped_file file = {0};
+    PLUMB_TRY(plumb_map(path, &file));
+    *hash = XXH3_64bits(file.data ? (const char *)file.data : "", file.size);
+    plumb_unmap(&file);
+    return PLUMB_OK;
+}
+
+plumb_status plumb_meta_contents(json_t *meta, const char *name, const char *path)
+{
+    uint64_t hash;
+    char text[17];
+    if (!path) return PLUMB_OK;
+    PLUMB_TRY(hash_file(path, &hash));
+    snprintf(text, sizeof text, "%016" PRIx64, hash);
+    return plumb_meta_file(meta, name, path, text);
+}
+
+/* Goes on with FOLDER/NAME, where there is such a file. */
+static plumb_status add_hash(const char *folder, const char *name, uint64_t *sum)
+{
+    plumb_text path = {0};
+    uint64_t hash;
+    plumb_status s = plumb_path_join(&path, folder, name);
+    if (!s && plumb_path_exists(path.data)) {
+        s = hash_file(path.data, &hash);
+        if (!s) *sum = *sum * 31 + hash;
+    }
+    plumb_text_free(&path);
+    return s;
+}
+
+plumb_status plumb_meta_weights(json_t *meta, const char *name, const char *folder)
+{
+    static const char *const files[] = {"adapter_config.json", "adapter_model.safetensors", "masters.safetensors"};
+    uint64_t hash = 0;
+    char text[17];
+    bool whole;
+    PLUMB_TRY(plumb_path_holds(folder, "config.json", &whole));
+    if (whole) PLUMB_TRY(plumb_model_hash(folder, false, &hash));
+    for (size_t i = 0; i < sizeof files / sizeof *files && !whole; i++) PLUMB_TRY(add_hash(folder, files[i], &hash));
+    snprintf(text, sizeof text, "%016" PRIx64, hash);
+    return plumb_meta_file(meta, name, folder, text);
 }
 
 plumb_status plumb_meta_text_hash(const char *folder, const char *chat_template, char hash[17])

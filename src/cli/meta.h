@@ -36,6 +36,13 @@ plumb_status plumb_meta_text_hash(const char *folder, const char *chat_template,
 /* Puts {"path": ..., "hash": ...} under that name; the hash is compared when a run goes on. */
 plumb_status plumb_meta_file(json_t *meta, const char *name, const char *path, const char *hash) PLUMB_MUST_USE;
 
+/* The same with the hash of a folder's weights: of a checkpoint plumb_model_hash of samples, of an adapter or a
+ * checkpoint-N of its files. */
+plumb_status plumb_meta_weights(json_t *meta, const char *name, const char *folder) PLUMB_MUST_USE;
+
+/* The same with the hash of a file's bytes; nothing for NULL. */
+plumb_status plumb_meta_contents(json_t *meta, const char *name, const char *path) PLUMB_MUST_USE;
+
 /* Writes FILE.meta.json beside FILE (the path of an output, or of a partial output). */
 plumb_status plumb_meta_write(const json_t *meta, const char *path) PLUMB_MUST_USE;
 /* Removes it; a missing one is fine. */

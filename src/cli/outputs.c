@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/meta.h"
@@ -9,7 +10,7 @@
 
 static bool can_resume(const plumb_cli *cli)
 {
-    return plumb_cli_has_option(cli, "resume");
+    return plumb_cli_has_option(cli, "resume") && !cli->begins_anew;
 }
 
 static bool is_empty(const char *path)
@@ -93,6 +94,10 @@ static plumb_status leave_partial(plumb_cli *cli, plumb_output *output, bool kee
     char *partial = strdup(plumb_output_partial(output));
     bool is_file = plumb_output_is_file(output);
     plumb_output_close(output, keep);
+    if (is_file && keep && partial && is_empty(partial)) { /* nothing to go on with */
+        unlink(partial);
+        keep = false;
+    }
     if (!is_file) {
         free(partial);
         return plumb_status_code(s) == PLUMB_E_INTERRUPTED && can_resume(cli)

@@ -12,6 +12,8 @@
 #include "io/json.h"
 #include "text/tokenizer_same.h"
 
+enum { LARGEST_RECORD = 64 << 20 };
+
 static plumb_status open_adapter(plumb_train_body *b)
 {
     const plumb_train_values *v = b->v;
@@ -33,6 +35,23 @@ static plumb_status open_adapter(plumb_train_body *b)
     return PLUMB_OK;
 }
 
+/* A chat template may tell the date: a run that goes on tells the one it began with. */
+static plumb_status settle_time(plumb_train_body *b)
+{
+    const char *folder = b->v->common.output;
+    plumb_text path = {0};
+    json_t *old = NULL;
+    bool there = false;
+    plumb_status s = PLUMB_OK;
+    if (b->v->common.resume && folder) s = plumb_path_holds(folder, "run.json", &there);
+    if (there && !s) s = plumb_path_join(&path, folder, "run.json");
+    if (there && !s) s = plumb_json_load(path.data, LARGEST_RECORD, &old);
+    if (!s) s = plumb_json_int(old, "template_time", &b->encoder->now);
+    json_decref(old);
+    plumb_text_free(&path);
+    return s;
+}
+
 static plumb_status open_body(plumb_train_body *b, plumb_cli *cli, plumb_train_values *v, bool score)
 {
     const char *folder = v->model.items[0];
@@ -41,9 +60,8 @@ static plumb_status open_body(plumb_train_body *b, plumb_cli *cli, plumb_train_v
     PLUMB_TRY(score ? plumb_model_open_score(folder, b->compute, (uint64_t)v->common.seed, &b->model, &b->fresh_head)
                     : plumb_model_open(folder, b->compute, &b->model));
     PLUMB_TRY(plumb_encoder_open(folder, v->chat_template, b->model->config.eos_id, &b->encoder));
-    b->max_length = plumb_options_given(cli->options, "max_length")
-                        ? (int)v->max_length
-                        : plumb_cli_default_length(b->model->config.max_positions);
+    PLUMB_TRY(settle_time(b));
+    b->max_length = plumb_cli_max_length(cli, v->max_length, b->model->config.max_positions, false);
     return open_adapter(b);
 }
 
@@ -398,7 +416,7 @@ plumb_status plumb_train_same_run(plumb_train_body *b)
     if (!b->options.resume) return PLUMB_OK;
     plumb_status s = record_path(b, &path);
     bool there = !s && plumb_path_exists(path.data);
-    if (there) s = plumb_json_load(path.data, 64 << 20, &old);
+    if (there) s = plumb_json_load(path.data, LARGEST_RECORD, &old);
     if (there && !s) s = compare_with(b->record, old, path.data);
     b->complete = there && !s && json_is_true(json_object_get(old, "completed"));
     json_decref(old);
@@ -419,8 +437,8 @@ plumb_status plumb_train_record(plumb_train_body *b, int64_t rows, uint64_t hash
     if (b->reference && b->reference != b->model)
         PLUMB_TRY(plumb_train_record_model(b, "reference", b->reference->folder));
     PLUMB_TRY(plumb_meta_input(b->record, "data", b->v->data.items[0], rows, hash));
-    json_t *isa = json_string(plumb_compute_isa(b->compute));
-    return json_object_set_new(json_object_get(b->record, "options"), "isa", isa) ? plumb_no_memory() : PLUMB_OK;
+    if (json_object_set_new(b->record, "template_time", json_integer(b->encoder->now))) return plumb_no_memory();
+    return plumb_cli_record_compute(b->record, b->compute);
 }
 
 /* ---- the report ---- */

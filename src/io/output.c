@@ -456,3 +456,12 @@ bool plumb_path_exists(const char *path)
     struct stat about;
     return stat(path, &about) == 0;
 }
+
+plumb_status plumb_path_holds(const char *folder, const char *name, bool *out)
+{
+    plumb_text path = {0};
+    plumb_status s = plumb_path_join(&path, folder, name);
+    *out = !s && plumb_path_exists(path.data);
+    plumb_text_free(&path);
+    return s;
+}

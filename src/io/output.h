@@ -58,5 +58,7 @@ plumb_status plumb_read_file(const char *path, size_t limit, plumb_text *t) PLUM
 /* Appends FOLDER/NAME (one slash, also when FOLDER ends in one). */
 plumb_status plumb_path_join(plumb_text *t, const char *folder, const char *name) PLUMB_MUST_USE;
 bool plumb_path_exists(const char *path);
+/* Is there FOLDER/NAME? */
+plumb_status plumb_path_holds(const char *folder, const char *name, bool *out) PLUMB_MUST_USE;
 
 #endif

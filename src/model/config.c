@@ -499,12 +499,17 @@ static plumb_status check_folder(const char *folder)
 plumb_status plumb_config_load(const char *folder, plumb_config *out)
 {
     plumb_text path = {0}, text = {0};
+    bool adapter = false;
     PLUMB_TRY(check_folder(folder));
     plumb_status s = plumb_path_join(&path, folder, "config.json");
+    if (!s) s = plumb_path_holds(folder, "adapter_config.json", &adapter);
     if (!s && !plumb_path_exists(path.data))
         s = plumb_cure(
-            plumb_fail(PLUMB_E_INPUT, "%s: not found", path.data),
-            "MODEL is a folder with config.json, tokenizer.json and *.safetensors, as downloaded from the Hub");
+            plumb_fail(PLUMB_E_INPUT, "%s: not found", path.data), "%s",
+            adapter
+                ? "it is a LoRA adapter: give the model it was trained on and --adapter with this folder, or make "
+                  "one model of both with plumb merge"
+                : "MODEL is a folder with config.json, tokenizer.json and *.safetensors, as downloaded from the Hub");
     if (!s) s = plumb_read_file(path.data, MAX_CONFIG_BYTES, &text);
     if (!s) s = plumb_config_parse(text.data ? text.data : "", text.size, path.data, out);
     plumb_text_free(&path);

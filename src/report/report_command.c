@@ -1,5 +1,5 @@
 /* The command that made something, from the record that plumb keeps beside it (cli/meta.h: "command", "options", "run",
- * "sources", "model", "data"). */
+ * "sources"). */
 #include <string.h>
 
 #include "report/report_data.h"
@@ -30,21 +30,6 @@ static void put_option(const char *name, const json_t *value, plumb_writer *w)
         put_value(value, w);
 }
 
-/* Paths of an input, which records give as an object or a list of objects. */
-static void put_paths(const json_t *input, plumb_writer *w)
-{
-    size_t i;
-    const json_t *item;
-    if (json_is_array(input)) {
-        json_array_foreach(input, i, item) put_paths(item, w);
-        return;
-    }
-    const char *path = json_string_value(json_object_get(input, "path"));
-    if (!path) return;
-    plumb_put(w, " ");
-    plumb_put_shell(w, path);
-}
-
 static bool stands_elsewhere(const char *name)
 {
     static const char *const names[] = {"output", "model_name_or_path", "dataset_name", "quiet", "resume", "threads"};
@@ -58,12 +43,11 @@ bool plumb_report_recorded_command(const json_t *record, plumb_writer *w)
     const char *command = json_string_value(json_object_get(record, "command")), *name;
     json_t *sources = json_object_get(record, "sources"), *source;
     const json_t *options = json_object_get(record, "options"), *run = json_object_get(record, "run");
-    if (!command) return false;
+    const json_t *arguments = json_object_get(run, "arguments");
+    if (!command || !arguments) return false;
     plumb_put(w, "plumb ");
     plumb_put_shell(w, command);
-    put_paths(json_object_get(record, "model"), w);
-    put_paths(json_object_get(record, "data"), w);
-    put_paths(json_object_get(record, "scores"), w);
+    put_value(arguments, w);
     json_object_foreach(sources, name, source)
     {
         const json_t *value = json_object_get(options, name);

@@ -10,6 +10,7 @@
 #include "io/output.h"
 #include "io/rows.h"
 #include "report/report_data.h"
+#include "study/row_kind.h"
 
 enum { PROGRESS_EVERY = 4096 };
 static const size_t largest_document = (size_t)256 << 20;
@@ -156,8 +157,6 @@ plumb_status plumb_report_objects(const char *path, const plumb_sink *sink, plum
 
 /* ---- what a file is ---- */
 
-typedef enum input_kind { SCORES, LEDGER, METRICS, TRACE, JUDGE, EXPLAIN, IDENTIFY, DATA, OTHER } input_kind;
-
 static bool has(const json_t *row, const char *key)
 {
     return json_object_get(row, key) != NULL;
@@ -171,24 +170,9 @@ static bool is_score_row(const json_t *row)
     return has(row, "prompt_tokens") || (has(row, "logps/chosen") && !has(row, "step"));
 }
 
-static input_kind kind_of_row(const json_t *row)
-{
-    const char *kind = json_string_value(json_object_get(row, "kind"));
-    if (kind && strcmp(kind, "identify") == 0) return IDENTIFY;
-    if (has(row, "index") && has(row, "row")) {
-        if (has(row, "dlogp_chosen")) return TRACE;
-        if (has(json_object_get(row, "chosen"), "tokens")) return EXPLAIN;
-        if (has(row, "label") && has(row, "sample")) return JUDGE;
-        if (has(row, "step") && has(row, "logps/chosen")) return LEDGER;
-        if (is_score_row(row)) return SCORES;
-        return DATA; /* what plumb pair writes, or else nothing that is known */
-    }
-    return has(row, "step") && !has(row, "index") ? METRICS : DATA;
-}
-
 typedef struct first_look {
     const plumb_report *report;
-    input_kind kind;
+    plumb_row_kind kind;
 } first_look;
 
 /* Stops after the first object by a failure that is none. */
@@ -196,10 +180,11 @@ static plumb_status look(void *user, const json_t *row)
 {
     first_look *l = user;
     const plumb_preference_keys *keys = &l->report->options.keys;
-    if (l->kind != OTHER) return PLUMB_OK;
-    l->kind = kind_of_row(row);
-    if (l->kind == DATA && !(has(row, keys->chosen) && has(row, keys->rejected)) && !has(row, "chosen_ids"))
-        l->kind = OTHER;
+    if (l->kind != PLUMB_ROW_UNKNOWN) return PLUMB_OK;
+    l->kind = plumb_row_kind_of(row);
+    bool is_data = (has(row, keys->chosen) && has(row, keys->rejected)) || has(row, "chosen_ids");
+    if ((l->kind == PLUMB_ROW_DATA && !is_data) || (l->kind == PLUMB_ROW_SCORES && !is_score_row(row)))
+        l->kind = PLUMB_ROW_UNKNOWN;
     return PLUMB_OK;
 }
 
@@ -210,9 +195,9 @@ static plumb_status unknown_input(const char *path)
                       "metrics.jsonl, and preference data (name its columns with --chosen_key and --rejected_key)");
 }
 
-static plumb_status kind_of_file(const plumb_report *r, const char *path, input_kind *out)
+static plumb_status kind_of_file(const plumb_report *r, const char *path, plumb_row_kind *out)
 {
-    first_look l = {r, OTHER};
+    first_look l = {r, PLUMB_ROW_UNKNOWN};
     plumb_rows *rows = NULL;
     plumb_row row;
     bool found = false;
@@ -223,7 +208,11 @@ static plumb_status kind_of_file(const plumb_report *r, const char *path, input_
     if (s && plumb_status_code(s) == PLUMB_E_INPUT) s = whole_document(path, look, &l, s);
     if (!s && !found)
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: there are no rows", path), "leave this file out");
-    if (!s && l.kind == OTHER) s = unknown_input(path);
+    if (!s && l.kind == PLUMB_ROW_RESPONSES)
+        s = plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: these are %s, which a report knows only judged", path,
+                                  plumb_row_kind_name(l.kind)),
+                       "plumb judge %s -o judged.jsonl, and give that", path);
+    if (!s && l.kind == PLUMB_ROW_UNKNOWN) s = unknown_input(path);
     *out = l.kind;
     return s;
 }
@@ -377,32 +366,32 @@ static plumb_status add_judge(plumb_report *r, const char *path, plumb_report_ju
     return read_record(path, ".meta.json", &(*out)->record);
 }
 
-static plumb_status read_file(plumb_report *r, const char *path, input_kind kind, const plumb_sink *sink, int64_t *rows,
-                              uint64_t *hash)
+static plumb_status read_file(plumb_report *r, const char *path, plumb_row_kind kind, const plumb_sink *sink,
+                              int64_t *rows, uint64_t *hash)
 {
     reading into = {.report = r};
     switch (kind) {
-    case SCORES:
+    case PLUMB_ROW_SCORES:
         PLUMB_TRY(add_source(&r->scores, path));
         return plumb_report_objects(path, sink, read_score, &into, rows, hash);
-    case EXPLAIN:
+    case PLUMB_ROW_EXPLAIN:
         PLUMB_TRY(add_source(&r->explains, path));
         return plumb_report_objects(path, sink, read_explain, &into, rows, hash);
-    case IDENTIFY:
+    case PLUMB_ROW_IDENTIFY:
         PLUMB_TRY(add_source(&r->identifies, path));
         return plumb_report_objects(path, sink, read_identify, &into, rows, hash);
-    case JUDGE:
+    case PLUMB_ROW_JUDGE:
         PLUMB_TRY(add_judge(r, path, &into.judge));
         return plumb_report_objects(path, sink, read_judge, &into, rows, hash);
-    case DATA: /* its texts are read once the pairs are known whose texts are needed */
+    case PLUMB_ROW_DATA: /* its texts are read once the pairs are known whose texts are needed */
         return add_source(&r->data, path);
     default:
         break;
     }
     PLUMB_TRY(add_run(r, path, &into.run));
     PLUMB_TRY(read_record(path, ".meta.json", &into.run->record));
-    if (kind == LEDGER) return read_ledger(r, into.run, path, sink);
-    if (kind == METRICS) return plumb_report_objects(path, sink, read_metric, &into, rows, hash);
+    if (kind == PLUMB_ROW_LEDGER) return read_ledger(r, into.run, path, sink);
+    if (kind == PLUMB_ROW_METRICS) return plumb_report_objects(path, sink, read_metric, &into, rows, hash);
     into.run->is_trace = true;
     into.run->gaining.steps = 1;
     PLUMB_TRY(plumb_new(&into.run->gaining.pairs, 1, sizeof(int64_t)));
@@ -412,7 +401,7 @@ static plumb_status read_file(plumb_report *r, const char *path, input_kind kind
 plumb_status plumb_report_add(plumb_report *r, const char *path, const plumb_sink *sink, int64_t *rows, uint64_t *hash)
 {
     struct stat about;
-    input_kind kind = OTHER;
+    plumb_row_kind kind = PLUMB_ROW_UNKNOWN;
     *rows = -1;
     *hash = 0;
     if (strcmp(path, "-") == 0)

@@ -139,6 +139,23 @@ static void next(plumb_report *r, const char *why, const char *command)
     plumb_figure_remedy(r, command, &r->next);
 }
 
+static bool is_traced(const plumb_report *r)
+{
+    for (size_t i = 0; i < r->run_count; i++)
+        if (r->runs[i].is_trace) return true;
+    return false;
+}
+
+static void next_explain(plumb_report *r, const plumb_report_run *run)
+{
+    size_t worst = 0; /* a NaN is never below */
+    for (size_t i = 1; i < r->count; i++)
+        if (!(run->change[0][i] >= run->change[0][worst])) worst = isnan(run->change[0][i]) ? worst : i;
+    plumb_put(&r->next_why, "Nothing here asks for a remedy. See why the pair that did worst did.");
+    plumb_figure_remedy(r, "plumb explain MODEL DATA --pair ", &r->next);
+    plumb_putf(&r->next, "%lld", (long long)r->pairs[worst].index);
+}
+
 static void next_filter(plumb_report *r, const char *why)
 {
     plumb_put(&r->next_why, why);
@@ -167,9 +184,11 @@ static void say_next(plumb_report *r, bool displaced)
     else if (first_changed(r) && !r->judge_count)
         next(r, "Log-probabilities look well; see what the model says now.",
              "plumb generate RUN PROMPTS -o responses.jsonl && plumb judge responses.jsonl -o judged.jsonl");
-    else if (first_changed(r))
+    else if (first_changed(r) && !is_traced(r))
         next(r, "Nothing here asks for a remedy. See where the probability went before you rely on it.",
              "plumb trace RUN -o trace.jsonl");
+    else if (first_changed(r))
+        next_explain(r, first_changed(r));
     else
         next(r, "Score the pairs: which of them may push down the response that they prefer?",
              "plumb score MODEL DATA -o scores.jsonl");

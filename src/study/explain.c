@@ -83,20 +83,6 @@ static plumb_status find_matrix(plumb_explainer *e, const plumb_theory_input *in
 
 /* ---- one token ---- */
 
-/* One token each, with nothing or one and the same special token behind both. */
-static bool is_single(const plumb_explain_how *how, const plumb_pair *pair)
-{
-    int32_t closing[2] = {-1, -1};
-    for (int side = 0; side < 2; side++) {
-        size_t count = pair->ids[side].count - (size_t)pair->prompt;
-        if (count == 2) closing[side] = pair->ids[side].data[pair->prompt + 1];
-        if (count > 2) return false;
-    }
-    if (closing[0] != closing[1] || pair->shared > pair->prompt) return false;
-    return closing[0] < 0 || closing[0] == how->model->config.eos_id ||
-           plumb_tokenizer_is_special(how->tokenizer, closing[0]);
-}
-
 /* Logits before the cap and probabilities after one state. */
 static plumb_status whole_distribution(const plumb_model *m, const float *h, plumb_arena *scratch, double *z, double *p)
 {
@@ -178,7 +164,7 @@ static plumb_status take_terms(void *user, const plumb_score *score, const plumb
     PLUMB_TRY(copy_logps(e, t));
     PLUMB_TRY(find_blame(e, &t->in, &t->parts));
     PLUMB_TRY(find_matrix(e, &t->in, &t->parts));
-    x->is_single = is_single(&e->how, x->pair);
+    x->is_single = plumb_pair_is_single(x->pair, e->how.tokenizer, e->how.model->config.eos_id);
     if (x->is_single) PLUMB_TRY(find_first_token(e, &t->in, &t->parts));
     if (!e->how.check) return PLUMB_OK;
     x->has_check = true;

@@ -16,6 +16,7 @@
 #include "base/memory.h"
 #include "base/sink.h"
 #include "study/filter.h"
+#include "study/row_kind.h"
 #include "study/statistics.h"
 
 typedef struct plumb_identify_options {
@@ -134,14 +135,7 @@ void plumb_identify_report_free(plumb_identify_report *report);
 
 /* What a file holds, judged by its first row: plumb identify takes its files in any order. A run folder is a ledger; a
  * file that is not a regular one (or has no row that can be read) is UNKNOWN, for it could be read only once. */
-typedef enum plumb_identify_kind {
-    PLUMB_IDENTIFY_UNKNOWN,
-    PLUMB_IDENTIFY_DATA,
-    PLUMB_IDENTIFY_SCORES,
-    PLUMB_IDENTIFY_LEDGER,
-    PLUMB_IDENTIFY_LABELS,
-} plumb_identify_kind;
-plumb_identify_kind plumb_identify_look(const char *path);
+plumb_row_kind plumb_identify_look(const char *path);
 
 /* The report as text for people, as JSON ({"kind": "identify", ...}, docs/identify.md), or as CSV, one number a line.
  */

@@ -393,36 +393,20 @@ plumb_status plumb_identify_read(const plumb_identify_options *o, const plumb_si
 
 /* ---- which file is which ---- */
 
-/* The rows of plumb pair are preference data with the index and row of the prompt. */
-static bool is_pair(const json_t *row)
-{
-    return (json_object_get(row, "chosen") && json_object_get(row, "rejected")) ||
-           (json_object_get(row, "chosen_ids") && json_object_get(row, "rejected_ids"));
-}
-
-static plumb_identify_kind kind_of(const json_t *row)
-{
-    if (is_pair(row) && !json_object_get(row, "dlogp_chosen")) return PLUMB_IDENTIFY_DATA;
-    if (!json_object_get(row, "index") || !json_object_get(row, "row"))
-        return json_is_object(row) ? PLUMB_IDENTIFY_DATA : PLUMB_IDENTIFY_UNKNOWN;
-    if (json_object_get(row, "step") && json_object_get(row, "logps/chosen")) return PLUMB_IDENTIFY_LEDGER;
-    return json_object_get(row, "label") ? PLUMB_IDENTIFY_LABELS : PLUMB_IDENTIFY_SCORES;
-}
-
-plumb_identify_kind plumb_identify_look(const char *path)
+plumb_row_kind plumb_identify_look(const char *path)
 {
     struct stat about;
     plumb_rows *rows = NULL;
     plumb_row row;
     bool found = false;
     json_t *object = NULL;
-    if (strcmp(path, "-") == 0 || stat(path, &about) != 0) return PLUMB_IDENTIFY_UNKNOWN;
-    if (S_ISDIR(about.st_mode)) return PLUMB_IDENTIFY_LEDGER;
-    if (!S_ISREG(about.st_mode)) return PLUMB_IDENTIFY_UNKNOWN;
+    if (strcmp(path, "-") == 0 || stat(path, &about) != 0) return PLUMB_ROW_UNKNOWN;
+    if (S_ISDIR(about.st_mode)) return PLUMB_ROW_LEDGER;
+    if (!S_ISREG(about.st_mode)) return PLUMB_ROW_UNKNOWN;
     plumb_status s = plumb_rows_open(path, 0, 1, &rows);
     if (!s) s = plumb_rows_next(rows, &row, &found);
     if (!s && found) s = plumb_json_parse(row.bytes, row.size, true, "", &object);
-    plumb_identify_kind kind = object ? kind_of(object) : PLUMB_IDENTIFY_UNKNOWN;
+    plumb_row_kind kind = plumb_row_kind_of(object);
     json_decref(object);
     plumb_rows_close(rows);
     plumb_status_free(s);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "io/csv.h"
 #include "io/json.h"
 #include "study/identify.h"
 
@@ -314,14 +315,6 @@ plumb_status plumb_identify_json(const plumb_identify_options *o, const plumb_id
 
 /* ---- CSV ---- */
 
-static plumb_status csv_text(plumb_text *t, const char *text)
-{
-    if (!strpbrk(text, ",\"\r\n")) return plumb_text_printf(t, "%s,", text);
-    PLUMB_TRY(plumb_text_string(t, "\""));
-    for (; *text; text++) PLUMB_TRY(plumb_text_printf(t, *text == '"' ? "\"%c" : "%c", *text));
-    return plumb_text_string(t, "\",");
-}
-
 static plumb_status csv_number(plumb_text *t, double value, const char *end)
 {
     return isnan(value) ? plumb_text_string(t, end) : plumb_text_printf(t, "%.*g%s", DIGITS, value, end);
@@ -335,7 +328,10 @@ typedef struct csv_place {
 static plumb_status csv_line(plumb_text *t, csv_place at, const char *statistic, int64_t count, plumb_estimate e)
 {
     const char *const texts[] = {at.table, at.scores, at.measure, at.item, statistic};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) PLUMB_TRY(csv_text(t, texts[i]));
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        PLUMB_TRY(plumb_csv_text(t, texts[i]));
+        PLUMB_TRY(plumb_text_string(t, ","));
+    }
     PLUMB_TRY(plumb_text_printf(t, "%" PRId64 ",", count));
     PLUMB_TRY(csv_number(t, e.value, ","));
     PLUMB_TRY(csv_number(t, e.interval.low, ","));

@@ -21,7 +21,7 @@ struct plumb_judgements {
 /* ---- rows ---- */
 
 plumb_status plumb_judgement_line(const plumb_judgement *j, const char *judge, const char *reason, size_t n,
-                                  const plumb_label *before, plumb_text *t)
+                                  const plumb_label *before, const char *category, plumb_text *t)
 {
     const char *label = plumb_label_name(j->label);
     PLUMB_TRY(plumb_text_printf(t, "{\"index\":%" PRId64 ",\"row\":\"%016" PRIx64 "\",\"sample\":%d,\"label\":",
@@ -35,6 +35,10 @@ plumb_status plumb_judgement_line(const plumb_judgement *j, const char *judge, c
     if (before) {
         const char *was = plumb_label_name(*before);
         PLUMB_TRY(was ? plumb_text_printf(t, ",\"before\":\"%s\"", was) : plumb_text_string(t, ",\"before\":null"));
+    }
+    if (category) {
+        PLUMB_TRY(plumb_text_string(t, ",\"category\":"));
+        PLUMB_TRY(plumb_json_quote(t, category, strlen(category)));
     }
     return plumb_text_string(t, "}\n");
 }

@@ -22,9 +22,9 @@ typedef struct plumb_judgement {
 } plumb_judgement;
 
 /* Appends the row with its line end. judge: what judged; reason: why, or a model's answer (NULL: null), of n bytes;
- * before: the label of the same response earlier, or NULL for none. */
+ * before: the label of the same response earlier, or NULL for none; category: of its prompt, or NULL. */
 plumb_status plumb_judgement_line(const plumb_judgement *j, const char *judge, const char *reason, size_t n,
-                                  const plumb_label *before, plumb_text *t) PLUMB_MUST_USE;
+                                  const plumb_label *before, const char *category, plumb_text *t) PLUMB_MUST_USE;
 
 /* Reads a row that was parsed; `field` (or NULL) names a numeric field to read along. PLUMB_E_INPUT without file:line.
  */

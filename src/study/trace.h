@@ -87,7 +87,7 @@ typedef struct plumb_trace_row {
     int64_t index;
     uint64_t row;
     plumb_skip skip;             /* the rest is not set then */
-    bool single;                 /* each response is one token, perhaps with EOS behind it, and was not cut */
+    bool single;                 /* plumb_pair_is_single */
     int chosen_tokens;           /* of the chosen response, a closing EOS included */
     plumb_traced_token first[2]; /* the first tokens of both responses: text and classes */
     double first_logps[2];       /* ln pi of chosen's first token, before and after; NaN: not known */
@@ -142,13 +142,8 @@ plumb_status plumb_tracer_flush(plumb_tracer *t) PLUMB_MUST_USE;
 plumb_status plumb_trace_same_shape(const plumb_model *a, const char *a_name, const plumb_model *b,
                                     const char *b_name) PLUMB_MUST_USE;
 
-/* PLUMB_E_INPUT naming the first token that is not the same in both. */
-plumb_status plumb_trace_same_tokenizer(const plumb_tokenizer *a, const char *a_name, const plumb_tokenizer *b,
-                                        const char *b_name) PLUMB_MUST_USE;
-
 /* The response token at which the two sides of a pair first differ; the last common one where one begins the other. */
 int plumb_differing_position(const plumb_pair *pair);
-bool plumb_pair_is_single(const plumb_pair *pair, int32_t eos);
 
 /* Texts and classes of a token by its id. Text from the arena. */
 plumb_status plumb_traced_token_fill(const plumb_tokenizer *t, const plumb_classes *map, int vocab, plumb_arena *arena,

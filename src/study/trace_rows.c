@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "io/json.h"
+#include "study/row_key.h"
 
 enum { DIGITS = 9, LOGP_DIGITS = 17 };
 
@@ -195,4 +195,51 @@ void plumb_trace_summary_add(plumb_trace_summary *s, const plumb_trace_row *row)
     s->fell++;
     add_worst(s, row->index, row->before[0] - row->after[0]);
     if (row->has_place) add_gains(&s->gains, &row->place.gains);
+}
+
+/* ---- rows that were written before ---- */
+
+static plumb_status read_sides(const json_t *row, const char *chosen, const char *rejected, double out[2])
+{
+    PLUMB_TRY(plumb_json_number(row, chosen, &out[0]));
+    return plumb_json_number(row, rejected, &out[1]);
+}
+
+static plumb_status read_gains(const json_t *row, const plumb_token_groups *groups, plumb_gains *out)
+{
+    const json_t *gains = json_object_get(row, "gains");
+    PLUMB_TRY(plumb_json_number(row, "gain", &out->all));
+    PLUMB_TRY(plumb_json_number(row, "gain_same", &out->same));
+    PLUMB_TRY(plumb_json_number(row, "gain_opposite", &out->opposite));
+    for (int c = 0; c < plumb_token_groups_count(groups); c++)
+        PLUMB_TRY(plumb_json_number(gains, plumb_token_groups_name(groups, c), &out->of_class[c]));
+    return plumb_json_number(gains, "none", &out->no_class);
+}
+
+static plumb_verdict verdict_of(const char *name)
+{
+    int v = 0;
+    while (name && v < PLUMB_VERDICTS && strcmp(name, plumb_verdict_name((plumb_verdict)v)) != 0) v++;
+    return name ? (plumb_verdict)v : PLUMB_VERDICT_UNKNOWN;
+}
+
+plumb_status plumb_trace_summary_add_json(plumb_trace_summary *s, const json_t *row, const plumb_token_groups *groups)
+{
+    plumb_row_key key;
+    const char *verdict = NULL;
+    PLUMB_TRY(plumb_row_key_read(row, "plumb trace", &key));
+    plumb_trace_row r = {.index = key.index, .row = key.row, .drop = {.from = -1, .to = -1}};
+    if (json_object_get(row, "skipped")) r.skip = PLUMB_SKIP_BAD_ROW; /* for whatever reason */
+    r.before[0] = r.before[1] = r.after[0] = r.after[1] = NAN;
+    PLUMB_TRY(read_sides(row, "logps_before/chosen", "logps_before/rejected", r.before));
+    PLUMB_TRY(read_sides(row, "logps_after/chosen", "logps_after/rejected", r.after));
+    PLUMB_TRY(plumb_json_string(row, "verdict", &verdict));
+    r.place.verdict = verdict_of(verdict);
+    r.has_place = json_object_get(row, "gain") != NULL;
+    if (r.has_place) PLUMB_TRY(read_gains(row, groups, &r.place.gains));
+    PLUMB_TRY(plumb_json_number(row, "drop", &r.drop.value));
+    PLUMB_TRY(plumb_json_int(row, "drop_from", &r.drop.from));
+    PLUMB_TRY(plumb_json_int(row, "drop_to", &r.drop.to));
+    plumb_trace_summary_add(s, &r);
+    return PLUMB_OK;
 }

@@ -2,6 +2,8 @@
 #ifndef PLUMB_STUDY_TRACE_ROWS_H
 #define PLUMB_STUDY_TRACE_ROWS_H
 
+#include <jansson.h>
+
 #include "study/trace.h"
 
 /* Appends the JSON line of a row; docs/trace.md lists the fields. */
@@ -39,5 +41,10 @@ typedef struct plumb_trace_summary {
 } plumb_trace_summary;
 
 void plumb_trace_summary_add(plumb_trace_summary *s, const plumb_trace_row *row);
+
+/* The same from a row's JSON: but for its sums of gains, which have 9 digits there, and `single`, which it does not
+ * tell. PLUMB_E_INPUT when it is none. */
+plumb_status plumb_trace_summary_add_json(plumb_trace_summary *s, const json_t *row,
+                                          const plumb_token_groups *groups) PLUMB_MUST_USE;
 
 #endif

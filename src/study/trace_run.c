@@ -67,6 +67,8 @@ static plumb_status read_record(const json_t *json, plumb_run_record *r)
     PLUMB_TRY(plumb_json_string(model, "hash", &r->hash));
     PLUMB_TRY(plumb_json_string(data, "path", &r->data));
     PLUMB_TRY(plumb_json_bool(json, "completed", &r->completed));
+    r->template_time = -1;
+    PLUMB_TRY(plumb_json_int(json, "template_time", &r->template_time));
     if (!r->model || !r->hash || !r->data) return record_fault("names no model and data");
     return read_options(json, r);
 }
@@ -144,15 +146,6 @@ static plumb_status bind_masters(const plumb_model *base, plumb_derived_model *m
     return plumb_model_bind(&base->config, base->compute, &source, &m->model);
 }
 
-static plumb_status holds(const char *folder, const char *name, bool *out)
-{
-    plumb_text path = {0};
-    plumb_status s = plumb_path_join(&path, folder, name);
-    *out = !s && plumb_path_exists(path.data);
-    plumb_text_free(&path);
-    return s;
-}
-
 static plumb_status open_masters(const char *folder, plumb_derived_model *m)
 {
     plumb_text path = {0};
@@ -165,9 +158,9 @@ static plumb_status open_masters(const char *folder, plumb_derived_model *m)
 static plumb_status open_derived(const plumb_model *base, const char *folder, plumb_derived_model *m)
 {
     bool config, adapter, masters;
-    PLUMB_TRY(holds(folder, "config.json", &config));
-    PLUMB_TRY(holds(folder, "adapter_config.json", &adapter));
-    PLUMB_TRY(holds(folder, "masters.safetensors", &masters));
+    PLUMB_TRY(plumb_path_holds(folder, "config.json", &config));
+    PLUMB_TRY(plumb_path_holds(folder, "adapter_config.json", &adapter));
+    PLUMB_TRY(plumb_path_holds(folder, "masters.safetensors", &masters));
     if (!config && adapter) {
         PLUMB_TRY(plumb_adapter_load(folder, base, &m->adapter));
         return bind_adapter(base, m);
@@ -185,6 +178,21 @@ plumb_status plumb_derived_model_open(const plumb_model *base, const char *folde
     plumb_status s = open_derived(base, folder, out);
     if (s) plumb_derived_model_close(out);
     return s;
+}
+
+plumb_status plumb_derived_same_tokens(const plumb_tokenizer *tokens, const char *name, const char *folder)
+{
+    bool there;
+    plumb_tokenizer *other;
+    PLUMB_TRY(plumb_path_holds(folder, "tokenizer.json", &there));
+    if (!there) return PLUMB_OK;
+    PLUMB_TRY(plumb_tokenizer_open(folder, &other));
+    int32_t id = plumb_tokenizer_difference(tokens, other);
+    plumb_tokenizer_free(other);
+    if (id < 0) return PLUMB_OK;
+    return plumb_cure(
+        plumb_fail(PLUMB_E_INPUT, "%s: has another tokenizer than %s: token %d differs", folder, name, (int)id),
+        "give the same model before and after training");
 }
 
 /* An adapter of the shape that the run trains. */
@@ -419,7 +427,7 @@ plumb_status plumb_ledger_trace(const plumb_ledger_file *ledger, const plumb_led
     *out = (plumb_trace_row){.index = ledger->pairs[number].index,
                              .row = ledger->pairs[number].row,
                              .chosen_tokens = (int)pair->ids[0].count - pair->prompt,
-                             .single = plumb_pair_is_single(pair, o->eos)};
+                             .single = plumb_pair_is_single(pair, o->tokenizer, o->eos)};
     PLUMB_TRY(plumb_ledger_course(ledger, number, out->chosen_tokens == 1, NULL, 0, arena, &course, &count));
     for (int s = 0; s < 2; s++) {
         PLUMB_TRY(own_token(o, pair->ids[s].data[pair->prompt], arena, &out->first[s]));

@@ -13,9 +13,10 @@
 
 /* What a run of plumb dpo was made from. Paths stand as they were given then. */
 typedef struct plumb_run_record {
-    json_t *json;      /* owns the strings */
-    const char *model; /* the checkpoint that it began with */
-    const char *hash;  /* plumb_model_hash of it then, over all bytes if full_hash */
+    json_t *json;          /* owns the strings */
+    const char *model;     /* the checkpoint that it began with */
+    int64_t template_time; /* what its chat template took for now; -1: not recorded */
+    const char *hash;      /* plumb_model_hash of it then, over all bytes if full_hash */
     bool full_hash;
     const char *data;
     plumb_preference_keys keys;
@@ -49,6 +50,11 @@ void plumb_derived_model_close(plumb_derived_model *m);
  * checkpoint-N of a full training run, whose masters take the place of base's weights. */
 plumb_status plumb_derived_model_open(const plumb_model *base, const char *folder,
                                       plumb_derived_model *out) PLUMB_MUST_USE;
+
+/* PLUMB_E_INPUT, naming the first token that differs, unless FOLDER means the same tokens as the model `name` with
+ * these ones; an adapter or a checkpoint-N without a tokenizer means those of its base. */
+plumb_status plumb_derived_same_tokens(const plumb_tokenizer *tokens, const char *name,
+                                       const char *folder) PLUMB_MUST_USE;
 
 /* checkpoint-STEP of a run whose start is `base` (without the adapter it may have begun with). */
 plumb_status plumb_run_model_open(const plumb_run_record *r, const plumb_model *base, const char *run, int64_t step,

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "io/csv.h"
 #include "io/json.h"
 #include "study/trace_rows.h"
 #include "text/tokenizer.h"
@@ -146,19 +147,11 @@ static plumb_status text_cell(int column, const plumb_text *cell, plumb_text *ou
     return width > 0 && column + 1 < ON_THE_LINE ? pad(out, gap) : PLUMB_OK;
 }
 
-/* RFC 4180. No cell begins with what spreadsheets take for a formula: texts begin with a quotation mark, and so do
- * lists. */
+/* No cell begins with what spreadsheets take for a formula: texts begin with a quotation mark, and so do lists. */
 static plumb_status csv_cell(int column, const plumb_text *cell, plumb_text *out)
 {
     if (column) PLUMB_TRY(plumb_text_string(out, ","));
-    bool quote = cell->size && strpbrk(cell->data, "\",\r\n");
-    if (!quote) return plumb_text_append(out, cell->data ? cell->data : "", cell->size);
-    PLUMB_TRY(plumb_text_string(out, "\""));
-    for (size_t i = 0; i < cell->size; i++) {
-        if (cell->data[i] == '"') PLUMB_TRY(plumb_text_string(out, "\""));
-        PLUMB_TRY(plumb_text_append(out, cell->data + i, 1));
-    }
-    return plumb_text_string(out, "\"");
+    return plumb_csv_field(out, cell->data, cell->size);
 }
 
 static plumb_status html_cell(int column, const plumb_text *cell, plumb_text *out)

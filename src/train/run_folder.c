@@ -144,26 +144,17 @@ static plumb_status open_lines(const char *path, const char *name, int64_t size,
     return s;
 }
 
-static plumb_status holds(const char *path, const char *name, bool *there)
-{
-    plumb_text file = {0};
-    PLUMB_TRY(plumb_path_join(&file, path, name));
-    *there |= plumb_path_exists(file.data);
-    plumb_text_free(&file);
-    return PLUMB_OK;
-}
-
 /* Refuses to write over another run's work, or over a model such as the one that training starts from. */
 static plumb_status check_folder(const char *path, bool resume)
 {
     int64_t metrics, ledger;
-    bool opened = false, model = false;
+    bool opened, model, adapter;
     PLUMB_TRY(size_of(path, "metrics.jsonl", &metrics));
     PLUMB_TRY(size_of(path, "ledger.jsonl", &ledger));
-    PLUMB_TRY(holds(path, "metrics.jsonl", &opened));
-    PLUMB_TRY(holds(path, "config.json", &model));
-    PLUMB_TRY(holds(path, "adapter_config.json", &model));
-    if (model && !opened)
+    PLUMB_TRY(plumb_path_holds(path, "metrics.jsonl", &opened));
+    PLUMB_TRY(plumb_path_holds(path, "config.json", &model));
+    PLUMB_TRY(plumb_path_holds(path, "adapter_config.json", &adapter));
+    if ((model || adapter) && !opened)
         return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "%s: holds a model, which the run would write over", path),
                           "give a new folder with -o");
     if (resume || (!metrics && !ledger && newest_checkpoint(path, INT64_MAX, NULL) < 0)) return PLUMB_OK;
@@ -194,7 +185,7 @@ static void remove_partial_checkpoints(const char *path)
 static plumb_status open_there(const char *path, const char *name, int64_t size, int *out)
 {
     bool there = false;
-    PLUMB_TRY(holds(path, name, &there));
+    PLUMB_TRY(plumb_path_holds(path, name, &there));
     return there ? open_lines(path, name, size, out) : PLUMB_OK;
 }
 

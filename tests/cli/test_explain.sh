@@ -68,6 +68,24 @@ begin "nothing depends on the number of threads"
 ok "$PLUMB" explain "$olmo" "$pairs" --all --format json --cells 0 --threads 3 -o three.jsonl --quiet
 expect_same three.jsonl all.jsonl
 
+begin "going on where an interrupted run stopped"
+for pairs_asked in "--all" "--pair 2 5 9 20"; do
+    # shellcheck disable=SC2086 # several words
+    ok "$PLUMB" explain "$olmo" "$pairs" $pairs_asked --check --format json --cells 0 -o part.jsonl --quiet
+    cp part.jsonl whole.jsonl
+    head -2 part.jsonl >part.jsonl.partial
+    sed '/"counts"/,$d' part.jsonl.meta.json | sed '$s/,$/}/' >part.jsonl.partial.meta.json
+    # shellcheck disable=SC2086
+    run "$PLUMB" explain "$olmo" "$pairs" $pairs_asked --check --format json --cells 0 -o part.jsonl --resume
+    expect_code 0
+    expect_err "going on after 2 rows"
+    expect_same part.jsonl whole.jsonl
+    ok grep -q "\"explained\": $(wc -l <whole.jsonl)" part.jsonl.meta.json
+done
+run "$PLUMB" explain "$olmo" "$pairs" --all -o part.txt --resume
+expect_code 2
+expect_err "--resume: a text is written anew"
+
 begin "--check"
 run "$PLUMB" explain "$DATA/models/gemma2" "$chat" --pair 9 --check
 expect_code 0
@@ -91,8 +109,8 @@ expect_out '"spearman_logit":null'
 begin "--after with another tokenizer"
 run "$PLUMB" explain "$olmo" "$pairs" --pair 3 --after "$DATA/models/llama2"
 expect_code 2
-expect_err "$DATA/models/llama2: has another tokenizer: token 0 differs"
-expect_err "--after takes the same model after training"
+expect_err "$DATA/models/llama2: has another tokenizer than $olmo: token 0 differs"
+expect_err "give the same model before and after training"
 
 begin "wrong pairs"
 run "$PLUMB" explain "$olmo" "$pairs"

@@ -20,6 +20,33 @@ expect_err "a.jsonl: pairs left out for a ln_ches that is not a number: 2"
 expect_err "pairs left out for a log-prob in the ledger that is not a number: 1"
 mv stdout tables
 
+begin "CSV that a spreadsheet does not take for a formula"
+cp a.jsonl '=a,b.jsonl'
+run "$PLUMB" identify data.jsonl '=a,b.jsonl' ledger.jsonl --format csv --resamples 0 --quiet
+expect_code 0
+expect_out "measures,\"'=a,b.jsonl\",ches,"
+
+begin "files that are something else"
+sed 's/^{/{"chosen":{"tokens":[]},/' a.jsonl >explained.jsonl
+run "$PLUMB" identify data.jsonl explained.jsonl ledger.jsonl
+expect_code 2
+expect_err "explained.jsonl: these are rows of plumb explain"
+sed 's/}$/,"index":7,"row":"00000000000000aa"}/' data.jsonl >paired.jsonl # as plumb pair writes its rows
+run "$PLUMB" identify paired.jsonl a.jsonl ledger.jsonl
+expect_code 2
+expect_err "than in paired.jsonl"
+
+begin "the files of a run are no place for the output"
+mkdir over
+cp ledger.jsonl over
+echo '{"step":1}' >over/metrics.jsonl
+for name in ledger.jsonl metrics.jsonl; do
+    run "$PLUMB" identify data.jsonl a.jsonl over -o over/$name
+    expect_code 2
+    expect_err "over/$name: is a file of the model"
+done
+expect_same ledger.jsonl over/ledger.jsonl
+
 begin "the same for every order of files, number of threads, and from a run folder"
 mkdir run
 cp ledger.jsonl run

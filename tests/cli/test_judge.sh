@@ -68,6 +68,11 @@ expect_code 0
 expect_err "weapons                         4   75.0 %"
 expect_err "drugs                           2   50.0 %"
 expect_err "none                            2    0.0 %"
+expect_out ',"category":"weapons"}'
+run "$PLUMB" judge before.jsonl --category topic --prompts prompts.jsonl -o by_topic.jsonl -q
+run "$PLUMB" report by_topic.jsonl --format json -q # the report has the same rates
+expect_out '"category":"weapons","refusals":3,"responses":4'
+expect_out 'plumb judge before.jsonl --category topic --prompts prompts.jsonl -o by_topic.jsonl'
 run "$PLUMB" judge before.jsonl --category n --prompts prompts.jsonl
 expect_err "1.5                             2    0.0 %"
 

@@ -156,6 +156,13 @@ expect_code 0
 expect_out '"refusals":3,"responses":9,"rate":0.333333333,"low":0.120583818,"high":0.645797864'
 expect_out '"category":"c1","refusals":2,"responses":5'
 expect_out '1 response without a label'
+for i in 1 2 3; do
+    printf '{"index":%d,"row":"%016d","dlogp_chosen":0.%d,"dlogp_rejected":-1,"verdict":"none","gained":[],"lost":[]}\n' $i \
+        $i $(((i - 2) * (i - 2) + 1))
+done >rose.jsonl
+run "$PLUMB" report judged.jsonl rose.jsonl --format json -q # judged and traced: nothing is left but a look at the worst
+expect_code 0
+expect_out '"next": "plumb explain MODEL DATA --pair 2"'
 for label in refusal compliance; do
     for i in $(seq 40); do
         printf '{"index":%d,"row":"%016d","sample":0,"label":"%s","score":1,"judge":"rules"}\n' $i $i $label
@@ -284,6 +291,29 @@ begin "the output is no input"
 run "$PLUMB" report s.jsonl -o s.jsonl
 expect_code 2
 expect_err "s.jsonl"
+
+mkdir -p over
+cp l.jsonl over/ledger.jsonl
+echo '{"command":"dpo"}' >over/run.json
+for name in ledger.jsonl run.json; do
+    run "$PLUMB" report over -o over/$name
+    expect_code 2
+    expect_err "over/$name: is a file of the model"
+done
+expect_same l.jsonl over/ledger.jsonl
+run "$PLUMB" report over -o over/report.html
+expect_code 0
+expect_file over/report.html
+
+begin "responses and the pairs that were made of them"
+echo '{"index":0,"row":"00000000000000aa","sample":0,"prompt":"a","response":"b"}' >responses.jsonl
+run "$PLUMB" report responses.jsonl
+expect_code 2
+expect_err "responses.jsonl: these are responses of plumb generate, which a report knows only judged"
+expect_err "plumb judge responses.jsonl -o judged.jsonl, and give that"
+echo '{"prompt":"a","chosen":"b","rejected":"c","by":"label","index":0,"row":"00000000000000aa"}' >paired.jsonl
+run "$PLUMB" report paired.jsonl
+expect_code 0
 
 begin "ten thousand pairs stay small"
 awk 'BEGIN {

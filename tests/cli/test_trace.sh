@@ -170,12 +170,70 @@ run "$PLUMB" trace "$before" run six.jsonl -o two.jsonl
 sed 's/,"steps".*/}/' run.jsonl >got
 expect_same got two.jsonl
 
+begin "what would be done"
+run "$PLUMB" trace run --dry-run
+expect_code 0
+expect_out "data: six.jsonl, 6 rows"
+expect_out "passes over the pairs"
+expect_err "dry run: nothing was written"
+run "$PLUMB" trace run --dry-run --ledger_only
+expect_out "data: six.jsonl, 6 rows, from the ledger alone: no model is run"
+run_with six.jsonl "$PLUMB" trace "$before" run - --dry-run
+expect_out "data: <stdin>, 6 rows"
+expect_out "work: 2 passes over the pairs"
+run_with /dev/null "$PLUMB" trace "$before" run -
+expect_code 2
+expect_err "<stdin>: there are no rows in it"
+
 begin "a checkpoint of the run as AFTER gives the point of the course"
 run "$PLUMB" trace "$before" run/checkpoint-4 six.jsonl -o at4.jsonl
 expect_code 0
 sed 's/.*"logps_after\/chosen":\([^,]*\),.*/\1/' at4.jsonl >got
 sed 's/.*"course\/chosen":\[[^,]*,[^,]*,[^,]*,\([^,]*\),.*/\1/' run.jsonl >expected
 expect_same got expected
+
+# column FILE: ln pi(y+) after training, of one pair.
+after_of()
+{
+    sed 's/.*"logps_after\/chosen":\([^,]*\),.*/\1/; s/.*"after":{"model":"[^"]*","logps\/chosen":\([^,]*\),.*/\1/' "$1"
+}
+run "$PLUMB" explain "$before" six.jsonl --pair 2 --after run/checkpoint-4 --format json -o explained.jsonl
+expect_code 0
+after_of explained.jsonl >got
+sed -n 3p at4.jsonl >third.jsonl
+after_of third.jsonl >expected
+expect_same got expected
+ok grep -q '"path": "run/checkpoint-4"' explained.jsonl.meta.json
+
+begin "going on where an interrupted trace stopped"
+for source in run "$before"; do
+    [ "$source" = run ] && set -- run || set -- "$before" run six.jsonl
+    run "$PLUMB" trace "$@" -o part.jsonl
+    cp part.jsonl all.jsonl
+    mv stderr told
+    head -2 part.jsonl >part.jsonl.partial
+    sed '/"counts"/,$d' part.jsonl.meta.json | sed '$s/,$/}/' >part.jsonl.partial.meta.json
+    rm part.jsonl part.jsonl.meta.json
+    run "$PLUMB" trace "$@" -o part.jsonl --resume
+    expect_code 0
+    expect_same part.jsonl all.jsonl
+    expect_err "going on after 2 rows"
+    grep -v "going on" stderr >got
+    expect_same got told
+done
+head -2 all.jsonl | sed 's/"row":"./"row":"f/' >part.jsonl.partial
+cp part.jsonl.meta.json part.jsonl.partial.meta.json
+run "$PLUMB" trace "$before" run six.jsonl -o part.jsonl --resume
+expect_code 2
+expect_err "part.jsonl.partial:1: was made from another row than row 0 of six.jsonl"
+echo 'cats: [cat]' >cats.yaml
+head -2 all.jsonl >part.jsonl.partial
+run "$PLUMB" trace "$before" run six.jsonl -o part.jsonl --resume --groups cats.yaml
+expect_code 2
+expect_err "--groups"
+run "$PLUMB" trace run --table --resume -o table.txt
+expect_code 2
+expect_err "--resume: a table is written anew"
 
 begin "from the ledger alone"
 run "$PLUMB" trace run --ledger_only -o ledger.jsonl
@@ -264,6 +322,38 @@ ok [ "$(count '"steps":[0,1,2,3,4]' lora.jsonl)" -eq 4 ]
 run "$PLUMB" trace "$chat" lora chat.jsonl -o two.jsonl
 sed 's/,"steps".*/}/' lora.jsonl >got
 expect_same got two.jsonl
+run "$PLUMB" explain "$chat" chat.jsonl --pair 0 --after lora --format json -o explained.jsonl
+expect_code 0
+after_of explained.jsonl >got
+sed -n 1p two.jsonl >first.jsonl
+after_of first.jsonl >expected
+expect_same got expected
+run "$PLUMB" generate lora chat.jsonl
+expect_code 2
+expect_err "it is a LoRA adapter: give the model it was trained on and --adapter with this folder"
+
+begin "a template that tells the date: the run's own"
+cat >date.jinja <<'END'
+{% for m in messages %}{% if m.role == 'user' %}{{ strftime_now('%Y') }}: {{ m.content }}
+{% else %}{{ m.content }}{% endif %}{% endfor %}
+END
+run "$PLUMB" dpo "$chat" chat.jsonl -o dated --chat_template date.jinja --max_steps 2 --save_strategy steps --save_steps 1 -q
+expect_code 0
+run "$PLUMB" trace dated -o now.jsonl -q
+expect_code 0
+sed -i 's/"template_time": [0-9]*/"template_time": 1/; s/"completed": true/"completed": false/' dated/run.json
+run "$PLUMB" trace dated -o then.jsonl -q
+expect_code 0
+for when in now then; do sed 's/.*"logps_before\/chosen":\([^,]*\),.*/\1/' $when.jsonl >$when; done
+ok [ "$(cat now)" != "$(cat then)" ]
+rm -r dated/checkpoint-* dated/reference.jsonl # from the beginning, with the date of the record
+run "$PLUMB" dpo "$chat" chat.jsonl -o dated --chat_template date.jinja --max_steps 2 --save_strategy steps --save_steps 1 \
+    --resume -q
+expect_code 0
+ok grep -q '"template_time": 1,' dated/run.json
+run "$PLUMB" trace dated -o again.jsonl -q
+sed 's/.*"logps_before\/chosen":\([^,]*\),.*/\1/' again.jsonl >got
+expect_same got then
 
 begin "an adapter that was trained on"
 run "$PLUMB" dpo "$chat" chat.jsonl -o again --adapter "$DATA/models/adapter-init" --max_steps 2 --save_strategy steps \

@@ -253,14 +253,14 @@ static void ranges(void **state)
 static void looks(void **state)
 {
     (void)state;
-    assert_int_equal(plumb_identify_look(PLUMB_TEST_DATA "/identify/data.jsonl"), PLUMB_IDENTIFY_DATA);
-    assert_int_equal(plumb_identify_look(scores[0]), PLUMB_IDENTIFY_SCORES);
-    assert_int_equal(plumb_identify_look(PLUMB_TEST_DATA "/identify/ledger.jsonl"), PLUMB_IDENTIFY_LEDGER);
-    assert_int_equal(plumb_identify_look(PLUMB_TEST_DATA "/identify/labels.jsonl"), PLUMB_IDENTIFY_LABELS);
-    assert_int_equal(plumb_identify_look(PLUMB_TEST_DATA "/identify"), PLUMB_IDENTIFY_LEDGER);
-    assert_int_equal(plumb_identify_look(PLUMB_TEST_DATA "/identify/nothing"), PLUMB_IDENTIFY_UNKNOWN);
-    assert_int_equal(plumb_identify_look("-"), PLUMB_IDENTIFY_UNKNOWN);
-    assert_int_equal(plumb_identify_look("/dev/null"), PLUMB_IDENTIFY_UNKNOWN);
+    assert_int_equal(plumb_identify_look(PLUMB_TEST_DATA "/identify/data.jsonl"), PLUMB_ROW_DATA);
+    assert_int_equal(plumb_identify_look(scores[0]), PLUMB_ROW_SCORES);
+    assert_int_equal(plumb_identify_look(PLUMB_TEST_DATA "/identify/ledger.jsonl"), PLUMB_ROW_LEDGER);
+    assert_int_equal(plumb_identify_look(PLUMB_TEST_DATA "/identify/labels.jsonl"), PLUMB_ROW_JUDGE);
+    assert_int_equal(plumb_identify_look(PLUMB_TEST_DATA "/identify"), PLUMB_ROW_LEDGER);
+    assert_int_equal(plumb_identify_look(PLUMB_TEST_DATA "/identify/nothing"), PLUMB_ROW_UNKNOWN);
+    assert_int_equal(plumb_identify_look("-"), PLUMB_ROW_UNKNOWN);
+    assert_int_equal(plumb_identify_look("/dev/null"), PLUMB_ROW_UNKNOWN);
 }
 
 /* What is written holds the numbers of the report: JSON by its keys, to 9 digits. */

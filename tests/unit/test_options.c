@@ -427,7 +427,7 @@ static void record(void **state)
     assert_string_equal(text, "{\"options\":{\"fast\":false,\"plan\":true,\"max_length\":1024,\"steps\":null,"
                               "\"below\":null,\"beta\":0.5,\"prompt_key\":\"prompt\",\"on_error\":\"stop\","
                               "\"measures\":[\"ches\"],\"words\":null,\"add\":[\"caf%E9\"],\"range\":\"2:\"},"
-                              "\"run\":{\"output\":\"x\"},"
+                              "\"run\":{\"output\":\"x\",\"arguments\":[\"d\",\"s\"]},"
                               "\"sources\":{\"beta\":\"environment\",\"output\":\"command line\","
                               "\"measures\":\"command line\",\"add\":\"command line\",\"range\":\"command line\"}}");
     free(text);

@@ -313,6 +313,36 @@ static void ids_are_joined_and_cut(void **state)
     }
 }
 
+/* One token, or one and a token that ends; 0 is OLMo's EOS and special, 300 and 301 are words. */
+static void single_tokens(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *chosen, *rejected;
+        int max_length;
+        int32_t eos;
+        bool single;
+    } rows[] = {
+        {"[300]", "[301]", 0, -1, true},          {"[300,0]", "[301,0]", 0, -1, true},
+        {"[300,0]", "[301]", 0, -1, true},        {"[300,302]", "[301,302]", 0, -1, false},
+        {"[300,302]", "[301,302]", 0, 302, true},                                         /* the model's own EOS */
+        {"[300,0,0]", "[301,0,0]", 0, -1, false}, {"[300,0]", "[300,0]", 0, -1, false},   /* nothing differs */
+        {"[300,0]", "[301,302]", 3, -1, false},   {"[300,0]", "[301,302]", 2, -1, false}, /* cut */
+        {"[300]", "[301,302,303]", 0, -1, false},
+    };
+    plumb_encoder *e = open_encoder("olmo");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char row[160];
+        snprintf(row, sizeof row, "{\"prompt_ids\":[1],\"chosen_ids\":%s,\"rejected_ids\":%s}", rows[i].chosen,
+                 rows[i].rejected);
+        plumb_pairing how = {.max_length = rows[i].max_length};
+        plumb_pair p = made(&how, row);
+        if (plumb_pair_is_single(&p, e->tokenizer, rows[i].eos) != rows[i].single) fail_msg("%s", row);
+        plumb_pair_free(&p);
+    }
+    plumb_encoder_close(e);
+}
+
 static void ids_beyond_the_vocabulary(void **state)
 {
     (void)state;
@@ -443,6 +473,7 @@ int main(void)
         cmocka_unit_test(boundary_is_where_the_tokens_agree),
         cmocka_unit_test(rows_that_cannot_be_scored),
         cmocka_unit_test(ids_are_joined_and_cut),
+        cmocka_unit_test(single_tokens),
         cmocka_unit_test(ids_beyond_the_vocabulary),
         cmocka_unit_test(every_row_of_every_checkpoint),
         cmocka_unit_test(checkpoints_that_lack_something),
