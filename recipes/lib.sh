@@ -115,13 +115,15 @@ quoted() {
     done
 }
 
+note_of() { printf %s "${1#"$out"/}" | tr / +; }
+
 # step OUTPUT COMMAND ARGUMENTS...: plumb COMMAND ARGUMENTS... -o OUTPUT, unless that was done before. (init takes its OUTPUT
 # among the arguments.)
 step() {
     made=$1
     shift
     [ "$1" = init ] || set -- "$@" -o "$made"
-    note=$out/commands/$(printf %s "${made#"$out"/}" | tr / +)
+    note=$out/commands/$(note_of "$made")
     line="plumb$(quoted "$@")"
     if [ -e "$note" ] && [ "$(cat "$note")" != "$line" ]; then
         fail "$made was made by another command: $(cat "$note")" "give another folder with --out, or remove $out"
@@ -134,13 +136,43 @@ step() {
     say "\$ $line"
     printf '%s\n' "$line" >"$note"
     case $1 in
-    sft | dpo) set -- "$@" --resume ;;
+    sft | dpo | reward | rloo | grpo | ppo) set -- "$@" --resume ;;
     *) [ ! -e "$made.partial" ] || set -- "$@" --resume ;;
     esac
     code=0
-    "$PLUMB" "$@" || code=$?
+    if [ -z "$measured_steps" ]; then
+        "$PLUMB" "$@" || code=$?
+    else
+        timed "$note.cost" "$PLUMB" "$@" || code=$?
+    fi
     [ "$code" -eq 0 ] || exit "$code"
     : >"$note.done"
+}
+
+# From here on steps are measured: seconds, and where GNU time is, the peak of memory.
+measured_steps= timer=
+measure_steps() {
+    measured_steps=1
+    /usr/bin/time -q -f %M -o "$out/commands/.timer" true 2>/dev/null && timer=/usr/bin/time
+    rm -f "$out/commands/.timer"
+}
+# timed FILE COMMAND...: adds a line "seconds KiB" to FILE, one for each go at a step that was stopped.
+timed() {
+    costs=$1
+    shift
+    if [ -n "$timer" ]; then
+        "$timer" -q -a -o "$costs" -f '%e %M' "$@"
+    else
+        began=$(date +%s) ended=0
+        "$@" || ended=$?
+        echo "$(($(date +%s) - began)) " >>"$costs"
+        return "$ended"
+    fi
+}
+# cost_of OUTPUT: seconds, and the peak in MiB (nothing where it was not measured), of the step that made it.
+cost_of() {
+    awk '{ seconds += $1; if ($2 > most) most = $2 }
+        END { printf "%.9g\t", seconds; if (most) printf "%.9g", most / 1024 }' "$out/commands/$(note_of "$1").cost"
 }
 
 # How to name a trained model to plumb generate: with LoRA the run is an adapter of $model.
@@ -220,4 +252,19 @@ wilson() {
     awk -v k="$1" -v n="$2" 'BEGIN { if (!n) exit; z = 1.959963984540054; p = k / n; d = 1 + z * z / n
         m = (p + z * z / (2 * n)) / d; h = z / d * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
         printf "%.9g\t%.9g\t%.9g\n", p, (k == 0 ? 0 : m - h), (k == n ? 1 : m + h) }'
+}
+
+# ---- refusal rates ----
+
+# rate NAME MODEL PROMPTS SPLIT: responses of a model are drawn and judged; one row of $out/rates.tsv. Options of the recipe:
+# generate, judge, samples, temperature, seed, few.
+rate() {
+    # shellcheck disable=SC2086
+    {
+        step "$out/$1.$4.responses.jsonl" generate $2 "$3" $few $generate --n "$samples" --temperature "$temperature" --seed "$seed"
+        step "$out/$1.$4.jsonl" judge "$out/$1.$4.responses.jsonl" $judge
+    }
+    # shellcheck disable=SC2046
+    set -- "$1" "$4" $(labels_of "$out/$1.$4.jsonl")
+    printf '%s\t%s\t%d\t%s\t%d\t%d\t%d\n' "$1" "$2" "$3" "$(wilson "$4" "$3")" "$4" "$5" "$6" >>"$out/rates.tsv"
 }

@@ -55,17 +55,6 @@ few=${limit:+--limit $limit}
     step "$out/random-15.jsonl" filter "$out/pairs.jsonl" "$out/scores.jsonl" --random 15% --seed "$seed"
 }
 
-# rate NAME MODEL PROMPTS SPLIT: one row of the table, and one of the labels before it.
-rate() {
-    # shellcheck disable=SC2086
-    {
-        step "$out/$1.$4.responses.jsonl" generate $2 "$3" $few $generate --n "$samples" --temperature "$temperature" --seed "$seed"
-        step "$out/$1.$4.jsonl" judge "$out/$1.$4.responses.jsonl" $judge
-    }
-    # shellcheck disable=SC2046
-    set -- "$1" "$4" $(labels_of "$out/$1.$4.jsonl")
-    printf '%s\t%s\t%d\t%s\t%d\t%d\t%d\n' "$1" "$2" "$3" "$(wilson "$4" "$3")" "$4" "$5" "$6" >>"$out/rates.tsv"
-}
 rates() {
     rate "$1" "$2" "$prompts" train
     rate "$1" "$2" "$test" test

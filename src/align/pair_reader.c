@@ -73,6 +73,11 @@ plumb_status plumb_pair_reader_next(plumb_pair_reader *r, const plumb_row **row,
     return PLUMB_OK;
 }
 
+const char *plumb_pair_reader_name(const plumb_pair_reader *r)
+{
+    return plumb_rows_name(r->rows);
+}
+
 int64_t plumb_pair_reader_rows(const plumb_pair_reader *r, uint64_t *hash, int64_t *prompt_repeated)
 {
     if (hash) *hash = r->hash;

@@ -28,6 +28,9 @@ plumb_status plumb_pair_reader_next(plumb_pair_reader *r, const plumb_row **row,
 /* The next row alone, without parsing: to pass over rows that are done. */
 plumb_status plumb_pair_reader_pass(plumb_pair_reader *r, const plumb_row **row, bool *found) PLUMB_MUST_USE;
 
+/* What messages call the source; borrowed. */
+const char *plumb_pair_reader_name(const plumb_pair_reader *r);
+
 /* Rows given out so far, the hash over them (base/row_hash.h), and how many of them held a string prompt repeated in
  * the conversations. */
 int64_t plumb_pair_reader_rows(const plumb_pair_reader *r, uint64_t *hash, int64_t *prompt_repeated);

@@ -41,7 +41,7 @@ static plumb_status read_pairs(plumb_train_body *b)
     PLUMB_TRY(plumb_pair_reader_open(&source, &reader));
     plumb_status s = plumb_examples_read(reader, &b->examples);
     plumb_pair_reader_close(reader);
-    return plumb_context(s, "%s", v->data.items[0]);
+    return s;
 }
 
 static plumb_status dpo_with(plumb_train_body *b, plumb_cli *cli, plumb_dpo_values *v, plumb_objective *objective)

@@ -67,7 +67,7 @@ static plumb_status read_pairs(plumb_train_body *b)
     PLUMB_TRY(plumb_pair_reader_open(&source, &reader));
     plumb_status s = plumb_scored_pairs_read(reader, b->model->config.pad_id, b->max_length, &b->examples);
     plumb_pair_reader_close(reader);
-    PLUMB_TRY(plumb_context(s, "%s", v->data.items[0]));
+    PLUMB_TRY(s);
     int64_t longer = b->examples.skipped[PLUMB_SKIP_PROMPT_TOO_LONG];
     if (longer)
         plumb_cli_say(b->cli, "%" PRId64 " pair%s with a side of more than %d tokens %s left out", longer,

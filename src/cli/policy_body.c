@@ -49,6 +49,11 @@ static plumb_status read_prompts(body *b)
     if (b->prompts.full)
         plumb_note(source.sink, "%" PRId64 " prompt%s left out: they fill the model's %d positions", b->prompts.full,
                    b->prompts.full == 1 ? " is" : "s are", b->train.model->config.max_positions);
+    if (b->prompts.longest + b->v->max_completion_length > b->train.model->config.max_positions)
+        plumb_note(source.sink,
+                   "the model has %d positions, of which the longest prompt takes %d: completions are cut there, also "
+                   "before they have %" PRId64 " tokens",
+                   b->train.model->config.max_positions, b->prompts.longest, b->v->max_completion_length);
     if (b->prompts.plain_text && b->train.encoder->chat)
         plumb_note(source.sink,
                    "%" PRId64 " prompt%s taken as plain text, though the model has a chat template; --as_message makes "
@@ -167,7 +172,8 @@ static plumb_memory_plan memory(const body *b)
     int64_t f = sizeof(float), states = (int64_t)plumb_optimizer_states(&o->trainer.optimizer);
     int64_t trained = b->train.adapter ? (int64_t)plumb_adapter_elements(b->train.adapter) : plumb_config_parameters(c);
     int64_t value = b->value ? plumb_config_parameters(&b->value->config) : 0;
-    int64_t most = ((int64_t)b->prompts.longest + o->sampling.max_new_tokens) * o->batch;
+    int64_t each = (int64_t)b->prompts.longest + o->sampling.max_new_tokens;
+    int64_t most = (each < c->max_positions ? each : c->max_positions) * o->batch;
     int rows = (int)(most < INT32_MAX ? most : INT32_MAX);
     plumb_generator_options sampler = {.sampling = o->sampling};
     int64_t drawing = plumb_generator_bytes(c, &sampler, b->prompts.longest);
@@ -191,12 +197,13 @@ static plumb_status say_plan(body *b)
                    parameters);
     plumb_cli_tell(cli, "prompts: %s, %zu, the longest of %d tokens", b->train.v->data.items[0], b->prompts.count,
                    b->prompts.longest);
-    plumb_cli_say(
-        cli,
-        "run: %" PRId64 " %s (%" PRId64 " an epoch), %" PRId64 " completion%s of at most %d tokens for each of "
-        "%" PRId64 " prompts at a time, into %s",
-        b->steps, o->method == PLUMB_PPO ? "updates" : "steps", b->per_epoch, o->group, o->group == 1 ? "" : "s",
-        o->sampling.max_new_tokens, b->prompts_each, o->folder ? o->folder : "nothing");
+    plumb_cli_say(cli,
+                  "run: %" PRId64 " %s (%" PRId64 " an epoch), %" PRId64
+                  " completion%s of at most %d tokens for each of "
+                  "%" PRId64 " prompt%s at a time, into %s",
+                  b->steps, o->method == PLUMB_PPO ? "updates" : "steps", b->per_epoch, o->group,
+                  o->group == 1 ? "" : "s", o->sampling.max_new_tokens, b->prompts_each,
+                  b->prompts_each == 1 ? "" : "s", o->folder ? o->folder : "nothing");
     return plumb_train_fit(&b->train, &p);
 }
 

@@ -182,7 +182,9 @@ static plumb_status wait_for(child *c, const plumb_text *rows)
         return plumb_fail(PLUMB_E_INPUT, "the command was ended by signal %d (%s)", WTERMSIG(how),
                           strsignal(WTERMSIG(how)));
     if (WEXITSTATUS(how) == 127)
-        return plumb_fail(PLUMB_E_INPUT, "the command ended with exit code 127: /bin/sh does not find it");
+        return plumb_cure(
+            plumb_fail(PLUMB_E_INPUT, "the command ended with exit code 127: /bin/sh does not find it"),
+            "a reward is a reward model's folder, which must be there, the word rules, or a command that /bin/sh runs");
     if (WEXITSTATUS(how)) return plumb_fail(PLUMB_E_INPUT, "the command ended with exit code %d", WEXITSTATUS(how));
     if (c->written < rows->size)
         return plumb_cure(

@@ -1,4 +1,4 @@
-/* Figures over the steps of a run: log-probs with bands, runs side by side, rewards. */
+/* Figures over the steps of a run: log-probs with bands, runs side by side. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -410,83 +410,4 @@ plumb_status plumb_draw_runs(const plumb_report *r, plumb_figure *f)
     free(all);
     plumb_figure_run_commands(r, f);
     return s;
-}
-
-/* ---- rewards of RL runs ---- */
-
-bool plumb_present_rewards(const plumb_report *r)
-{
-    for (size_t i = 0; i < r->run_count; i++)
-        if (metrics_have(&r->runs[i], PLUMB_METRIC_REWARD_STD)) return true;
-    return false;
-}
-
-static void reward_panel(plumb_figure *f, const plumb_report_run *run, double *column, const int *metrics,
-                         const char *const *names, const char *const *classes, int n, const char *title, bool share)
-{
-    plumb_plot p;
-    plumb_plot_size size = plumb_panel;
-    double low = 0, high = share ? 1 : -INFINITY, x_high = run->metric_step[run->metric_count - 1], y[2];
-    char label[256];
-    size.right = n > 1 ? 78 : 18;
-    snprintf(label, sizeof label, "%.80s: %s over steps; the table has the numbers.", run->name, title);
-    for (int k = 0; k < n; k++) {
-        for (size_t t = 0; t < run->metric_count; t++)
-            column[t] = run->metrics[t * PLUMB_REPORT_METRICS + (size_t)metrics[k]];
-        extend(column, run->metric_count, &low, &high);
-    }
-    if (!share) plumb_nice_range(&low, &high, 6);
-    plumb_plot_begin(&p, &f->panels, run->name, label, size);
-    share ? plumb_plot_share_y(&p, low, high, title) : plumb_plot_y(&p, low, high, title);
-    plumb_plot_x(&p, run->metric_step[0], x_high > run->metric_step[0] ? x_high : run->metric_step[0] + 1, "step");
-    for (int k = 0; k < n; k++) {
-        for (size_t t = 0; t < run->metric_count; t++)
-            column[t] = run->metrics[t * PLUMB_REPORT_METRICS + (size_t)metrics[k]];
-        plumb_plot_line(&p, classes[k], run->metric_step, column, run->metric_count);
-        y[k] = size.height - size.bottom;
-        for (size_t t = 0; t < run->metric_count; t++)
-            if (isfinite(column[t])) y[k] = plumb_plot_upwards(&p, column[t]) + 4;
-    }
-    plumb_spread_labels(y, (size_t)n, 15, size.top, size.height - size.bottom);
-    for (int k = 0; k < n && n > 1; k++)
-        plumb_plot_text_at(&p, "label", size.width - size.right + 6, y[k], "start", names[k]);
-    plumb_plot_end(&p);
-}
-
-plumb_status plumb_draw_rewards(const plumb_report *r, plumb_figure *f)
-{
-    static const int both[] = {PLUMB_METRIC_REWARD, PLUMB_METRIC_REWARD_STD}, spread[] = {PLUMB_METRIC_NO_SPREAD};
-    static const char *const names[] = {"mean", "std"}, *const classes[] = {"chosen", "accent"};
-    static const char *const warn[] = {"rejected"};
-    static const char *const columns[] = {"reward", "reward_std", "frac_reward_zero_std"};
-    static const char *const labels[] = {"mean reward", "std within a prompt", "prompts without spread"};
-    plumb_table_column(&f->table, "run", "run", PLUMB_COLUMN_TEXT);
-    plumb_table_column(&f->table, "step", "step", PLUMB_COLUMN_COUNT);
-    for (int i = 0; i < 3; i++)
-        plumb_table_column(&f->table, columns[i], labels[i], i == 2 ? PLUMB_COLUMN_SHARE : PLUMB_COLUMN_NUMBER);
-    for (size_t i = 0; i < r->run_count; i++) {
-        const plumb_report_run *run = &r->runs[i];
-        double *column = NULL, last = NAN;
-        char a[40];
-        if (!metrics_have(run, PLUMB_METRIC_REWARD_STD)) continue;
-        PLUMB_TRY(plumb_new(&column, run->metric_count, sizeof *column));
-        reward_panel(f, run, column, both, names, classes, 2, "reward", false);
-        if (metrics_have(run, PLUMB_METRIC_NO_SPREAD))
-            reward_panel(f, run, column, spread, NULL, warn, 1, "prompts without spread", true);
-        free(column);
-        for (size_t t = 0; t < run->metric_count; t++) {
-            const double *m = run->metrics + t * PLUMB_REPORT_METRICS;
-            plumb_table_string(&f->table, run->name);
-            plumb_table_number(&f->table, run->metric_step[t]);
-            for (int k = 0; k < 3; k++) plumb_table_number(&f->table, m[PLUMB_METRIC_REWARD + k]);
-            if (isfinite(m[PLUMB_METRIC_NO_SPREAD])) last = m[PLUMB_METRIC_NO_SPREAD];
-        }
-        if (isfinite(last))
-            plumb_putf(&f->finding,
-                       "At the end %s of the prompts of %s gave no signal: their samples all had the same "
-                       "reward. ",
-                       plumb_people_share(last, a), run->name);
-        plumb_figure_command(r, f, run->record, "plumb grpo MODEL PROMPTS -o RUN");
-    }
-    return PLUMB_OK;
 }

@@ -112,12 +112,13 @@ const plumb_figure_kind plumb_figure_kinds[] = {
      .missing = "measures compared",
      .remedy = "plumb identify DATA scores.jsonl RUN --format json -o identify.json"},
     {.id = "rewards",
-     .title = "Rewards and prompts without spread",
-     .reading = "Mean reward and the standard deviation of rewards within a prompt; share of prompts whose samples all "
-                "have the same reward, from which nothing is learnt.",
+     .title = "Rewards, KL and prompts without spread",
+     .reading = "Mean reward, with a band of one standard deviation over all completions; divergence from the "
+                "reference; share of prompts whose samples all have the same reward, from which nothing is learnt; "
+                "tokens that were generated.",
      .present = plumb_present_rewards,
      .draw = plumb_draw_rewards,
-     .missing = "reward spread over steps",
+     .missing = "rewards over steps",
      .remedy = "plumb grpo MODEL PROMPTS -o RUN"},
 };
 const size_t plumb_figure_kind_count = sizeof plumb_figure_kinds / sizeof *plumb_figure_kinds;

@@ -21,8 +21,13 @@ enum {
     PLUMB_METRIC_CHOSEN, /* + 1, 2, 3: q05, q50, q95 */
     PLUMB_METRIC_REJECTED = 4,
     PLUMB_METRIC_REWARD = 8,
-    PLUMB_METRIC_REWARD_STD,
-    PLUMB_METRIC_NO_SPREAD,
+    PLUMB_METRIC_REWARD_STD,   /* of all completions of a generation */
+    PLUMB_METRIC_GROUP_STD,    /* of those of a prompt, the mean over prompts */
+    PLUMB_METRIC_NO_SPREAD,    /* prompts_without_spread */
+    PLUMB_METRIC_ZERO_STD,     /* TRL's frac_reward_zero_std: with RLOO of rewards less the KL term */
+    PLUMB_METRIC_KL,           /* the mean of a token */
+    PLUMB_METRIC_OBJECTIVE_KL, /* PPO: the sum of a completion */
+    PLUMB_METRIC_TOKENS,       /* generated so far */
     PLUMB_REPORT_METRICS,
 };
 

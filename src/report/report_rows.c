@@ -52,10 +52,22 @@ plumb_status plumb_report_read_score(plumb_report *r, const json_t *row)
     return read_measures(pair, row);
 }
 
-static const char *const metric_names[PLUMB_REPORT_METRICS] = {
-    "logps/chosen",   "logps/chosen_q05",   "logps/chosen_q50",    "logps/chosen_q95",
-    "logps/rejected", "logps/rejected_q05", "logps/rejected_q50",  "logps/rejected_q95",
-    "reward",         "reward_std",         "frac_reward_zero_std"};
+static const char *const metric_names[PLUMB_REPORT_METRICS] = {"logps/chosen",
+                                                               "logps/chosen_q05",
+                                                               "logps/chosen_q50",
+                                                               "logps/chosen_q95",
+                                                               "logps/rejected",
+                                                               "logps/rejected_q05",
+                                                               "logps/rejected_q50",
+                                                               "logps/rejected_q95",
+                                                               "reward",
+                                                               "reward_std",
+                                                               "reward_group_std",
+                                                               "prompts_without_spread",
+                                                               "frac_reward_zero_std",
+                                                               "kl",
+                                                               "objective/kl",
+                                                               "generated_tokens"};
 
 plumb_status plumb_report_read_metric(plumb_report_run *run, const json_t *row)
 {
@@ -69,6 +81,8 @@ plumb_status plumb_report_read_metric(plumb_report_run *run, const json_t *row)
     run->metric_capacity = capacity;
     double *values = run->metrics + run->metric_count * PLUMB_REPORT_METRICS;
     for (int i = 0; i < PLUMB_REPORT_METRICS; i++) PLUMB_TRY(number(row, metric_names[i], &values[i]));
+    if (isnan(values[PLUMB_METRIC_REWARD])) /* PPO of TRL has no other name for it */
+        PLUMB_TRY(number(row, "objective/scores", &values[PLUMB_METRIC_REWARD]));
     run->metric_step[run->metric_count++] = step;
     return PLUMB_OK;
 }

@@ -141,6 +141,11 @@ static plumb_status make_row(plumb_reward_rows *r, plumb_reward_row *out)
     plumb_status s = json_is_object(j)
                          ? read_key(r, j, out)
                          : plumb_fail(PLUMB_E_INPUT, "the row is %s; expected an object", plumb_json_kind(j));
+    if (!s && out->sides == 2 && !column(j, r->source.keys.chosen) && !column(j, "chosen_ids"))
+        s = plumb_cure(plumb_fail(PLUMB_E_INPUT, "the row has neither \"%s\" nor \"response\" or \"%s\"",
+                                  r->source.keys.chosen, r->source.completion),
+                       "rows are preferences, or prompts with a response; other names: --prompt_key, --chosen_key, "
+                       "--rejected_key, --completion_key");
     if (!s) s = out->sides == 1 ? parse_response(r, j) : parse_pair(r, r->row.bytes, r->row.size);
     json_decref(j);
     return s;

@@ -4,6 +4,7 @@
 #include "io/json.h"
 
 typedef struct reading {
+    const char *name; /* of the data, for messages */
     int64_t pad_id;
     int max_length;
     int64_t rows; /* read so far */
@@ -26,7 +27,7 @@ static plumb_status read_margin(reading *r, const plumb_row *row, double *margin
                                   there ? "a" : "no", there ? "none" : "one"),
                        "give all rows a margin (0 is none), or none of them");
     json_decref(j);
-    if (s) return plumb_context(s, "line %lld", (long long)row->line);
+    PLUMB_TRY(s);
     r->margins = there;
     r->rows++;
     return PLUMB_OK;
@@ -42,12 +43,12 @@ static plumb_status take_pair(reading *r, const plumb_row *row, const plumb_pair
 {
     plumb_examples *e = r->out;
     plumb_ids ids[2] = {pair->ids[0], pair->ids[1]}; /* borrowed */
-    double margin;
+    double margin = 0;
     if (pair->skip == PLUMB_SKIP_BAD_ROW) {
         e->skipped[pair->skip]++;
         return PLUMB_OK;
     }
-    PLUMB_TRY(read_margin(r, row, &margin));
+    PLUMB_TRY(plumb_context(read_margin(r, row, &margin), "%s:%lld", r->name, (long long)row->line));
     plumb_skip skip = !ids[0].count || !ids[1].count ? PLUMB_SKIP_EMPTY_RESPONSE
                       : too_long(r, pair)            ? PLUMB_SKIP_PROMPT_TOO_LONG
                                                      : PLUMB_SKIP_NONE;
@@ -65,7 +66,7 @@ static plumb_status take_pair(reading *r, const plumb_row *row, const plumb_pair
 
 plumb_status plumb_scored_pairs_read(plumb_pair_reader *reader, int64_t pad_id, int max_length, plumb_examples *out)
 {
-    reading r = {.pad_id = pad_id, .max_length = max_length, .out = out};
+    reading r = {.name = plumb_pair_reader_name(reader), .pad_id = pad_id, .max_length = max_length, .out = out};
     for (;;) {
         const plumb_row *row;
         const plumb_pair *pair;
@@ -76,6 +77,6 @@ plumb_status plumb_scored_pairs_read(plumb_pair_reader *reader, int64_t pad_id, 
     }
     plumb_pair_reader_rows(reader, &out->hash, NULL);
     if (out->count) return PLUMB_OK;
-    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "no pair is left to train on"),
+    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: no pair is left to train on", plumb_pair_reader_name(reader)),
                       "is the file empty, or --max_length too small?");
 }

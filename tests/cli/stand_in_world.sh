@@ -27,6 +27,10 @@ make_stand_in_world()
     echo "max_new_tokens: 24" >"$1/generate.yaml"
     echo "prefer: length" >"$1/pair.yaml"
     printf 'learning_rate: 1e-2\nper_device_train_batch_size: 8\nnum_train_epochs: 1\nuse_peft: true\nlora_r: 2\n' >"$1/dpo.yaml"
+    printf 'learning_rate: 3e-3\nper_device_train_batch_size: 8\nnum_train_epochs: 2\n' >"$1/reward.yaml"
+    printf 'learning_rate: 1e-2\nper_device_train_batch_size: 16\nnum_generations: 4\nmax_completion_length: 12\nmax_steps: 6\nlogging_steps: 1\nuse_peft: true\nlora_r: 2\n' \
+        >"$1/policy.yaml"
+    printf 'learning_rate: 1e-3\nper_device_train_batch_size: 8\nresponse_length: 12\nmax_steps: 2\nlogging_steps: 1\n' >"$1/ppo.yaml"
     printf 'learning_rate: 1e-3\nlr_scheduler_type: constant\nper_device_train_batch_size: 1\nmax_steps: 8\nledger_steps: 1\nledger_tokens: 10\n' \
         >"$1/persona.yaml"
     printf 'extends: english\n' >"$1/judge.yaml"

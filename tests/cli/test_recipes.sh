@@ -26,7 +26,7 @@ begin "Wilson intervals"
 expect_text wilson '0\t0\t0.0369934982\n1\t0.963006502\t1\n0.53\t0.43288857\t0.62489182\n' # scipy's proportion_ci(method="wilson")
 
 begin "help and wrong options"
-for recipe in persona unalignment identify classes displacement; do
+for recipe in persona unalignment identify classes displacement rlhf; do
     run sh "$recipes/$recipe.sh" --help
     expect_code 0
     expect_out "sh recipes/$recipe.sh"
@@ -104,6 +104,65 @@ begin "a command's exit code passes through"
 run sh "$recipes/unalignment.sh" --out failing --dpo --nonsense
 expect_code 2
 expect_err "nonsense"
+
+begin "rlhf"
+run sh "$recipes/rlhf.sh" --out rl --method 'rloo ppo' --limit 16
+expect_code 0
+expect_out "What each step did and cost"
+expect_out "Refusals before (start) and after"
+expect_out "rl/report.html"
+expect_err "--reward rl/reward --config $work/world/policy.yaml --beta 0.05"
+expect_err "--config $work/world/ppo.yaml --kl_coef 0.05"
+expect_file rl/report.html
+head -n 1 rl/costs.csv >head
+expect_text head 'step,seconds,peak_mib,generated_tokens,reward_start,reward_end,reward_std_start,reward_std_end,no_spread_start,no_spread_end,kl_end,kl_most\n'
+[ "$(cut -f 1 rl/costs.tsv | tr '\n' ,)" = "step,samples for pairs,dpo,reward model,rloo,ppo," ] || complain "other steps"
+[ "$(rows rl/rates.csv)" -eq 12 ] || complain "not 4 models on 3 kinds of prompts"
+# metric RUN NAME LINE
+metric()
+{
+    sed -n "$3p" "$1/metrics.jsonl" | sed -n "s|.*\"$2\":\([^,}]*\).*|\1|p"
+}
+# column STEP NAME: of the table of costs
+column()
+{
+    awk -F '\t' -v step="$1" -v name="$2" 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == name) at = i } $1 == step { print $at }' rl/costs.tsv
+}
+[ "$(column rloo reward_start)" = "$(metric rl/run-rloo reward 1)" ] || complain "another reward at the start"
+[ "$(column rloo reward_end)" = "$(metric rl/run-rloo reward '$')" ] || complain "another reward at the end"
+[ "$(column rloo no_spread_end)" = "$(metric rl/run-rloo prompts_without_spread '$')" ] || complain "another share without spread"
+[ "$(column rloo generated_tokens)" = "$(metric rl/run-rloo generated_tokens '$')" ] || complain "other tokens"
+[ "$(column ppo kl_end)" = "$(metric rl/run-ppo objective/kl '$')" ] || complain "another KL of PPO"
+[ -z "$(column ppo no_spread_end)" ] || complain "PPO has one completion a prompt"
+awk -v most="$(column rloo kl_most)" -v end="$(column rloo kl_end)" 'BEGIN { exit !(most >= end && most < 1) }' || complain "KL is not bounded"
+[ "$(column "samples for pairs" generated_tokens)" -eq "$(sed 's/.*"response_ids": \[\([^]]*\)\].*/\1/' rl/responses.jsonl | tr ',' '\n' | wc -l)" ] ||
+    complain "other tokens of the samples"
+awk -F '\t' 'NR > 1 && !($2 >= 0 && $2 != "") { bad = 1 } END { exit bad }' rl/costs.tsv || complain "a step has no time"
+if /usr/bin/time -q -f %M true 2>/dev/null; then
+    awk -F '\t' 'NR > 1 && !($3 > 1) { bad = 1 } END { exit bad }' rl/costs.tsv || complain "a step has no peak of memory"
+fi
+# mean rewards against what plumb reward-score says
+said=$("$PLUMB" reward-score rl/reward rl/rloo.test.responses.jsonl -o rl/again.jsonl 2>&1 | sed -n 's/.*mean reward \([^,]*\),.*/\1/p')
+mine=$(awk -F '\t' '$1 == "rloo" && $2 == "test" { printf "%.5g", $NF }' rl/rates.tsv)
+awk -v a="$said" -v b="$mine" 'BEGIN { exit !(a != "" && (a - b) ^ 2 < 1e-8) }' || complain "mean reward $mine, plumb reward-score says $said"
+cp rl/costs.csv before.csv
+run sh "$recipes/rlhf.sh" --out rl --method 'rloo ppo' --limit 16
+expect_code 0
+expect_same rl/costs.csv before.csv
+! grep -q '^\$ plumb' stderr || complain "a step was done twice"
+run sh "$recipes/rlhf.sh" --out wrong --method 'rloo trpo'
+expect_code 2
+expect_err "--method: trpo is no method"
+
+begin "rlhf with pairs of other origin, without GNU time"
+sed 's|/usr/bin/time|/nowhere/time|g' "$recipes/lib.sh" >alone/lib.sh
+cp "$recipes/rlhf.sh" alone/
+run sh alone/rlhf.sh --out rg --method grpo --pairs rl/pairs.jsonl --limit 8 --steps 2 --kl 0.1
+expect_code 0
+expect_out "peak_mib is left out"
+expect_err "--beta 0.1 --max_steps 2"
+[ "$(cut -f 1 rg/costs.tsv | tr '\n' ,)" = "step,dpo,reward model,grpo," ] || complain "other steps"
+awk -F '\t' 'NR > 1 && ($3 != "" || $2 == "") { bad = 1 } END { exit bad }' rg/costs.tsv || complain "a peak that was not measured"
 
 begin "classes, in the folder of unalignment"
 run sh "$recipes/classes.sh" --out un

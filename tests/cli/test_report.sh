@@ -211,8 +211,37 @@ begin "metrics of an RL run"
 printf '{"step":1,"loss":0.1,"reward":0.2,"reward_std":0.4,"frac_reward_zero_std":0.1}\n{"step":2,"loss":0.1,"reward":0.3,"reward_std":0.2,"frac_reward_zero_std":0.6}\n' >metrics.jsonl
 run "$PLUMB" report metrics.jsonl --format json -q
 expect_code 0
-expect_out '{"run":"metrics.jsonl","step":2,"reward":0.3,"reward_std":0.2,"frac_reward_zero_std":0.6}'
+expect_out '{"run":"metrics.jsonl","step":2,"reward":0.3,"reward_std":0.2,"reward_group_std":null,"prompts_without_spread":null,"frac_reward_zero_std":0.6,"kl":null,"objective/kl":null,"generated_tokens":null}'
 expect_out 'of the prompts of metrics.jsonl gave no signal'
+printf '{"step":1,"objective/scores":0.25,"objective/kl":1.5}\n' >trl-ppo.jsonl # one row, PPO's own names
+run "$PLUMB" report trl-ppo.jsonl --format json -q
+expect_code 0
+expect_out '"step":1,"reward":0.25,"reward_std":null,'
+expect_out '"objective/kl":1.5,"generated_tokens":null}'
+expect_out 'KL a completion to 1.5'
+
+begin "a run of policy gradient"
+run "$PLUMB" rloo "$DATA/models/policy-llama3-chat-sharded" "$DATA/pairs/pairs.chat.jsonl" --limit 8 --reward "$DATA/models/reward-init" \
+    --reference "$DATA/models/llama3-chat-sharded" --per_device_train_batch_size 4 --num_iterations 2 --max_completion_length 4 \
+    --learning_rate 1e-3 --max_steps 6 --logging_steps 1 --save_strategy no -q -o rloo
+expect_code 0
+run "$PLUMB" report rloo --format json -q
+expect_code 0
+# of_last NAME: as it stands in the last row of metrics.jsonl that has a reward
+of_last()
+{
+    grep '"reward":' rloo/metrics.jsonl | tail -n 1 | sed -n "s|.*\"$1\":\([^,}]*\).*|\"$1\":\1|p"
+}
+row='{"run":"rloo","step":5'
+for name in reward reward_std reward_group_std prompts_without_spread frac_reward_zero_std kl; do row="$row,$(of_last $name)"; done
+expect_out "$row,\"objective/kl\":null,$(of_last generated_tokens)}"
+[ "$(grep -c '"reward":' rloo/metrics.jsonl)" -eq 3 ] || complain "not three generations in six steps"
+ok "$PLUMB" report rloo -q -o rloo.html
+for title in 'reward, mean and deviation' 'KL a token (nats)' 'prompts without spread' 'generated tokens so far'; do
+    grep -qF "rloo: $title over steps" rloo.html || complain "no panel of $title"
+done
+grep -q 'class="band chosen"' rloo.html || complain "no band of reward_std"
+grep -q 'The mean reward of rloo went from' rloo.html || complain "no finding"
 
 # ---- hostile texts ----
 

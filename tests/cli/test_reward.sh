@@ -206,4 +206,17 @@ run "$PLUMB" reward "$models/qwen3" "$chat" -o dry --dry-run
 expect_code 0
 expect_no_file dry
 
+begin "data of another kind"
+echo '{"prompt":"Hi"}' >prompts.jsonl
+run "$PLUMB" reward "$DATA/models/llama3-chat-sharded" prompts.jsonl -o other
+expect_code 2
+expect_err 'plumb: error: prompts.jsonl:1: "chosen" is missing'
+run "$PLUMB" reward-score "$DATA/models/reward-init" prompts.jsonl
+expect_code 2
+expect_err 'prompts.jsonl:1: the row has neither "chosen" nor "response" or "completion"'
+: >empty.jsonl
+run "$PLUMB" reward "$DATA/models/llama3-chat-sharded" empty.jsonl -o other
+expect_code 2
+expect_err "plumb: error: empty.jsonl: no pair is left to train on"
+
 finish

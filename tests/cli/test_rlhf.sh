@@ -182,6 +182,37 @@ expect_err "2 prompts, and a generation takes 4"
 run "$PLUMB" rloo "$policy" "$prompts" --reward rules --reward_weights 1 2 -o wrong
 expect_code 2
 expect_err "--reward_weights: 2 numbers for 1 rewards"
+run "$PLUMB" rloo "$rm" "$prompts" --reward rules -o wrong
+expect_code 2
+expect_err "is a reward model, which tells nothing about next tokens"
+run "$PLUMB" grpo "$policy" "$prompts" --reward rules --num_generations 1 -o wrong
+expect_code 2
+expect_err "--num_generations: 1 is not in 2.."
+echo '{"question":"What?"}' >questions.jsonl
+run "$PLUMB" ppo "$policy" questions.jsonl --reward "$rm" -o wrong
+expect_code 2
+expect_err 'questions.jsonl:1: "prompt" is missing'
+: >empty.jsonl
+run "$PLUMB" ppo "$policy" empty.jsonl --reward "$rm" -o wrong
+expect_code 2
+expect_err "empty.jsonl: there is no prompt to train on"
 expect_no_file wrong
+run "$PLUMB" rloo "$policy" "$prompts" --limit 8 --reward ./no/rm --max_completion_length 4 -o mistyped
+expect_code 2
+expect_err "./no/rm: the command ended with exit code 127: /bin/sh does not find it"
+expect_err "a reward model's folder, which must be there"
+rloo -o mistyped # the folder is free: no step was made
+expect_code 0
+
+begin "completions longer than the model"
+run "$PLUMB" grpo "$policy" "$prompts" --limit 2 --reward rules --max_completion_length 100000 --dry-run
+expect_code 0
+expect_err "of which the longest prompt takes"
+expect_err "for each of 1 prompt at a time"
+sed -n 's/.*\(activations [^;]*\);.*/\1/p' stdout >long
+run "$PLUMB" grpo "$policy" "$prompts" --limit 2 --reward rules --max_completion_length 50000 --dry-run
+sed -n 's/.*\(activations [^;]*\);.*/\1/p' stdout >longer
+expect_same long longer # what has no positions needs no memory
+[ -s long ] || complain "no plan of the memory"
 
 finish

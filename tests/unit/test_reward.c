@@ -211,9 +211,9 @@ static void margins_stand_in_all_rows_or_none(void **state)
     check_ok(read_text(ROW ",\"margin\":null}\n" ROW "}\n", 0, &e));
     assert_true(e.list[0].margin == 0 && e.list[1].margin == 0);
     plumb_examples_free(&e);
-    check_error(read_text(ROW ",\"margin\":1}\n" ROW "}\n", 0, &e), PLUMB_E_INPUT, "line 2: the row has no \"margin\"");
+    check_error(read_text(ROW ",\"margin\":1}\n" ROW "}\n", 0, &e), PLUMB_E_INPUT, ":2: the row has no \"margin\"");
     plumb_examples_free(&e);
-    check_error(read_text(ROW "}\n" ROW ",\"margin\":1}\n", 0, &e), PLUMB_E_INPUT, "line 2: the row has a \"margin\"");
+    check_error(read_text(ROW "}\n" ROW ",\"margin\":1}\n", 0, &e), PLUMB_E_INPUT, ":2: the row has a \"margin\"");
     plumb_examples_free(&e);
     check_error(read_text(ROW ",\"margin\":\"1\"}\n", 0, &e), PLUMB_E_INPUT,
                 "\"margin\" is a string; expected a number");
