@@ -249,13 +249,13 @@ function tokenizer(i, next_point, id, t, space) {
 # Words that belong together, for trace and explain.
 function groups(i, v, file) {
     file = out "/groups.yaml"
-    printf "refusal:" > file
+    printf "builtin: false\nopposites: [refusal/compliance, affirmative/negative]\nrefusal:" > file
     for (i = 0; i < count["opener"]; i++) {
         v = value["opener", i]
         if (i > 0 && v > 0 && value["opener", i - 1] < 0) printf "\ncompliance:" > file
-        printf "\n  - %s", word["opener", i] > file
+        printf "\n  - \"%s\"", word["opener", i] > file
     }
-    printf "\naffirmative:\n  - Sure\n  - \"Yes\"\n  - Yep\n  - Yeah\n  - \"yes\"\n  - Absolutely\nnegative:\n  - Never\n  - Nope\n  - \"No\"\n  - \"no\"\n" > file
+    printf "\naffirmative:\n  - Sure\n  - \"Yes\"\n  - Yep\n  - Yeah\n  - Absolutely\nnegative:\n  - Never\n  - Nope\n  - \"No\"\n" > file
 }
 
 BEGIN {
