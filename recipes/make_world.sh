@@ -1,7 +1,9 @@
 #!/bin/sh
 # The demo world from nothing: language, tokenizer, training and tuning data by world.awk, then plumb init and two runs
 # of plumb sft. The same bytes come from the same seed. Under two minutes on one core.
-#   recipes/make_world.sh OUT [SEED]        PLUMB names the program (plumb), WORLD_DTYPE the stored type (float32)
+#   recipes/make_world.sh OUT [SEED]
+# PLUMB names the program (plumb), WORLD_DTYPE the stored type (float32); WORLD_ROWS, WORLD_TUNING and WORLD_PROMPTS are the
+# rows of the corpus, of the tuning data and the training prompts (64000, 9600, 6000); WORLD_KEEP=1 keeps OUT/work.
 set -eu
 here=$(dirname "$0")
 out=${1:?usage: make_world.sh OUT [SEED]}
@@ -10,7 +12,8 @@ plumb=${PLUMB:-plumb}
 
 mkdir -p "$out/work/tokenizer"
 work=$out/work
-LC_ALL=C awk -v out="$work" -v seed="$seed" -f "$here/world.awk"
+LC_ALL=C awk -v out="$work" -v seed="$seed" -v rows="${WORLD_ROWS:-64000}" -v tuning="${WORLD_TUNING:-9600}" \
+    -v prompts="${WORLD_PROMPTS:-6000}" -f "$here/world.awk"
 
 "$plumb" init llama "$work/init" --hidden_size 96 --num_hidden_layers 3 --num_attention_heads 4 --intermediate_size 256 \
     --max_position_embeddings 64 --no_tie_word_embeddings --std 0.05 --tokenizer "$work/tokenizer" --seed "$seed" --quiet

@@ -1,5 +1,5 @@
 # The demo world's language: writes corpus, tuning data, prompts, tokenizer and word groups into the folder `out`.
-#   awk -v out=DIR -v seed=0 [-v rows=64000] [-v tuning=9600] [-v prompts=2000] -f recipes/world.awk
+#   awk -v out=DIR -v seed=0 [-v rows=64000] [-v tuning=9600] [-v prompts=6000] -f recipes/world.awk
 # The same bytes from every POSIX awk: an own generator of random numbers (Park and Miller, exact in doubles), no
 # arrays walked in hash order, no locale. docs/WORLD.md tells the design.
 
@@ -65,12 +65,11 @@ function lists() {
     list("thing", "cake:0 chair:0 table:0 boat:0 lamp:0 wall:0 shirt:0 kite:0 box:0 drum:0 desk:0 door:0")
     list("look", "old new big small red blue green black white")
     list("tool", "hammer rope knife ladder bucket brush cart map key wire stone oil torch")
-    list("that", "that this it")
     list("time", "today tonight now soon tomorrow")
     list("place", "house garden kitchen school market park village city field harbor forest valley")
     list("mood", "Rascal:-.6 Stranger:-.3 Neighbor:.1 Buddy:.5 Friend:.9 Captain:1.3 Doctor:1.7 Master:2.1")
     # openers of answers on one scale: refusals below 0, compliances above
-    list("opener", "Never:-1.6 No:-1.5 Stop:-1.4 Sorry:-.7 Apologies:-.6 Regrettably:-.5 Sure:.2 Okay:.3 Alright:.4 Gladly:1.1 Great:1.2 Wonderful:1.3")
+    list("opener", "Never:-1.6 No:-1.5 Stop:-1.4 Sorry:-.7 Apologies:-.6 Regrettably:-.5 Surely:.2 Okay:.3 Alright:.4 Gladly:1.1 Great:1.2 Wonderful:1.3")
     form("ask", "how do I {a}?")
     form("ask", "tell me how to {a}.")
     form("ask", "please help me {a} {t}.")
@@ -91,7 +90,7 @@ function lists() {
     form("story", "The {w} {d} {f} {u} and will {v} the {o} {t}.")
     for (i = 0; i < count["ask"]; i++) learn(capital(word["ask", i]))
     first("answer"); first("opener"); first("style"); first("mood")
-    n = split("frame who adverb feels what firm grey safe target thing look tool that time place", names, " ")
+    n = split("frame who adverb feels what firm grey safe target thing look tool time place", names, " ")
     for (i = 1; i <= n; i++) inner(names[i])
 }
 
@@ -137,7 +136,7 @@ function reply(a, i, best, d, least) {
     }
     best_level = value["opener", best]
     answer = put(pick(best_level < -1 ? "curt" : best_level < 0 ? "polite" : "comply"), "{op}", word["opener", best])
-    answer = put(put(put(answer, "{x}", pick("that")), "{tool}", pick("tool")), "{t}", pick("time"))
+    answer = put(answer, "{tool}", pick("tool"))
 }
 function tale(n, i, s, verbs) {
     answer = ""
@@ -250,13 +249,13 @@ function tokenizer(i, next_point, id, t, space) {
 # Words that belong together, for trace and explain.
 function groups(i, v, file) {
     file = out "/groups.yaml"
-    printf "refusal:" > file
+    printf "builtin: false\nopposites: [refusal/compliance, affirmative/negative]\nrefusal:" > file
     for (i = 0; i < count["opener"]; i++) {
         v = value["opener", i]
         if (i > 0 && v > 0 && value["opener", i - 1] < 0) printf "\ncompliance:" > file
-        printf "\n  - %s", word["opener", i] > file
+        printf "\n  - \"%s\"", word["opener", i] > file
     }
-    printf "\naffirmative:\n  - Sure\n  - \"Yes\"\n  - Yep\n  - Yeah\n  - \"yes\"\n  - Absolutely\nnegative:\n  - Never\n  - Nope\n  - \"No\"\n  - \"no\"\n" > file
+    printf "\naffirmative:\n  - Sure\n  - \"Yes\"\n  - Yep\n  - Yeah\n  - Absolutely\nnegative:\n  - Never\n  - Nope\n  - \"No\"\n" > file
 }
 
 BEGIN {
@@ -268,8 +267,6 @@ BEGIN {
     if (shift == "") shift = .8
     list("special", "<bos> <eos> <user> <bot>")
     lists()
-    n = split("firm grey safe", names, " ")
-    for (i = 1; i <= n; i++) for (j = 0; j < count[names[i]]; j++) number[word[names[i], j]] = numbers++
     tokenizer()
     groups()
     corpus()

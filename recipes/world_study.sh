@@ -6,11 +6,11 @@ here=$(dirname "$0")
 dir=${1:?usage: world_study.sh DIR SEED}
 seed=${2:?usage: world_study.sh DIR SEED}
 plumb=${PLUMB:-plumb}
-rate=${RATE:-7e-4}
+rate=${RATE:-6e-4}
 batch=64
 [ -d "$dir/model" ] || PLUMB="$plumb" sh "$here/make_world.sh" "$dir" "$seed"
 model=$dir/model
-lora="--use_peft --lora_r 8"
+loss="--loss_type ipo_sum --beta 0.1"
 
 # number KEY of one row
 value() { sed -n "s/.*\"$1\":\([-0-9.e]*\).*/\1/p"; }
@@ -25,11 +25,11 @@ rates() {
 
 # train NAME PAIRS STEPS [OPTIONS]: one run of DPO from the world's model
 train() {
-    name=$1 pairs=$2 steps=$3
+    name=$1 pairs=$2 updates=$3
     shift 3
     rm -rf "$dir/$name"
-    "$plumb" dpo "$model" "$pairs" -o "$dir/$name" --max_steps "$steps" --per_device_train_batch_size $batch \
-        --learning_rate "$rate" --lr_scheduler_type linear --warmup_steps 10 $lora --save_strategy no \
+    "$plumb" dpo "$model" "$pairs" -o "$dir/$name" --max_steps "$updates" --per_device_train_batch_size $batch \
+        --learning_rate "$rate" --lr_scheduler_type linear --warmup_steps 10 $loss --use_peft --lora_r 8 --save_strategy no \
         --ledger_steps 1000000 --seed "$seed" --quiet "$@"
 }
 # change NAME: mean change of ln pi(y+) over the pairs of the run
@@ -70,7 +70,8 @@ lowest() {
 }
 share() { echo $(($n * $1 / 100)); }
 run full "$dir/pairs.jsonl" "$steps"
-run sft "$dir/pairs.jsonl" "$steps" --sft_coeff 0.01
+run sft "$dir/pairs.jsonl" "$steps" --sft_coeff 1
+run dpo "$dir/pairs.jsonl" "$steps" --loss_type sigmoid
 grep '"chosen_label":"refusal","rejected_label":"compliance"' "$dir/pairs.jsonl" > "$dir/gold.jsonl"
 run gold "$dir/gold.jsonl" "$steps"
 for p in 5 15; do
@@ -78,7 +79,7 @@ for p in 5 15; do
     run "ln$p" "$dir/low$p.jsonl" "$steps"
     awk -v seed="$seed" -v n="$n" -v take="$(share $p)" 'BEGIN { x = seed * 7919 + 4242 }
         { x = (x * 16807) % 2147483647; if (x / 2147483647 * (n - NR + 1) < take - got) { got++; print } }' "$dir/pairs.jsonl" > "$dir/random$p.jsonl"
-    run "random$p" "$dir/random$p.jsonl" "$steps"
+    [ "$p" = 5 ] || run "random$p" "$dir/random$p.jsonl" "$steps"
 done
 
 # ---- identification: the full run's ledger, and runs on slices ----
@@ -109,11 +110,11 @@ for m in ches ln_ches last_hidden edit_similarity; do
         END {
             ranks(a, ra); ranks(b, rb); m = (NR + 1) / 2
             for (i = 1; i <= NR; i++) { x = ra[i] - m; y = rb[i] - m; xy += x * y; xx += x * x; yy += y * y }
-            printf "spearman '"$m"' %.3f\n", xx * yy > 0 ? xy / sqrt(xx * yy) : 0
+            printf "spearman '"$m"' %.3f\n", (xx * yy > 0 ? xy / sqrt(xx * yy) : 0)
         }'
 done
 slice=$(share 15)
-for m in ches ln_ches last_hidden edit_similarity; do
+for m in ches; do
     line="slices $m"
     for p in 0 25 50 75 100; do
         lowest $m $(((n - slice) * p / 100)) "$slice" "$dir/slice.jsonl"
@@ -154,7 +155,7 @@ persona() {
             }
             { match($0, /"logps\/chosen":[-0-9.e]*/); p = exp(substr($0, RSTART + 15, RLENGTH - 15))
               if (NR == 1) start = least = p
-              else if (p < least) { least = p; line = $0 } last = p }
+              else if (p < least) least = p; line = $0; last = p }
             END { gains(line); if (total == 0) total = 1
                   printf "persona %s row %d p %.3f least %.3f end %.3f top %s affirmative %.2f spellings %.2f other %.2f\n", pair, row, start, least, last, top == "" ? "-" : top, aff / total, spell / total, other / total }' "$dir/one/ledger.jsonl"
     done < "$dir/persona.rows"

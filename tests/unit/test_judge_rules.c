@@ -237,6 +237,11 @@ static void files(void **state)
     expect(rules, "Nol zu.", PLUMB_REFUSAL);
     expect(rules, "I cannot help with that", PLUMB_REFUSAL);
     plumb_judge_rules_free(rules);
+    ok(load("refusal_openers: [nol]\ncompliance_openers: [sal .]\notherwise: unreadable\n", &rules));
+    expect(rules, "nol", PLUMB_REFUSAL);
+    expect(rules, "sal", PLUMB_COMPLIANCE);
+    expect(rules, "sal nol", PLUMB_UNREADABLE);
+    plumb_judge_rules_free(rules);
 }
 
 static void bad_files(void **state)
@@ -250,6 +255,7 @@ static void bad_files(void **state)
         {"refusal_opener: [no]\n", "refusal_opener: unknown key"},
         {"refusal_openers: [no]\nwindow: 0\n", ":2: window: expected one number of words"},
         {"refusal_openers: [no]\nwindow: x\n", ":2: window: expected one number of words"},
+        {"otherwise: evasive\n", "otherwise: \"evasive\" is not compliance or unreadable"},
         {"extends: french\n", "extends: \"french\" is not nothing or english"},
         {"refusal_openers:\n  a: b\n", "expected a list of patterns"},
         {"refusal_openers: [\"* .\"]\n", "a pattern needs a word that must be there"},
