@@ -150,7 +150,7 @@ step() {
 }
 
 # From here on steps are measured: seconds, and where GNU time is, the peak of memory.
-measured_steps= timer=
+measured_steps='' timer=''
 measure_steps() {
     measured_steps=1
     /usr/bin/time -q -f %M -o "$out/commands/.timer" true 2>/dev/null && timer=/usr/bin/time
