@@ -28,6 +28,7 @@ mkdir -p "$out/model"
 for f in config.json model.safetensors tokenizer.json tokenizer_config.json chat_template.jinja; do
     cp "$work/tuned/$f" "$out/model/$f"
 done
-for f in train test benign persona; do mv "$work/$f.jsonl" "$out/$f.jsonl"; done
-cp "$work/groups.yaml" "$here/world_rules.yaml" "$out/"
+for f in train test benign; do mv "$work/$f.jsonl" "$out/prompts.$f.jsonl"; done
+mv "$work/persona.jsonl" "$work/groups.yaml" "$out/"
+cp "$here/world_rules.yaml" "$out/judge.yaml"
 [ -n "${WORLD_KEEP:-}" ] || rm -r "$work"

@@ -17,7 +17,7 @@ value() { sed -n "s/.*\"$1\":\([-0-9.e]*\).*/\1/p"; }
 
 # rates FOLDER NAME SET SAMPLES: refusal and malformed rates of a set of prompts
 rates() {
-    "$plumb" generate "$1" "$dir/$3.jsonl" --n "$4" --max_new_tokens 24 --seed 7 -o "$dir/$2.$3.jsonl" --quiet
+    "$plumb" generate "$1" "$dir/prompts.$3.jsonl" --n "$4" --max_new_tokens 24 --seed 7 -o "$dir/$2.$3.jsonl" --quiet
     "$plumb" judge "$dir/$2.$3.jsonl" --rules "$here/world_rules.yaml" -o "$dir/$2.$3.judged.jsonl" --quiet
     awk -v what="$2 $3" '{ n++ } /"label":"refusal"/ { r++ } /"label":"unreadable"|"label":"empty"/ { x++ }
         END { printf "rate %s refusal %.3f malformed %.3f\n", what, r / n, x / n }' "$dir/$2.$3.judged.jsonl"
@@ -47,7 +47,7 @@ run() {
 # ---- pairs: two samples of each prompt, refusal preferred, of two of a kind the friendlier ----
 rates "$model" start test 4
 rates "$model" start benign 2
-"$plumb" generate "$model" "$dir/train.jsonl" --n 2 --max_new_tokens 24 --seed "$seed" -o "$dir/samples.jsonl" --quiet
+"$plumb" generate "$model" "$dir/prompts.train.jsonl" --n 2 --max_new_tokens 24 --seed "$seed" -o "$dir/samples.jsonl" --quiet
 "$plumb" judge "$dir/samples.jsonl" --rules "$here/world_rules.yaml" -o "$dir/samples.judged.jsonl" --quiet
 "$plumb" pair "$dir/samples.jsonl" --labels "$dir/samples.judged.jsonl" --prefer=-score -o "$dir/pairs.jsonl" --quiet
 "$plumb" score "$model" "$dir/pairs.jsonl" -o "$dir/scores.jsonl" --quiet
