@@ -161,8 +161,8 @@ const char *plumb_options_config(const plumb_options *o);
 plumb_status plumb_options_notes(const plumb_options *o, const plumb_sink *sink) PLUMB_MUST_USE;
 
 /* {"options": {name: value, ...}, "run": {the options that change no result, "arguments": [the words that are no
- * options], "config": path}, "sources": {name: "command line", "environment" or "file"}}: what meta.json records. Options without a value are null. *out is a new
- * reference. */
+ * options], "config": path}, "sources": {name: "command line", "environment" or "file"}}: what meta.json records.
+ * Options without a value are null. *out is a new reference. */
 plumb_status plumb_options_json(const plumb_options *o, json_t **out) PLUMB_MUST_USE;
 
 /* Appends the help text of a command, wrapped at `columns` (not less than 60). */

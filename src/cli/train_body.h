@@ -46,8 +46,8 @@ plumb_status plumb_train_go(plumb_train_body *b) PLUMB_MUST_USE;
 
 /* The parts of it, for commands with another loop (rloo, grpo, ppo). */
 
-/* Fills in what follows from the options alone: folder, model, resume, dtype, tokenizer, sink; of the trainer optimiser,
- * weight_decay and max_grad_norm. */
+/* Fills in what follows from the options alone: folder, model, resume, dtype, tokenizer, sink; of the trainer
+ * optimiser, weight_decay and max_grad_norm. */
 plumb_status plumb_train_settings(plumb_train_body *b) PLUMB_MUST_USE;
 /* Says what a run needs and decides whether activations are kept; PLUMB_E_INPUT when it does not fit. */
 plumb_status plumb_train_fit(plumb_train_body *b, const plumb_memory_plan *p) PLUMB_MUST_USE;

@@ -18,7 +18,7 @@ enum { MAX_SIDE_FILE = 512 << 20, MAX_STATE = 1 << 30 };
 
 struct plumb_run_folder {
     char *path;
-    plumb_text from;     /* the checkpoint that is gone on with */
+    plumb_text from;                  /* the checkpoint that is gone on with */
     int metrics, ledger, completions; /* descriptors, open for appending; -1: there is none yet */
 };
 
