@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/mapped_file.h"
 #include "model/checkpoint_writer.h"
 #include "train/optimizer.h"
 
@@ -91,6 +92,8 @@ static plumb_status add_tensor(void *user, const char *name, int dims, const int
             return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s holds a NaN or an infinity", name),
                               "the checkpoint is damaged or diverged; use another one");
     }
+    /* The stored weights are not needed beside the masters; what reads them again reads them from the file. */
+    if (b->base->tensors) plumb_map_drop(from.data, t->count * plumb_dtype_size(from.dtype));
     return PLUMB_OK;
 }
 

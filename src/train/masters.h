@@ -26,8 +26,8 @@ typedef struct plumb_masters {
     plumb_arena arena;
 } plumb_masters;
 
-/* Widens all weights of `base` (which may be closed afterwards). Weights that hold a NaN or an infinity are
- * PLUMB_E_INPUT naming the tensor. */
+/* Widens all weights of `base` (which may be closed afterwards); the pages of a mapped checkpoint leave the memory on
+ * the way. Weights that hold a NaN or an infinity are PLUMB_E_INPUT naming the tensor. */
 plumb_status plumb_masters_new(const plumb_model *base, plumb_masters **out) PLUMB_MUST_USE;
 
 /* Copies the matrices of `start`, an adapter of `base` (attached to it or not), to train them; the base model must
