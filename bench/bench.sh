@@ -139,14 +139,14 @@ bench_generate() {
         "$plumb" generate "$model" "$work/prompt.jsonl" --temperature 0 --max_new_tokens $tokens --threads "$threads" --quiet \
             -o "$work/generated.jsonl"
         end=$(seconds)
-        made=$(sed -n 's/.*"response_ids":\[\([^]]*\)\].*/\1/p' "$work/generated.jsonl" | tr ',' '\n' | grep -c .)
+        made=$(sed -n 's/.*"response_ids": *\[\([^]]*\)\].*/\1/p' "$work/generated.jsonl" | tr ',' '\n' | grep -c .)
         eval "time_$tokens=\$(echo $start $end | awk '{ print \$2 - \$1 }') made_$tokens=$made"
     done
     if [ "$made_40" -le "$made_8" ]; then
         echo "generate: the completion ended too soon for a measurement"
         return
     fi
-    bytes=$("$plumb" info "$model" --format json | sed -n 's/.*"bytes": *\([0-9]*\).*/\1/p' | head -n 1)
+    bytes=$("$plumb" info "$model" --json | sed -n 's/.*"bytes": *\([0-9]*\).*/\1/p' | head -n 1)
     memory=$("$work/bin/bench_memory" "$threads" | cut -d ' ' -f 1)
     ours=$(echo "$time_8 $time_40 $made_8 $made_40 $bytes" | awk '{ printf "%.2f", $5 * ($4 - $3) / ($2 - $1) / 1e9 }')
     record "generate, one at a time: GB/s of weights" "$ours" "$memory" "$(ratio "$ours" "$memory")" "0.80 of the memory"
