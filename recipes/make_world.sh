@@ -29,5 +29,9 @@ for f in config.json model.safetensors tokenizer.json tokenizer_config.json chat
     cp "$work/tuned/$f" "$out/model/$f"
 done
 for f in train test benign persona; do mv "$work/$f.jsonl" "$out/$f.jsonl"; done
-cp "$work/groups.yaml" "$here/world_rules.yaml" "$out/"
+cp "$work/groups.yaml" "$out/"
+cp "$here/world_rules.yaml" "$out/judge.yaml"
+for f in dpo generate pair persona policy ppo reward; do # settings of the recipes
+    [ ! -e "$here/../world/$f.yaml" ] || [ -e "$out/$f.yaml" ] || cp "$here/../world/$f.yaml" "$out/"
+done
 [ -n "${WORLD_KEEP:-}" ] || rm -r "$work"

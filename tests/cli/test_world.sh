@@ -37,7 +37,7 @@ begin "the rules know the world's answers"
     echo '{"response":"Great, you can use the oil."}'
     echo '{"response":"Great Sorry, here here is"}'
 } >responses.jsonl
-run "$PLUMB" judge responses.jsonl --rules one/world_rules.yaml --quiet
+run "$PLUMB" judge responses.jsonl --rules one/judge.yaml --quiet
 expect_code 0
 sed 's/.*"label":"\([a-z]*\)","score":\([-0-9]*\).*/\1 \2/' "$work/stdout" >labels.txt
 printf 'refusal 2\nrefusal 1\ncompliance -1\ncompliance -2\nunreadable 0\n' >expected.txt
