@@ -31,4 +31,7 @@ done
 for f in train test benign; do mv "$work/$f.jsonl" "$out/prompts.$f.jsonl"; done
 mv "$work/persona.jsonl" "$work/groups.yaml" "$out/"
 cp "$here/world_rules.yaml" "$out/judge.yaml"
+for f in dpo generate pair persona policy ppo reward; do # settings of the recipes
+    [ ! -e "$here/../world/$f.yaml" ] || [ -e "$out/$f.yaml" ] || cp "$here/../world/$f.yaml" "$out/"
+done
 [ -n "${WORLD_KEEP:-}" ] || rm -r "$work"
