@@ -59,11 +59,11 @@ static plumb_policy_options options_of(const json_t *config, const char *folder,
     plumb_policy_options o = policy_defaults(rloo ? PLUMB_RLOO : PLUMB_GRPO, folder, model);
     const json_t *range = json_object_get(config, "reward_clip_range");
     double epsilon = real_at(config, "epsilon", NAN);
-    o.batch = json_integer_value(json_object_get(config, "per_device_train_batch_size"));
-    o.max_steps = json_integer_value(json_object_get(config, "max_steps"));
+    o.order.batch = json_integer_value(json_object_get(config, "per_device_train_batch_size"));
+    o.order.max_steps = json_integer_value(json_object_get(config, "max_steps"));
     o.group = json_integer_value(json_object_get(config, "num_generations"));
     o.num_iterations = json_integer_value(json_object_get(config, "num_iterations"));
-    o.learning_rate = real_at(config, "learning_rate", NAN);
+    o.pace.learning_rate = real_at(config, "learning_rate", NAN);
     o.clip = (plumb_clip_options){
         .epsilon = epsilon,
         .epsilon_high = real_at(config, "epsilon_high", epsilon),
@@ -333,10 +333,10 @@ static void run_ppo(const char *run, plumb_compute *c)
     plumb_policy_report report;
     plumb_model *start, *reference, *value;
     bool fresh;
-    o.learning_rate = real_of(g.config, "learning_rate");
+    o.pace.learning_rate = real_of(g.config, "learning_rate");
     o.trainer.max_grad_norm = real_of(g.config, "max_grad_norm");
-    o.batch = 2; /* two micro-batches to a minibatch: they decide nothing */
-    o.accumulation = 2;
+    o.order.batch = 2; /* two micro-batches to a minibatch: they decide nothing */
+    o.order.accumulation = 2;
     o.ppo = (plumb_ppo_options){
         .num_ppo_epochs = json_integer_value(json_object_get(g.config, "epochs")),
         .num_mini_batches = json_integer_value(json_object_get(g.config, "minibatches")),

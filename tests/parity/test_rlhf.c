@@ -69,7 +69,7 @@ static void same_ids(const char *run, size_t row, const json_t *want, const int3
 static plumb_run_options options(const json_t *config, const char *folder, const char *start)
 {
     plumb_run_options o = run_defaults(folder, start, NULL);
-    o.learning_rate = option(config, "learning_rate", 0);
+    o.pace.learning_rate = option(config, "learning_rate", 0);
     o.order = (plumb_order_options){.batch = BATCH, .accumulation = 1, .max_steps = STEPS, .sequential = true};
     return o;
 }

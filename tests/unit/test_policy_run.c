@@ -76,14 +76,14 @@ static const int32_t eos[] = {EOS};
 static plumb_policy_options small_run(world *w, plumb_policy_method method, const char *folder)
 {
     plumb_policy_options o = policy_defaults(method, folder, oracle_path("models", POLICY));
-    o.learning_rate = 1e-3;
+    o.pace.learning_rate = 1e-3;
     o.group = 2;
     o.steps_per_generation = 2;
     o.num_iterations = 2;
-    o.max_steps = method == PLUMB_PPO ? 3 : 7;
-    o.batch = method == PLUMB_PPO ? 2 : 4;
-    o.order_seed = 42;
-    o.sequential = false;
+    o.order.max_steps = method == PLUMB_PPO ? 3 : 7;
+    o.order.batch = method == PLUMB_PPO ? 2 : 4;
+    o.order.seed = 42;
+    o.order.sequential = false;
     o.sampling.eos = eos;
     o.sampling.eos_count = 1;
     o.clip.beta = 0.05;
@@ -126,13 +126,13 @@ enum { VARIANTS = sizeof variants / sizeof *variants };
 static plumb_policy_options options_of(world *w, const variant *v, const char *folder)
 {
     plumb_policy_options o = small_run(w, v->method, folder);
-    o.accumulation = v->accumulation;
+    o.order.accumulation = v->accumulation;
     o.nthr = (plumb_nthr_options){v->nthr, 1, 0};
-    o.sync_ref_model = v->sync;
-    o.ref_model_sync_steps = 2;
-    o.ref_model_mixup_alpha = 0.5;
+    o.pace.sync_ref_model = v->sync;
+    o.pace.ref_model_sync_steps = 2;
+    o.pace.ref_model_mixup_alpha = 0.5;
     o.mask_truncated_completions = v->masked;
-    o.logging_steps = 2;
+    o.pace.logging_steps = 2;
     return o;
 }
 
@@ -146,7 +146,7 @@ static void same_for_any_threads(void **state)
             plumb_policy_options o = options_of(&w, &variants[i], folders[k]);
             plumb_policy_report report;
             check_ok(go(&w, &o, &report));
-            assert_int_equal(report.steps, o.max_steps);
+            assert_int_equal(report.steps, o.order.max_steps);
             close_world(&w);
         }
         compare_runs(folders[0], folders[1], variants[i].name, variants[i].method == PLUMB_PPO);
@@ -267,8 +267,8 @@ static void masked_tokens(void **state)
         plumb_policy_options o = small_run(&w, PLUMB_GRPO, new_folder("masked"));
         plumb_policy_report report;
         o.clip.beta = 0;
-        o.accumulation = 2; /* both micro-batches of the generation */
-        o.max_steps = 1;
+        o.order.accumulation = 2; /* both micro-batches of the generation */
+        o.order.max_steps = 1;
         /* a threshold of minus infinity selects every negative token */
         o.nthr = (plumb_nthr_options){k > 0, -1e300, k == 1 ? 1 : 0};
         check_ok(go(&w, &o, &report));
@@ -302,9 +302,9 @@ static void wrong_plans(void **state)
     o.group = 3;
     check_error(go(&w, &o, &report), PLUMB_E_INPUT, "holds no whole groups of 3");
     o.group = 2;
-    o.batch = 100;
+    o.order.batch = 100;
     check_error(go(&w, &o, &report), PLUMB_E_INPUT, "8 prompts, and a generation takes 100");
-    o.batch = 4;
+    o.order.batch = 4;
     w.rewards[0].score = not_a_number;
     check_error(go(&w, &o, &report), PLUMB_E_INPUT, "step 1: reward even: row");
     close_world(&w);
