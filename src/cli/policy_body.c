@@ -87,7 +87,7 @@ static plumb_status open_value(body *b)
     if (b->o.method != PLUMB_PPO) return PLUMB_OK;
     PLUMB_TRY(plumb_context(
         plumb_model_open_score(folder, b->train.compute, (uint64_t)b->train.v->common.seed, &b->value, &fresh),
-        "--value %s", folder));
+        "value model"));
     if (b->value->config.vocab_size < b->train.model->config.vocab_size)
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--value %s: has fewer tokens than the model", folder),
                           "it reads the model's own tokens: give a model of the same family");
@@ -268,6 +268,7 @@ static plumb_status run_command(body *b, plumb_cli *cli, plumb_policy_values *v)
     PLUMB_TRY(open_rewards(b));
     PLUMB_TRY(open_value(b));
     PLUMB_TRY(read_prompts(b));
+    PLUMB_TRY(plumb_reward_sources_try(b->rewards, &b->prompts));
     PLUMB_TRY(read_pairs(b));
     PLUMB_TRY(fill_shared(b));
     return go(b);

@@ -222,7 +222,7 @@ static plumb_examples read_unpaired(const char *folder, bool mismatched)
                                             .max_length = MAX_LENGTH},
                                     .label = "label",
                                     .batch = mismatched ? BATCH : 0};
-    check_ok(plumb_unpaired_read(&source, &all, kinds));
+    check_ok(plumb_unpaired_read(&source, &all, kinds, NULL));
     assert_int_equal(kinds[0], 16);
     assert_int_equal(kinds[1], 16);
     plumb_encoder_close(e);
