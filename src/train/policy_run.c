@@ -60,6 +60,7 @@ static plumb_status open_order(const plumb_policy_options *o, int64_t prompts, i
 
 static plumb_status make_plan(const plumb_policy_options *o, size_t prompts, int64_t *prompts_each, plumb_order **out)
 {
+    *out = NULL;
     if (o->method == PLUMB_PPO)
         *prompts_each = o->order.batch * o->order.accumulation * o->ppo.num_mini_batches;
     else

@@ -166,6 +166,11 @@ run "$PLUMB" score "$policy" six.jsonl --measures logps -o start.jsonl
 sed 's/.*"logps\/chosen":\([^,]*\),.*/\1/' start.jsonl >expected
 cut -d ' ' -f 1 numbers >got
 expect_same got expected # the numbers of plumb score
+run "$PLUMB" grpo "$policy" "$prompts" --limit 4 --reward "$grade" --num_generations 2 --max_completion_length 6 \
+    --per_device_train_batch_size 2 --learning_rate 1e-3 --max_steps 5 --logging_steps 1 --log_completions --beta 0.04 -o without
+expect_same ledger/model.safetensors without/model.safetensors # watching changes nothing
+sed 's/,"displaced":[^,]*//' ledger/metrics.jsonl >got
+expect_same got without/metrics.jsonl
 run "$PLUMB" trace ledger -o trace.jsonl
 expect_code 0
 expect_err "six.jsonl: 6 pairs traced, 0 skipped"
