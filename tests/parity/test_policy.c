@@ -190,7 +190,7 @@ static void see_nthr(void *user, const plumb_rollout *r)
         const json_t *row = json_array_get(g->rollouts, (size_t)r->prompts[i]->index);
         const json_t *scores = json_array_get(json_object_get(row, "scores"), i % 4);
         const json_t *influence = json_array_get(json_object_get(row, "influence"), i % 4);
-        double threshold = g->beta * real_of(row, "threshold"), eta = real_of(row, "eta");
+        double threshold = g->beta * json_number_value(json_object_get(row, "threshold")), eta = real_at(row, "eta", 1);
         if (json_is_null(influence))
             assert_true(isnan(r->influence[i]));
         else
