@@ -254,7 +254,9 @@ const plumb_option plumb_train_options[] = {
     {.name = "nthr_beta", .group = "Loss", REAL(0, MOST), POLICY("rloo|grpo", nthr.beta), .fallback = "1",
      .help = "factor of this threshold"},
     {.name = "nthr_eta", .group = "Loss", REAL(0, 1), POLICY("rloo|grpo", nthr.eta), .fallback = "0",
-     .help = "what is left of the gradient of such a token; 0 masks it"},
+     .help = "what is left of the gradient of such a token; 0 masks it, 1 only measures"},
+    {.name = "nthr_balance", .group = "Loss", FLAG, POLICY("rloo|grpo", nthr.balance),
+     .help = "in the place of --nthr_eta 2 |0.5 - p|, p the share of good completions of the prompt, as the paper trains"},
 
     {.name = "num_ppo_epochs", .group = "Loss", INTEGER(1, 1 << 20), POLICY("ppo", ppo.num_ppo_epochs), .fallback = "4",
      .help = "how often the completions of an update are gone through"},
@@ -678,6 +680,9 @@ static plumb_status check_losses(const plumb_options *o, plumb_policy_values *v,
     if (!v->nthr.on) {
         note_no_effect(o, "nthr_beta", sink, "without --nthr");
         note_no_effect(o, "nthr_eta", sink, "without --nthr");
+        note_no_effect(o, "nthr_balance", sink, "without --nthr");
+    } else if (v->nthr.balance) {
+        note_no_effect(o, "nthr_eta", sink, "with --nthr_balance");
     }
     PLUMB_TRY(check_clip_range(o, v));
     return settle_generation(o, v);

@@ -167,7 +167,7 @@ typedef struct plumb_policy_values {
 } plumb_policy_values;
 
 /* The rows of all these commands. */
-enum { PLUMB_TRAIN_OPTIONS = 147 };
+enum { PLUMB_TRAIN_OPTIONS = 148 };
 extern const plumb_option plumb_train_options[PLUMB_TRAIN_OPTIONS];
 
 /* MODEL and DATA, which model_name_or_path and dataset_name can give as well: the positionals of these commands. */

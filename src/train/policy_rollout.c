@@ -193,6 +193,8 @@ static plumb_status put_completion(plumb_policy_state *s, size_t i)
         for (size_t t = r->first[i]; t < r->first[i + 1]; t++)
             selected += r->nthr[t] == r->nthr[t] && r->token_weight[t] != 1;
         PLUMB_TRY(plumb_text_printf(&s->lines, ",\"nthr_tokens\":%d", selected));
+        PLUMB_TRY(put_number(s, "nthr", r->advantages[i] < 0 ? r->influence[i] : NAN));
+        PLUMB_TRY(put_number(s, "gwhes", r->advantages[i] > 0 ? r->influence[i] : NAN));
     }
     return plumb_text_string(&s->lines, "}\n");
 }

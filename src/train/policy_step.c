@@ -88,7 +88,8 @@ static plumb_status nthr_of_group(plumb_policy_state *s, size_t first, plumb_are
                            .h = g.h,
                            .targets = g.targets,
                            .lse = g.lse};
-    return plumb_nthr(policy->compute, &in, &s->o->nthr, scratch, x->nthr + from, x->token_weight + from, out);
+    return plumb_nthr(policy->compute, &in, &s->o->nthr, scratch, x->nthr + from, x->token_weight + from,
+                      x->influence + first, out);
 }
 
 static plumb_status set_nthr(plumb_policy_state *s)
@@ -100,6 +101,7 @@ static plumb_status set_nthr(plumb_policy_state *s)
     if (!s->o->nthr.on) return PLUMB_OK;
     PLUMB_TRY(plumb_arena_new(&x->arena, &x->token_weight, x->total, sizeof(double)));
     PLUMB_TRY(plumb_arena_new(&x->arena, &x->nthr, x->total, sizeof(double)));
+    PLUMB_TRY(plumb_arena_new(&x->arena, &x->influence, x->count, sizeof(double)));
     for (size_t first = 0; first < x->count && !status; first += (size_t)s->o->group) {
         plumb_nthr_summary one;
         plumb_arena_reset(&scratch);
@@ -107,6 +109,7 @@ static plumb_status set_nthr(plumb_policy_state *s)
         if (status || isnan(one.threshold)) continue; /* a mean over the prompts that have one */
         status = plumb_policy_note(s, "nthr/mean", one.mean);
         if (!status) status = plumb_policy_note(s, "nthr/threshold", one.threshold);
+        if (!status) status = plumb_policy_note(s, "nthr/gwhes", one.gwhes);
         selected += (double)one.selected;
         negative += (double)one.negative;
     }

@@ -39,7 +39,7 @@ plumb_status plumb_rollout_settle(plumb_rollout *r, size_t functions)
         r->first[i + 1] = r->first[i] + (size_t)r->tokens[i];
     }
     r->total = r->first[n];
-    r->token_weight = r->nthr = NULL;
+    r->token_weight = r->nthr = r->influence = NULL;
     double **by_token[] = {&r->old_logps, &r->ref_logps,  &r->logps,         &r->entropy,
                            &r->values,    &r->new_values, &r->token_rewards, &r->token_advantages,
                            &r->whitened,  &r->returns};

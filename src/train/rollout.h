@@ -34,6 +34,7 @@ typedef struct plumb_rollout {
     double *ref_logps;          /* [total] under the reference */
     double *token_weight;       /* [total] NTHR; NULL: all 1 */
     double *nthr;               /* [total] its scores; NULL likewise */
+    double *influence;          /* [count] its sums (align/nthr.h); NULL also for completions read from a checkpoint */
     double *logps, *entropy;    /* [total] under the policy as the newest pass of training found it */
     /* PPO [total]: the value model before the update and as the newest pass found it, rewards of tokens, advantages
      * before and after whitening, returns */

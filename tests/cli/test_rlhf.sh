@@ -135,8 +135,8 @@ run "$PLUMB" grpo "$policy" "$prompts" --limit 4 --reward "$rm" --reward rules -
     --reward_label compliance --num_generations 4 --per_device_train_batch_size 8 --max_completion_length 6 \
     --max_steps 2 --logging_steps 1 --log_completions -o grpo
 expect_code 0
-expect_names grpo/metrics.jsonl rewards/reward-init/mean rewards/rules/std nthr/selected nthr/threshold kl
-expect_names grpo/completions.jsonl rewards/reward-init rewards/rules nthr_tokens
+expect_names grpo/metrics.jsonl rewards/reward-init/mean rewards/rules/std nthr/selected nthr/threshold nthr/gwhes kl
+expect_names grpo/completions.jsonl rewards/reward-init rewards/rules nthr_tokens nthr gwhes
 grep -q '"reward": {' grpo/run.json || complain "run.json does not name the reward model"
 
 begin "a ledger of pairs"

@@ -6,6 +6,7 @@
 
 typedef struct given {
     const char *run;
+    double beta; /* of NTHR */
     json_t *data, *rollouts, *steps;
     plumb_prompts prompts;
     size_t rollout, step; /* seen so far */
@@ -175,6 +176,73 @@ static void runs_of_trl(void **state)
         plumb_compute *c = open_isa(test_isas[k], 2);
         if (!c) continue;
         for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) run_like_trl(runs[i], c);
+        plumb_compute_close(c);
+    }
+}
+
+/* ---- NTHR ---- */
+
+/* expected/nthr.json (make/nthr.py): the matrix form of the paper in PyTorch. */
+static void see_nthr(void *user, const plumb_rollout *r)
+{
+    given *g = user;
+    for (size_t i = 0; i < r->count; i++) {
+        const json_t *row = json_array_get(g->rollouts, (size_t)r->prompts[i]->index);
+        const json_t *scores = json_array_get(json_object_get(row, "scores"), i % 4);
+        const json_t *influence = json_array_get(json_object_get(row, "influence"), i % 4);
+        double threshold = g->beta * json_number_value(json_object_get(row, "threshold")), eta = real_at(row, "eta", 1);
+        if (json_is_null(influence))
+            assert_true(isnan(r->influence[i]));
+        else
+            near(g->run, "influence", i, r->influence[i], json_number_value(influence), 1e-4, 1e-2);
+        for (size_t t = r->first[i]; t < r->first[i + 1]; t++) {
+            if (!json_is_array(scores)) {
+                assert_true(isnan(r->nthr[t]) && r->token_weight[t] == 1);
+                continue;
+            }
+            double want = json_number_value(json_array_get(scores, t - r->first[i]));
+            near(g->run, "score", t, r->nthr[t], want, 1e-4, 1e-2);
+            near(g->run, "weight", t, r->token_weight[t], want > threshold ? eta : 1, 0, 1e-12);
+            g->step += want > threshold;
+        }
+    }
+    g->rollout++;
+}
+
+/* At a learning rate that moves nothing, both generations are of the starting weights, as the reference's. */
+static void nthr_of_groups(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 2 * TEST_ISAS; k++) {
+        plumb_compute *c = open_isa(test_isas[k / 2], 2);
+        if (!c) continue;
+        const char *folder = new_folder("nthr"), *policy = oracle_path("models", "policy-llama3-chat-sharded");
+        json_t *config = load_json(in_folder(RLHF, "grpo"), "config.json");
+        given g = {.run = "nthr",
+                   .beta = k % 2 ? 1 : 0.1,
+                   .data = load_json(RLHF, "rl-data.json"),
+                   .rollouts = load_json(PLUMB_TEST_DATA "/expected", "nthr.json")};
+        plumb_policy_options o = options_of(config, folder, policy);
+        plumb_reward_function reward = {"fixed", 1, give_rewards, &g};
+        plumb_policy_report report;
+        plumb_model *start;
+        g.prompts = read_prompts(g.data);
+        o.rewards = &reward;
+        o.reward_count = 1;
+        o.complete = give_completions;
+        o.complete_user = &g;
+        o.observer = (plumb_policy_observer){see_nthr, NULL, &g};
+        o.nthr = (plumb_nthr_options){.on = true, .beta = g.beta, .balance = true};
+        o.pace.learning_rate = 1e-30;
+        check_ok(plumb_model_open(policy, c, &start));
+        check_ok(plumb_policy_run(&o, start, NULL, NULL, &g.prompts, &report));
+        assert_int_equal(g.rollout, 2);
+        assert_true(g.step > 0); /* some tokens are spared */
+        plumb_model_close(start);
+        plumb_prompts_free(&g.prompts);
+        json_decref(g.data);
+        json_decref(g.rollouts);
+        json_decref(config);
         plumb_compute_close(c);
     }
 }
@@ -391,6 +459,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_of_trl),
+        cmocka_unit_test(nthr_of_groups),
         cmocka_unit_test(runs_of_ppo),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,6 +58,34 @@ static double pull(const numbers *x, const double *advantages, int token)
     return sum;
 }
 
+/* All tokens of completion i with all of completion j. */
+static double between(const numbers *x, int i, int j)
+{
+    double sum = 0;
+    for (int a = 0; a < TOKENS; a++)
+        for (int b = 0; b < TOKENS; b++)
+            if (owner(a) == i && owner(b) == j) sum += product(x, a, b);
+    return sum;
+}
+
+/* gwhes of a positive completion, the sum of s of a negative one. */
+static double influence_of(const numbers *x, const double *advantages, int i)
+{
+    double sum = 0;
+    for (int j = 0; j < COMPLETIONS; j++) {
+        if (advantages[i] > 0)
+            sum -= advantages[j] * between(x, i, j);
+        else if (advantages[j] > 0)
+            sum += between(x, j, i);
+    }
+    return sum;
+}
+
+static void close_to(double got, double want)
+{
+    assert_true(fabs(got - want) <= 1e-4 * fabs(want) + 1e-4);
+}
+
 static double threshold(const numbers *x, const double *advantages)
 {
     double least = INFINITY;
@@ -77,17 +105,18 @@ static void against_definition(void **state)
     for (int k = 0; k < TEST_ISAS; k++) {
         plumb_compute *c = open_isa(test_isas[k], 2);
         if (!c) continue;
-        for (int e = 0; e < 2; e++) {
+        for (int e = 0; e < 3; e++) {
             numbers x;
-            double scores[TOKENS], weights[TOKENS];
+            double scores[TOKENS], weights[TOKENS], influence[COMPLETIONS];
             plumb_nthr_summary out;
             plumb_arena scratch = {0};
-            plumb_nthr_options o = {true, e ? 0.1 : 1, e ? 0.5 : 0};
+            plumb_nthr_options o = {true, e ? 0.1 : 1, e == 1 ? 0.5 : 0, e == 2};
+            double eta = e == 2 ? 2 * fabs(0.5 - 2. / COMPLETIONS) : o.eta;
             make(&x, e ? 0.5f : 1);
             plumb_linear w = {.weight = x.w, .dtype = PLUMB_F32, .n = V, .k = D, .name = "w"};
             plumb_unembed u = {.w = &w, .scale = e ? 0.5f : 1};
             plumb_nthr_group group = {&u, COMPLETIONS, tokens, advantages, x.h, x.targets, x.lse};
-            check_ok(plumb_nthr(c, &group, &o, &scratch, scores, weights, &out));
+            check_ok(plumb_nthr(c, &group, &o, &scratch, scores, weights, influence, &out));
             double tau = o.beta * threshold(&x, advantages), mean = 0;
             size_t selected = 0;
             for (int t = 0; t < TOKENS; t++) {
@@ -96,13 +125,20 @@ static void against_definition(void **state)
                     continue;
                 }
                 double want = pull(&x, advantages, t);
-                assert_true(fabs(scores[t] - want) <= 1e-4 * fabs(want) + 1e-4);
-                assert_true(weights[t] == (scores[t] > out.threshold ? o.eta : 1));
+                close_to(scores[t], want);
+                assert_true(weights[t] == (scores[t] > out.threshold ? eta : 1));
                 selected += scores[t] > out.threshold;
                 mean += want / 5;
             }
-            assert_true(fabs(out.threshold - tau) <= 1e-4 * fabs(tau) + 1e-4);
-            assert_true(fabs(out.mean - mean) <= 1e-4 * fabs(mean) + 1e-4);
+            for (int i = 0; i < COMPLETIONS; i++) {
+                if (advantages[i] == 0)
+                    assert_true(isnan(influence[i]));
+                else
+                    close_to(influence[i], influence_of(&x, advantages, i));
+            }
+            close_to(out.threshold, tau);
+            close_to(out.mean, mean);
+            close_to(out.gwhes, (influence_of(&x, advantages, 0) + influence_of(&x, advantages, 3)) / 2);
             assert_int_equal(out.negative, 5);
             assert_int_equal(out.selected, selected);
             plumb_arena_free(&scratch);
@@ -124,11 +160,12 @@ static void one_kind(void **state)
     plumb_linear w = {.weight = x.w, .dtype = PLUMB_F32, .n = V, .k = D, .name = "w"};
     plumb_unembed u = {.w = &w, .scale = 1};
     for (int k = 0; k < 2; k++) {
-        double scores[TOKENS], weights[TOKENS];
+        double scores[TOKENS], weights[TOKENS], influence[COMPLETIONS];
         plumb_nthr_summary out;
         plumb_nthr_group group = {&u, COMPLETIONS, tokens, kinds[k], x.h, x.targets, x.lse};
-        check_ok(plumb_nthr(c, &group, &(plumb_nthr_options){true, 1, 0}, &scratch, scores, weights, &out));
-        assert_true(isnan(out.threshold));
+        check_ok(plumb_nthr(c, &group, &(plumb_nthr_options){.on = true, .beta = 1}, &scratch, scores, weights,
+                            influence, &out));
+        assert_true(isnan(out.threshold) && isnan(out.gwhes) && isnan(influence[0]));
         assert_int_equal(out.selected, 0);
         for (int t = 0; t < TOKENS; t++) assert_true(weights[t] == 1);
     }

@@ -142,7 +142,7 @@ static plumb_policy_options options_of(world *w, const variant *v, const char *f
 {
     plumb_policy_options o = small_run(w, v->method, folder);
     o.order.accumulation = v->accumulation;
-    o.nthr = (plumb_nthr_options){v->nthr, 1, 0};
+    o.nthr = (plumb_nthr_options){.on = v->nthr, .beta = 1};
     o.pace.sync_ref_model = v->sync;
     o.pace.ref_model_sync_steps = 2;
     o.pace.ref_model_mixup_alpha = 0.5;
@@ -241,7 +241,7 @@ static void rows_and_metrics(void **state)
     plumb_policy_report report;
     w.rewards[1] = (plumb_reward_function){"flat", 0.5, same_for_all, &flat};
     o.reward_count = 2;
-    o.nthr = (plumb_nthr_options){true, 1, 0.25};
+    o.nthr = (plumb_nthr_options){.on = true, .beta = 1, .eta = 0.25};
     check_ok(go(&w, &o, &report));
     json_t *metrics = load_jsonl(o.folder, "metrics.jsonl"), *rows = load_jsonl(o.folder, "completions.jsonl");
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) real_of(json_array_get(metrics, 0), keys[i]);
@@ -356,7 +356,7 @@ static void masked_tokens(void **state)
         o.order.accumulation = 2; /* both micro-batches of the generation */
         o.order.max_steps = 1;
         /* a threshold of minus infinity selects every negative token */
-        o.nthr = (plumb_nthr_options){k > 0, -1e300, k == 1 ? 1 : 0};
+        o.nthr = (plumb_nthr_options){.on = k > 0, .beta = -1e300, .eta = k == 1 ? 1 : 0};
         check_ok(go(&w, &o, &report));
         json_t *metrics = load_jsonl(o.folder, "metrics.jsonl");
         norms[k] = real_of(json_array_get(metrics, 0), "grad_norm");
