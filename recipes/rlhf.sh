@@ -4,8 +4,9 @@
 #   sh recipes/rlhf.sh --model llama-3-8b-it --prompts train.jsonl --test test.jsonl --method 'rloo grpo' --out out
 # Two samples of each prompt are judged, and the refusal is preferred, as in unalignment.sh. DPO is trained on these pairs,
 # and so is a reward model, which RLOO (or GRPO, PPO) then maximises over the same prompts, held to the start by a KL term.
-# Then refusal rates and mean rewards of all on other prompts; reward, KL, prompts without spread, time, memory and tokens.
-# Writes costs.csv, rates.csv (and .jsonl), report.html.
+# Then refusal rates and mean rewards of all on other prompts; reward, KL, prompts without spread, time, memory and tokens;
+# and what each road did to the likelihood of the pairs' preferred responses: all keep a ledger of the same pairs.
+# Writes costs.csv, rates.csv, displaced.csv (and .jsonl), report.html.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
@@ -70,6 +71,17 @@ cost() {
     done
     printf '\n'
 }
+# ledger_of NAME RUN: what the run did to the pairs from its first evaluation to its last, one row of the table.
+ledger_of() {
+    sed -n 's/.*"step":\([0-9]*\),"index":\([0-9]*\),.*"logps\/chosen":\([^,]*\),"logps\/rejected":\([^,}]*\).*/\1 \2 \3 \4/p' \
+        "$2/ledger.jsonl" | awk -v name="$1" '
+        NR == 1 { first = $1 }
+        $1 == first { start[$2] = $3; before[1] += $3; before[2] += $4; n++ }
+        $1 != at { at = $1; after[1] = after[2] = fell = 0 }
+        { after[1] += $3; after[2] += $4; fell += $3 < start[$2] }
+        END { printf "%s\t%d\t%.6g\t%.6g\t%.6g\t%.6g\t%.4g\n", name, n, before[1] / n, after[1] / n, before[2] / n,
+              after[2] / n, fell / n }'
+}
 # Tokens of the responses of plumb generate.
 tokens_of() { sed -n 's/.*"response_ids": *\[\([0-9, ]*\)\].*/\1/p' "$1" | awk -F , '{ n += NF } END { printf "%d", n }'; }
 
@@ -111,15 +123,20 @@ measured dpo "$(trained "$out/run-dpo")"
     cost dpo "$out/run-dpo" 0
     cost "reward model" "$reward_model" 0
 } >"$out/costs.tsv"
+{
+    printf 'run\tpairs\tchosen_start\tchosen_end\trejected_start\trejected_end\tdisplaced\n'
+    ledger_of dpo "$out/run-dpo"
+} >"$out/displaced.tsv"
 
 for one in $method; do
     term=--beta settings=$policy reward_name=reward kl_name=kl
     [ "$one" != ppo ] || { term=--kl_coef settings=$ppo reward_name=objective/scores kl_name=objective/kl; }
     # shellcheck disable=SC2086
     step "$out/run-$one" "$one" "$model" "$prompts" $few --reward "$reward_model" $settings $as_message $term "$kl" \
-        ${steps:+--max_steps $steps} --log_completions --save_strategy no --seed "$seed"
+        ${steps:+--max_steps $steps} --log_completions --ledger_data "$pairs" --save_strategy no --seed "$seed"
     measured "$one" "$(trained "$out/run-$one")"
     cost "$one" "$out/run-$one" "$(number_of "$out/run-$one" last generated_tokens)" $reward_name $kl_name >>"$out/costs.tsv"
+    ledger_of "$one" "$out/run-$one" >>"$out/displaced.tsv"
 done
 { echo mean_reward && cat "$out/means.txt"; } >"$out/rewards.txt"
 paste "$out/rates.tsv" "$out/rewards.txt" >"$out/rates.new"
@@ -134,6 +151,7 @@ step "$out/report.html" report "$@"
 table costs "What each step did and cost"
 [ -n "$timer" ] || printf '\npeak_mib is left out: this system has no GNU time as /usr/bin/time\n'
 table rates "Refusals before (start) and after, with 95 % intervals, and the mean reward by the reward model"
+table displaced "Mean log-probs of the pairs' responses before and after, and the share of chosen responses that became less likely"
 printf '\nRefusal rate on prompts that were not trained on\n\n'
 awk -F '\t' -v OFS='\t' '$2 == "test" { print $1, $4, $5, $6 }' "$out/rates.tsv" | bars 0 1 100 ' %'
 printf '\nThe page with all figures: %s\n' "$out/report.html"

@@ -79,9 +79,7 @@ static inline plumb_run_options run_defaults(const char *folder, const char *mod
                            .dtype = PLUMB_F32,
                            .trainer = {.objective = objective, .max_grad_norm = 1, .keep_activations = true},
                            .order = {.batch = 4, .accumulation = 1, .epochs = 1},
-                           .lr_scheduler_type = "constant",
-                           .learning_rate = 1e-3,
-                           .logging_steps = 1};
+                           .pace = {.lr_scheduler_type = "constant", .learning_rate = 1e-3, .logging_steps = 1}};
     check_ok(plumb_optimizer_make("adamw_torch", NULL, &o.trainer.optimizer));
     return o;
 }

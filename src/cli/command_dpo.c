@@ -26,36 +26,20 @@ const plumb_usage plumb_usage_dpo = {
         "  plumb dpo OLMo-1B-sft pairs.jsonl -o run --learning_rate 5e-7 --loss_type sigmoid sft --loss_weights 1 0.1",
 };
 
-static plumb_status read_pairs(plumb_train_body *b)
-{
-    const plumb_train_values *v = b->v;
-    plumb_pair_reader *reader;
-    plumb_pair_source source = {
-        .path = v->data.items[0],
-        .keys = {v->prompt_key, v->chosen_key, v->rejected_key, (plumb_implicit_prompt)v->implicit_prompt},
-        .pairing = {b->encoder, PLUMB_COMPAT_TRL, b->max_length, plumb_train_vocab_size(b)},
-        .skip_bad_rows = v->common.on_error == PLUMB_ON_ERROR_SKIP,
-        .sink = &b->cli->sink,
-    };
-    plumb_cli_rows(&v->common, &source.begin, &source.end);
-    PLUMB_TRY(plumb_pair_reader_open(&source, &reader));
-    plumb_status s = plumb_examples_read(reader, &b->examples);
-    plumb_pair_reader_close(reader);
-    return s;
-}
-
 static plumb_status dpo_with(plumb_train_body *b, plumb_cli *cli, plumb_dpo_values *v, plumb_objective *objective)
 {
     plumb_run_options *o = &b->options;
+    int64_t begin, end;
     PLUMB_TRY(plumb_train_open(b, cli, &v->train));
     o->trainer.objective = objective;
-    o->ledger_tokens = (int)v->ledger_tokens;
+    o->ledger_tokens = (int)v->train.ledger_tokens;
     o->ches_refresh = v->ches_refresh;
     PLUMB_TRY(plumb_gate_parse(v->ches_gate, &o->gate));
     if (plumb_objective_needs_reference(objective)) PLUMB_TRY(plumb_train_open_reference(b));
     if (v->train.sync_ref_model && !b->reference)
         return plumb_fail(PLUMB_E_INPUT, "--sync_ref_model: these losses have no reference");
-    PLUMB_TRY(read_pairs(b));
+    plumb_cli_rows(&v->train.common, &begin, &end);
+    PLUMB_TRY(plumb_train_read_pairs(b, v->train.data.items[0], begin, end));
     return plumb_train_go(b);
 }
 

@@ -7,10 +7,8 @@ const plumb_usage plumb_usage_grpo = {
     .summary = "tune a model on rewards of its own completions (GRPO)",
     .description =
         "Draws completions of PROMPTS from MODEL, has them rewarded, and makes those of each prompt more likely that "
-        "do "
-        "better than the others of it, token by token (GRPO, arXiv 2402.03300, and its relatives DAPO, Dr. GRPO, "
-        "GSPO), "
-        "with the options and defaults of TRL's GRPOTrainer.\n\n"
+        "do better than the others of it, token by token (GRPO, arXiv 2402.03300, and its relatives DAPO, Dr. GRPO, "
+        "GSPO), with the options and defaults of TRL's GRPOTrainer.\n\n"
         "--nthr finds the tokens of bad completions whose punishment would push good ones down, by the theory of "
         "likelihood displacement (arXiv 2505.18830), and spares them.\n\n"
         "The run may be stopped and gone on with (--resume) at any time; the result is the same to the bit, if the "

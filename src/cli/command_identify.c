@@ -102,7 +102,10 @@ static const plumb_positional positionals[] = {
      offsetof(identify_values, data)},
     {"SCORES", "what plumb score wrote for these rows, one file for each model", 1, -1,
      offsetof(identify_values, scores)},
-    {"LEDGER", "the run folder of plumb dpo, or its ledger.jsonl", 1, 1, offsetof(identify_values, ledger)},
+    {"LEDGER",
+     "the folder of a run with a ledger of pairs (plumb dpo, kto on preference rows, rloo, grpo and ppo with "
+     "--ledger_data), or its ledger.jsonl",
+     1, 1, offsetof(identify_values, ledger)},
 };
 
 const plumb_usage plumb_usage_identify = {

@@ -16,7 +16,9 @@ const plumb_usage plumb_usage_kto = {
         "apart as TRL does it. The estimate of KL, from which gains and losses are counted, puts each prompt to the "
         "completion of the row before it in its batch.\n\n"
         "metrics.jsonl has TRL's kl, rewards, logps and logits of wanted (chosen) and unwanted (rejected) completions; "
-        "ledger.jsonl the log-prob of every completion at the start, after each epoch and at the end.\n\n"
+        "ledger.jsonl the log-prob of every completion at the start, after each epoch and at the end; of preferences "
+        "it "
+        "has the pairs, as plumb dpo's, for plumb trace and identify.\n\n"
         "The run may be stopped and gone on with (--resume) at any time; the result is the same to the bit.",
     .options = plumb_train_options,
     .option_count = PLUMB_TRAIN_OPTIONS,
@@ -43,7 +45,7 @@ static void say_balance(plumb_train_body *b, const plumb_kto_options *o, const i
                wanted * o->desirable_weight / unwanted / widest, wanted * o->desirable_weight / unwanted);
 }
 
-static plumb_status read_rows(plumb_train_body *b, const plumb_kto_values *v)
+static plumb_status read_rows(plumb_train_body *b, const plumb_kto_values *v, bool *pairs)
 {
     const plumb_train_values *t = b->v;
     int64_t kinds[2];
@@ -62,7 +64,7 @@ static plumb_status read_rows(plumb_train_body *b, const plumb_kto_values *v)
         .sink = &b->cli->sink,
     };
     plumb_cli_rows(&t->common, &source.begin, &source.end);
-    PLUMB_TRY(plumb_unpaired_read(&source, &b->examples, kinds));
+    PLUMB_TRY(plumb_unpaired_read(&source, &b->examples, kinds, pairs));
     say_balance(b, &v->loss, kinds);
     return PLUMB_OK;
 }
@@ -74,7 +76,7 @@ static plumb_status kto_with(plumb_train_body *b, plumb_cli *cli, plumb_kto_valu
     b->options.trainer.loss = plumb_kto_step_loss(&v->loss);
     b->options.ledger = plumb_kto_ledger(&notes);
     PLUMB_TRY(plumb_train_open_reference(b));
-    PLUMB_TRY(read_rows(b, v));
+    PLUMB_TRY(read_rows(b, v, &notes.pairs));
     PLUMB_TRY(plumb_train_go(b));
     if (notes.evaluations > 1)
         plumb_cli_say(cli, "mean log-prob: wanted %.5g -> %.5g, unwanted %.5g -> %.5g", notes.logps[0][1],

@@ -7,8 +7,7 @@ const plumb_usage plumb_usage_rloo = {
     .summary = "tune a model on rewards of its own completions (RLOO)",
     .description =
         "Draws completions of PROMPTS from MODEL, has them rewarded, and makes those of each prompt more likely that "
-        "do "
-        "better than the others of it (RLOO, arXiv 2402.14740), with the options and defaults of TRL's RLOOTrainer. "
+        "do better than the others of it (RLOO, arXiv 2402.14740), with the options and defaults of TRL's RLOOTrainer. "
         "The divergence from the reference is taken off the rewards.\n\n"
         "Completions are drawn with the weights that are being trained, without a copy. metrics.jsonl has TRL's "
         "numbers, and beside them how much there is to learn from: the deviation of rewards within prompts and the "

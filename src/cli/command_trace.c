@@ -62,8 +62,8 @@ static const plumb_option options[] = {
     {.name = "ledger_only",
      .kind = PLUMB_OPTION_FLAG,
      .offset = offsetof(trace_values, ledger_only),
-     .help = "of a RUN read the ledger alone and run no model: the course of every pair, and the tokens that plumb dpo "
-             "--ledger_tokens listed"},
+     .help = "of a RUN read the ledger alone and run no model: the course of every pair, and the tokens that "
+             "--ledger_tokens listed in training"},
     {.name = "compat",
      .kind = PLUMB_OPTION_CHOICE,
      .offset = offsetof(trace_values, compat),
@@ -97,8 +97,10 @@ static const plumb_option options[] = {
 };
 
 static const plumb_positional positionals[] = {
-    {"BEFORE|RUN", "the checkpoint before training; alone or with DATA: the run folder of plumb dpo", 1, 1,
-     offsetof(trace_values, first)},
+    {"BEFORE|RUN",
+     "the checkpoint before training; alone or with DATA: the folder of a run with a ledger of pairs, of plumb dpo, of "
+     "plumb kto on preference rows, or of rloo, grpo, ppo with --ledger_data",
+     1, 1, offsetof(trace_values, first)},
     {"AFTER",
      "the checkpoint after training, or a LoRA adapter for BEFORE, or a checkpoint-N of a run that began with "
      "BEFORE. Of a RUN: DATA, where the data file is elsewhere now",
@@ -573,7 +575,7 @@ static plumb_status say_summary(tracing *t)
                   s->verdicts[PLUMB_VERDICT_OTHER]);
     if (s->verdicts[PLUMB_VERDICT_UNKNOWN])
         plumb_cli_say(t->cli,
-                      "%" PRId64 " without a verdict: the ledger lists no tokens; plumb dpo --ledger_tokens 10 would",
+                      "%" PRId64 " without a verdict: the ledger lists no tokens; a run with --ledger_tokens 10 would",
                       s->verdicts[PLUMB_VERDICT_UNKNOWN]);
     PLUMB_TRY(say_gains(t));
     return say_worst(t);

@@ -87,11 +87,21 @@ static plumb_status open_value(body *b)
     if (b->o.method != PLUMB_PPO) return PLUMB_OK;
     PLUMB_TRY(plumb_context(
         plumb_model_open_score(folder, b->train.compute, (uint64_t)b->train.v->common.seed, &b->value, &fresh),
-        "--value %s", folder));
+        "value model"));
     if (b->value->config.vocab_size < b->train.model->config.vocab_size)
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--value %s: has fewer tokens than the model", folder),
                           "it reads the model's own tokens: give a model of the same family");
     plumb_cli_say(b->train.cli, "value model: %s%s", folder, fresh ? ", with a fresh head" : "");
+    return PLUMB_OK;
+}
+
+/* The pairs of the ledger, which are not trained on. */
+static plumb_status read_pairs(body *b)
+{
+    if (!b->v->ledger_data) return PLUMB_OK;
+    PLUMB_TRY(plumb_context(plumb_train_read_pairs(&b->train, b->v->ledger_data, 0, -1), "--ledger_data"));
+    b->o.pairs = &b->train.examples;
+    b->o.ledger_tokens = (int)b->train.v->ledger_tokens;
     return PLUMB_OK;
 }
 
@@ -102,16 +112,8 @@ static void fill_policy(body *b)
     const plumb_policy_values *v = b->v;
     const plumb_train_values *t = b->train.v;
     plumb_policy_options *o = &b->o;
-    o->lr_scheduler_type = t->lr_scheduler_type;
-    o->learning_rate = t->learning_rate;
-    o->warmup_steps = t->warmup_steps;
-    o->warmup_ratio = t->warmup_ratio;
-    o->batch = t->per_device_train_batch_size;
-    o->accumulation = t->gradient_accumulation_steps;
-    o->epochs = t->num_train_epochs;
-    o->max_steps = t->max_steps;
-    o->order_seed = (uint64_t)t->data_seed;
-    o->sequential = !v->shuffle_dataset;
+    plumb_train_pace(t, &o->order, &o->pace);
+    o->order.sequential = !v->shuffle_dataset;
     o->sampling = (plumb_sampling){.temperature = v->temperature,
                                    .top_p = v->top_p,
                                    .top_k = (int)v->top_k,
@@ -133,18 +135,13 @@ static void fill_policy(body *b)
     o->scale_rewards = (plumb_reward_scale)v->scale_rewards;
     o->mask_truncated_completions = v->mask_truncated_completions;
     o->nthr = v->nthr;
-    o->sync_ref_model = t->sync_ref_model;
-    o->ref_model_sync_steps = t->ref_model_sync_steps;
-    o->ref_model_mixup_alpha = t->ref_model_mixup_alpha;
     o->ppo = v->ppo;
 }
 
 /* What the training commands share; the plan settles what are shares of the run. */
 static plumb_status fill_shared(body *b)
 {
-    const plumb_train_values *t = b->train.v;
     plumb_policy_options *o = &b->o;
-    plumb_schedule schedule;
     o->folder = b->train.options.folder;
     o->resume = b->train.options.resume;
     o->dtype = b->train.options.dtype;
@@ -152,14 +149,7 @@ static plumb_status fill_shared(body *b)
     o->tokenizer = b->train.options.tokenizer;
     o->sink = b->train.options.sink;
     PLUMB_TRY(plumb_policy_plan(o, b->prompts.count, &b->prompts_each, &b->steps, &b->per_epoch));
-    PLUMB_TRY(plumb_schedule_make(o->lr_scheduler_type, o->learning_rate, o->warmup_steps, o->warmup_ratio, b->steps,
-                                  &schedule)); /* what is wrong with it shows before the first completion */
-    o->logging_steps = plumb_train_every(t->logging_steps, b->steps);
-    o->save_total_limit = t->save_total_limit;
-    o->save_steps = t->save_strategy == PLUMB_SAVE_STEPS   ? plumb_train_every(t->save_steps, b->steps)
-                    : t->save_strategy == PLUMB_SAVE_EPOCH ? b->per_epoch
-                                                           : 0;
-    return PLUMB_OK;
+    return plumb_train_settle_pace(b->train.v, b->steps, b->per_epoch, &o->pace);
 }
 
 /* ---- the plan ---- */
@@ -173,14 +163,15 @@ static plumb_memory_plan memory(const body *b)
     int64_t trained = b->train.adapter ? (int64_t)plumb_adapter_elements(b->train.adapter) : plumb_config_parameters(c);
     int64_t value = b->value ? plumb_config_parameters(&b->value->config) : 0;
     int64_t each = (int64_t)b->prompts.longest + o->sampling.max_new_tokens;
-    int64_t most = (each < c->max_positions ? each : c->max_positions) * o->batch;
+    int64_t most = (each < c->max_positions ? each : c->max_positions) * o->order.batch;
     int rows = (int)(most < INT32_MAX ? most : INT32_MAX);
     plumb_generator_options sampler = {.sampling = o->sampling};
     int64_t drawing = plumb_generator_bytes(c, &sampler, b->prompts.longest);
     plumb_memory_plan p = {.weights = f * (trained + value) * (2 + states),
                            .activations = plumb_training_bytes(c, rows, rows, true),
-                           .recomputed = plumb_training_bytes(c, rows, rows, false)};
-    if (o->sync_ref_model) p.weights += plumb_masters_bytes(c);
+                           .recomputed = plumb_training_bytes(c, rows, rows, false),
+                           .ledger = plumb_ledger_bytes(o->ledger_tokens, b->train.examples.count, c)};
+    if (o->pace.sync_ref_model) p.weights += plumb_masters_bytes(c);
     if (drawing > p.activations) p.activations = drawing;
     if (drawing > p.recomputed) p.recomputed = drawing;
     return p;
@@ -197,6 +188,9 @@ static plumb_status say_plan(body *b)
                    parameters);
     plumb_cli_tell(cli, "prompts: %s, %zu, the longest of %d tokens", b->train.v->data.items[0], b->prompts.count,
                    b->prompts.longest);
+    if (o->pairs)
+        plumb_cli_tell(cli, "ledger: %s, %zu pairs, max_length %d, %" PRId64 " cut", b->v->ledger_data, o->pairs->count,
+                       b->train.max_length, o->pairs->truncated);
     plumb_cli_say(cli,
                   "run: %" PRId64 " %s (%" PRId64 " an epoch), %" PRId64
                   " completion%s of at most %d tokens for each of "
@@ -215,6 +209,7 @@ static plumb_status record(body *b)
     PLUMB_TRY(plumb_train_record(&b->train, (int64_t)b->prompts.count, b->prompts.hash));
     if (reward) PLUMB_TRY(plumb_train_record_model(&b->train, "reward", reward));
     if (b->value) PLUMB_TRY(plumb_train_record_model(&b->train, "value", b->value->folder));
+    if (b->o.pairs) PLUMB_TRY(plumb_train_record_pairs(&b->train, b->v->ledger_data));
     return plumb_train_same_run(&b->train);
 }
 
@@ -225,6 +220,7 @@ static void say_report(body *b, const plumb_policy_report *r)
                   r->steps, b->o.method == PLUMB_PPO ? "updates" : "steps", r->completions, r->generated, b->o.folder);
     plumb_cli_say(cli, "mean reward: %.5g -> %.5g, deviation %.5g -> %.5g", r->first.mean, r->last.mean, r->first.std,
                   r->last.std);
+    plumb_train_say_pairs(&b->train, &r->ledger, r->evaluated);
     if (b->o.method == PLUMB_PPO || r->last.zero_share < 0.5) return;
     plumb_note(
         b->o.sink,
@@ -272,6 +268,8 @@ static plumb_status run_command(body *b, plumb_cli *cli, plumb_policy_values *v)
     PLUMB_TRY(open_rewards(b));
     PLUMB_TRY(open_value(b));
     PLUMB_TRY(read_prompts(b));
+    PLUMB_TRY(plumb_reward_sources_try(b->rewards, &b->prompts));
+    PLUMB_TRY(read_pairs(b));
     PLUMB_TRY(fill_shared(b));
     return go(b);
 }

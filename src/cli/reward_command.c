@@ -9,6 +9,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,6 +21,9 @@ enum {
     GRACE = 20,           /* such looks between SIGTERM and SIGKILL */
     MOST_OUTPUT = 1 << 26 /* bytes; more is no list of numbers */
 };
+
+static const char what_rewards_are[] =
+    "a reward is a reward model's folder, which must be there, the word rules, or a command that /bin/sh runs";
 
 typedef struct child {
     const plumb_reward_command *how;
@@ -182,9 +186,8 @@ static plumb_status wait_for(child *c, const plumb_text *rows)
         return plumb_fail(PLUMB_E_INPUT, "the command was ended by signal %d (%s)", WTERMSIG(how),
                           strsignal(WTERMSIG(how)));
     if (WEXITSTATUS(how) == 127)
-        return plumb_cure(
-            plumb_fail(PLUMB_E_INPUT, "the command ended with exit code 127: /bin/sh does not find it"),
-            "a reward is a reward model's folder, which must be there, the word rules, or a command that /bin/sh runs");
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "the command ended with exit code 127: /bin/sh does not find it"),
+                          what_rewards_are);
     if (WEXITSTATUS(how)) return plumb_fail(PLUMB_E_INPUT, "the command ended with exit code %d", WEXITSTATUS(how));
     if (c->written < rows->size)
         return plumb_cure(
@@ -241,5 +244,61 @@ plumb_status plumb_reward_command_run(const plumb_reward_command *how, const plu
     end(&c);
     if (!s) s = read_answer(&c.output, count, rewards, bad);
     plumb_text_free(&c.output);
+    return s;
+}
+
+/* ---- before the first run ---- */
+
+/* The length of the plain word that `at` begins with and that is the name of a command for certain; 0: it is none. */
+static size_t plain_word(const char *at)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./+-";
+    size_t n = strspn(at, plain), after = n + strspn(at + n, " \t");
+    if (*at == '-' || at[after] == '(') return 0; /* an option, a function's definition */
+    return at[n] == 0 || after > n ? n : 0;
+}
+
+static bool may_be_run(const char *path)
+{
+    struct stat about;
+    return stat(path, &about) == 0 && S_ISREG(about.st_mode) && access(path, X_OK) == 0;
+}
+
+/* Asks the shell, which knows its own commands. The word is plain: it means itself. */
+static plumb_status ask_shell(const plumb_reward_command *how, const char *word, bool *found)
+{
+    plumb_text line = {0}, nothing = {0};
+    int64_t bad;
+    *found = true;
+    plumb_status s = plumb_text_printf(&line, "command -v %s >/dev/null 2>&1", word);
+    if (!s) s = plumb_text_string(&nothing, "");
+    plumb_reward_command asked = {.command = line.data, .timeout = how->timeout, .sink = how->sink};
+    if (!s) {
+        s = plumb_reward_command_run(&asked, &nothing, 0, NULL, &bad);
+        *found = !s;
+    }
+    plumb_text_free(&line);
+    plumb_text_free(&nothing);
+    if (plumb_status_code(s) != PLUMB_E_INPUT) return s;
+    plumb_status_free(s);
+    return PLUMB_OK;
+}
+
+plumb_status plumb_reward_command_check(const plumb_reward_command *how)
+{
+    const char *first = how->command + strspn(how->command, " \t");
+    size_t n = plain_word(first);
+    bool found = true;
+    plumb_text word = {0};
+    plumb_status s = n ? plumb_text_append(&word, first, n) : PLUMB_OK;
+    if (n && !s && strchr(word.data, '/'))
+        found = may_be_run(word.data);
+    else if (n && !s)
+        s = ask_shell(how, word.data, &found);
+    if (!s && !found)
+        s = plumb_cure(first[n] ? plumb_fail(PLUMB_E_INPUT, "/bin/sh finds no program %s", word.data)
+                                : plumb_fail(PLUMB_E_INPUT, "is neither a folder nor a program that /bin/sh finds"),
+                       what_rewards_are);
+    plumb_text_free(&word);
     return s;
 }

@@ -21,4 +21,10 @@ typedef struct plumb_reward_command {
 plumb_status plumb_reward_command_run(const plumb_reward_command *how, const plumb_text *rows, size_t count,
                                       double *rewards, int64_t *bad) PLUMB_MUST_USE;
 
+/* Before anything is generated: PLUMB_E_INPUT when the command's first word is no program, as far as that can be told
+ * without running it. It can where the word is plain (letters, digits and _ . / + -, followed by a blank or the end):
+ * one with a slash must be a file that may be run, another one /bin/sh must find (in PATH, among its own commands).
+ * What the program makes of its arguments shows when it is run. */
+plumb_status plumb_reward_command_check(const plumb_reward_command *how) PLUMB_MUST_USE;
+
 #endif

@@ -227,7 +227,16 @@ static plumb_status open_source(plumb_reward_sources *r, size_t at)
     name_source(r, at, rules ? "rules" : "command");
     f->score = rules ? score_by_rules : score_by_command;
     s->command = value;
-    return rules ? open_rules(s) : PLUMB_OK;
+    if (rules) return open_rules(s);
+    plumb_reward_command command = {s->command, r->how.timeout, r->how.sink};
+    return plumb_reward_command_check(&command);
+}
+
+/* Which of the rewards fails; what is said of a model names its folder. */
+static plumb_status blame_source(const plumb_reward_sources *r, size_t at, plumb_status s)
+{
+    return r->list[at].folder ? plumb_context(s, "--reward")
+                              : plumb_context(s, "--reward %s", r->how.rewards->items[at]);
 }
 
 static plumb_status open_all(plumb_reward_sources *r)
@@ -240,8 +249,7 @@ static plumb_status open_all(plumb_reward_sources *r)
         return plumb_fail(PLUMB_E_INPUT, "--reward_weights: %zu numbers for %zu rewards", r->how.weights->count, n);
     PLUMB_TRY(plumb_new(&r->list, n, sizeof *r->list));
     PLUMB_TRY(plumb_new(&r->functions, n, sizeof *r->functions));
-    for (; r->count < n; r->count++)
-        PLUMB_TRY(plumb_context(open_source(r, r->count), "--reward %s", r->how.rewards->items[r->count]));
+    for (; r->count < n; r->count++) PLUMB_TRY(blame_source(r, r->count, open_source(r, r->count)));
     return PLUMB_OK;
 }
 
@@ -257,6 +265,28 @@ plumb_status plumb_reward_sources_open(const plumb_reward_source_options *how, p
         return s;
     }
     *out = r;
+    return PLUMB_OK;
+}
+
+static plumb_status try_prompts(const source *s, const plumb_prompts *prompts)
+{
+    plumb_text nothing = {0}, text = {0};
+    plumb_status status = plumb_text_string(&nothing, "");
+    for (size_t i = 0; i < prompts->count && !status; i++) {
+        status = plumb_check_interrupt(s->how->sink);
+        if (!status)
+            status = plumb_context(whole_text(s, prompts->list[i].json, &nothing, &text), "%s: prompt of row %" PRId64,
+                                   s->folder, prompts->list[i].index);
+    }
+    plumb_text_free(&nothing);
+    plumb_text_free(&text);
+    return status;
+}
+
+plumb_status plumb_reward_sources_try(const plumb_reward_sources *r, const plumb_prompts *prompts)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (r->list[i].folder) PLUMB_TRY(blame_source(r, i, try_prompts(&r->list[i], prompts)));
     return PLUMB_OK;
 }
 

@@ -26,10 +26,15 @@ typedef struct plumb_reward_source_options {
     const plumb_sink *sink;
 } plumb_reward_source_options;
 
-/* Opens models and rules. PLUMB_E_INPUT for a folder that holds no reward model, for weights of another number. */
+/* Opens models and rules, and looks whether commands are there. PLUMB_E_INPUT for a folder that holds no reward model,
+ * a command that is not found (cli/reward_command.h), weights of another number. */
 plumb_status plumb_reward_sources_open(const plumb_reward_source_options *how,
                                        plumb_reward_sources **out) PLUMB_MUST_USE;
 void plumb_reward_sources_close(plumb_reward_sources *r); /* NULL is fine */
+
+/* Puts every prompt through the templates of the reward models, so that one that they refuse shows before the first
+ * completion. */
+plumb_status plumb_reward_sources_try(const plumb_reward_sources *r, const plumb_prompts *prompts) PLUMB_MUST_USE;
 
 /* The functions for a run, *count of them. Names: the folder's last part, rules, command; a name that was there before
  * gets _2, _3, ... */

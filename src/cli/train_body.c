@@ -185,37 +185,67 @@ plumb_status plumb_train_settings(plumb_train_body *b)
     return plumb_train_optimizer(v, &o->trainer.optimizer);
 }
 
+void plumb_train_pace(const plumb_train_values *v, plumb_order_options *order, plumb_run_pace *pace)
+{
+    *order = (plumb_order_options){.batch = v->per_device_train_batch_size,
+                                   .accumulation = v->gradient_accumulation_steps,
+                                   .epochs = v->num_train_epochs,
+                                   .max_steps = v->max_steps,
+                                   .seed = (uint64_t)v->data_seed,
+                                   .sequential = v->train_sampling_strategy == 1,
+                                   .drop_last = v->dataloader_drop_last};
+    *pace = (plumb_run_pace){.lr_scheduler_type = v->lr_scheduler_type,
+                             .learning_rate = v->learning_rate,
+                             .warmup_steps = v->warmup_steps,
+                             .warmup_ratio = v->warmup_ratio,
+                             .save_total_limit = v->save_total_limit,
+                             .ledger_steps = v->ledger_steps,
+                             .sync_ref_model = v->sync_ref_model,
+                             .ref_model_sync_steps = v->ref_model_sync_steps,
+                             .ref_model_mixup_alpha = v->ref_model_mixup_alpha};
+}
+
+plumb_status plumb_train_settle_pace(const plumb_train_values *v, int64_t steps, int64_t per_epoch,
+                                     plumb_run_pace *pace)
+{
+    plumb_schedule schedule;
+    pace->logging_steps = plumb_train_every(v->logging_steps, steps);
+    pace->save_steps = v->save_strategy == PLUMB_SAVE_STEPS   ? plumb_train_every(v->save_steps, steps)
+                       : v->save_strategy == PLUMB_SAVE_EPOCH ? per_epoch
+                                                              : 0;
+    return plumb_schedule_make(pace->lr_scheduler_type, pace->learning_rate, pace->warmup_steps, pace->warmup_ratio,
+                               steps, &schedule);
+}
+
 static plumb_status fill_options(plumb_train_body *b)
 {
-    const plumb_train_values *v = b->v;
     plumb_run_options *o = &b->options;
     int64_t steps = 0, per_epoch = 0;
-    plumb_schedule schedule;
     PLUMB_TRY(plumb_train_settings(b));
-    o->order = (plumb_order_options){.batch = v->per_device_train_batch_size,
-                                     .accumulation = v->gradient_accumulation_steps,
-                                     .epochs = v->num_train_epochs,
-                                     .max_steps = v->max_steps,
-                                     .seed = (uint64_t)v->data_seed,
-                                     .sequential = v->train_sampling_strategy == 1,
-                                     .drop_last = v->dataloader_drop_last};
-    o->lr_scheduler_type = v->lr_scheduler_type;
-    o->learning_rate = v->learning_rate;
-    o->warmup_steps = v->warmup_steps;
-    o->warmup_ratio = v->warmup_ratio;
-    o->ledger_steps = v->ledger_steps;
-    o->sync_ref_model = v->sync_ref_model;
-    o->ref_model_sync_steps = v->ref_model_sync_steps;
-    o->ref_model_mixup_alpha = v->ref_model_mixup_alpha;
+    plumb_train_pace(b->v, &o->order, &o->pace);
     PLUMB_TRY(count_steps(b, &steps, &per_epoch));
-    PLUMB_TRY(plumb_schedule_make(o->lr_scheduler_type, o->learning_rate, o->warmup_steps, o->warmup_ratio, steps,
-                                  &schedule)); /* what is wrong with it shows before any pass over the data */
-    o->logging_steps = plumb_train_every(v->logging_steps, steps);
-    o->save_total_limit = v->save_total_limit;
-    o->save_steps = v->save_strategy == PLUMB_SAVE_STEPS   ? plumb_train_every(v->save_steps, steps)
-                    : v->save_strategy == PLUMB_SAVE_EPOCH ? per_epoch
-                                                           : 0;
-    return PLUMB_OK;
+    return plumb_train_settle_pace(b->v, steps, per_epoch, &o->pace);
+}
+
+/* ---- pairs ---- */
+
+plumb_status plumb_train_read_pairs(plumb_train_body *b, const char *path, int64_t begin, int64_t end)
+{
+    const plumb_train_values *v = b->v;
+    plumb_pair_reader *reader;
+    const plumb_pair_source source = {
+        .path = path,
+        .begin = begin,
+        .end = end,
+        .keys = {v->prompt_key, v->chosen_key, v->rejected_key, (plumb_implicit_prompt)v->implicit_prompt},
+        .pairing = {b->encoder, PLUMB_COMPAT_TRL, b->max_length, plumb_train_vocab_size(b)},
+        .skip_bad_rows = v->common.on_error == PLUMB_ON_ERROR_SKIP,
+        .sink = &b->cli->sink,
+    };
+    PLUMB_TRY(plumb_pair_reader_open(&source, &reader));
+    plumb_status s = plumb_examples_read(reader, &b->examples);
+    plumb_pair_reader_close(reader);
+    return s;
 }
 
 /* ---- the plan ---- */
@@ -388,10 +418,13 @@ static plumb_status compare_options(const json_t *now, const json_t *then, const
 static plumb_status compare_with(const json_t *now, const json_t *old, const char *path)
 {
     static const char *const programs[] = {"plumb", "command"};
-    static const char *const inputs[][2] = {
-        {"model", "from another model"},         {"adapter", "from another adapter"},
-        {"reference", "with another reference"}, {"data", "on other data"},
-        {"value", "with another value model"},   {"reward", "with another reward model"}};
+    static const char *const inputs[][2] = {{"model", "from another model"},
+                                            {"adapter", "from another adapter"},
+                                            {"reference", "with another reference"},
+                                            {"data", "on other data"},
+                                            {"value", "with another value model"},
+                                            {"reward", "with another reward model"},
+                                            {"ledger_data", "with other --ledger_data"}};
     enum { INPUTS = sizeof inputs / sizeof *inputs };
     char what[128];
     for (int i = 0; i < 2; i++) {
@@ -429,6 +462,11 @@ plumb_status plumb_train_record_model(plumb_train_body *b, const char *role, con
     return put_model(b->record, role, folder, b->v->hash == 1);
 }
 
+plumb_status plumb_train_record_pairs(plumb_train_body *b, const char *path)
+{
+    return plumb_meta_input(b->record, "ledger_data", path, (int64_t)b->examples.count, b->examples.hash);
+}
+
 plumb_status plumb_train_record(plumb_train_body *b, int64_t rows, uint64_t hash)
 {
     PLUMB_TRY(plumb_meta_new(b->cli->usage, b->cli->options, &b->record));
@@ -443,17 +481,21 @@ plumb_status plumb_train_record(plumb_train_body *b, int64_t rows, uint64_t hash
 
 /* ---- the report ---- */
 
-static void say_report(plumb_train_body *b, const plumb_run_report *r)
+void plumb_train_say_pairs(plumb_train_body *b, const plumb_ledger_summary *l, bool evaluated)
 {
-    const plumb_ledger_summary *l = &r->ledger;
-    plumb_cli_say(b->cli, "%" PRId64 " steps, last loss %.6g; the model is in %s", r->steps, r->last.loss,
-                  b->options.folder);
-    if (!r->evaluated) return;
+    if (!evaluated) return;
     plumb_cli_say(
         b->cli,
         "mean log-prob: chosen %.5g -> %.5g, rejected %.5g -> %.5g; %zu of %zu chosen responses are less likely "
         "than at the start",
         l->start_mean[0], l->mean[0], l->start_mean[1], l->mean[1], l->displaced, b->examples.count);
+}
+
+static void say_report(plumb_train_body *b, const plumb_run_report *r)
+{
+    plumb_cli_say(b->cli, "%" PRId64 " steps, last loss %.6g; the model is in %s", r->steps, r->last.loss,
+                  b->options.folder);
+    plumb_train_say_pairs(b, &r->ledger, r->evaluated);
 }
 
 plumb_status plumb_train_go(plumb_train_body *b)

@@ -350,9 +350,18 @@ const plumb_option plumb_train_options[] = {
     {.name = "adapter", .group = "LoRA", STRING("DIR"), SOME(ADAPTED, adapter),
      .help = "train this PEFT adapter further; its own settings count"},
 
-    {.name = "ledger_steps", .group = "Ledger and gate", INTEGER(1, MOST), SOME("dpo|reward|kto", ledger_steps),
+    {.name = "ledger_data", .group = "Ledger and gate", STRING("PAIRS"), POLICY(SAMPLERS, ledger_data),
+     .changes_no_result = true,
+     .help = "a preference file: ledger.jsonl then tells what the run does to the log-probs of its pairs, as the ledger of "
+             "plumb dpo does; they are not trained on"},
+    {.name = "max_length", .group = "Ledger and gate", INTEGER(0, 1 << 24), SOME(SAMPLERS, max_length),
+     .fallback = "1024", .none = "0",
+     .help = "ledger_data: cut prompt + response at N tokens, at the end; 0 or none: never. Without it 1024 or the "
+             "model's positions, the smaller"},
+    {.name = "ledger_steps", .group = "Ledger and gate", INTEGER(1, MOST), SOME("dpo|reward|kto|" SAMPLERS, ledger_steps),
      .help = "evaluate every row each N steps; without it at the start, after each epoch and at the end"},
-    {.name = "ledger_tokens", .group = "Ledger and gate", INTEGER(0, 1 << 20), DPO(ledger_tokens), .fallback = "0",
+    {.name = "ledger_tokens", .group = "Ledger and gate", INTEGER(0, 1 << 20), SOME("dpo|" SAMPLERS, ledger_tokens),
+     .fallback = "0",
      .help = "also record the N tokens that gained and lost most where the responses first differ"},
     {.name = "ches_gate", .group = "Ledger and gate", STRING("keep-lowest:P%|keep-lowest:N|weight"), DPO(ches_gate),
      .help = "train on the pairs with the lowest ln_ches only, or weigh pairs by their rank in it"},
@@ -679,6 +688,17 @@ static plumb_status check_losses(const plumb_options *o, plumb_policy_values *v,
     return settle_generation(o, v);
 }
 
+static plumb_status check_ledger(const plumb_options *o, const plumb_policy_values *v, const plumb_sink *sink)
+{
+    static const char *const names[] = {"ledger_steps", "ledger_tokens", "max_length"};
+    for (size_t i = 0; i < sizeof names / sizeof *names && !v->ledger_data; i++)
+        note_no_effect(o, names[i], sink, "without --ledger_data");
+    if (!v->ledger_data || strcmp(v->ledger_data, "-") != 0) return PLUMB_OK;
+    return blame(o, "ledger_data",
+                 plumb_cure(plumb_fail(PLUMB_E_INPUT, "stdin cannot be read again by --resume and plumb trace"),
+                            "save the pairs to a file first"));
+}
+
 plumb_status plumb_policy_check(const plumb_options *o, plumb_policy_values *v, plumb_policy_method method,
                                 const plumb_sink *sink)
 {
@@ -690,5 +710,6 @@ plumb_status plumb_policy_check(const plumb_options *o, plumb_policy_values *v, 
                                                           "learn from"),
                                 "give a number above 0"));
     v->ppo.kl_k3 = v->kl_estimator == 1;
+    PLUMB_TRY(check_ledger(o, v, sink));
     return method == PLUMB_PPO ? PLUMB_OK : check_losses(o, v, sink);
 }

@@ -87,7 +87,8 @@ typedef struct plumb_train_values {
     int64_t ref_model_sync_steps;
 
     /* ledger: all but sft */
-    int64_t ledger_steps; /* 0: at the start, after each epoch and at the end */
+    int64_t ledger_steps;  /* 0: at the start, after each epoch and at the end */
+    int64_t ledger_tokens; /* 0: none; dpo, rloo, grpo, ppo */
 
     /* machine */
     int isa;  /* auto, ref, avx2, avx512 */
@@ -110,7 +111,6 @@ typedef struct plumb_dpo_values {
     double alphapo_alpha, kto_z;
 
     /* ledger and gate */
-    int64_t ledger_tokens; /* 0: none */
     const char *ches_gate; /* as plumb_gate_parse takes it; NULL: none */
     int64_t ches_refresh;  /* steps; 0: never */
 } plumb_dpo_values;
@@ -146,6 +146,8 @@ typedef struct plumb_policy_values {
     double reward_timeout;         /* seconds; 0: none */
     plumb_reals reward_clip_range; /* two numbers, or none */
 
+    const char *ledger_data; /* a preference file for the ledger; NULL: none */
+
     bool as_message, shuffle_dataset, log_completions;
     int64_t num_generations, max_completion_length;
     int64_t generation_batch_size, steps_per_generation; /* after the check steps_per_generation counts */
@@ -165,7 +167,7 @@ typedef struct plumb_policy_values {
 } plumb_policy_values;
 
 /* The rows of all these commands. */
-enum { PLUMB_TRAIN_OPTIONS = 146 };
+enum { PLUMB_TRAIN_OPTIONS = 148 };
 extern const plumb_option plumb_train_options[PLUMB_TRAIN_OPTIONS];
 
 /* MODEL and DATA, which model_name_or_path and dataset_name can give as well: the positionals of these commands. */

@@ -330,6 +330,22 @@ static plumb_status read_ledger(plumb_report *r, plumb_report_run *run, const ch
     return plumb_report_objects(path, sink, read_gained, &into, NULL, NULL);
 }
 
+/* Not so with a reward model's ledger, and KTO's of unpaired rows. */
+static plumb_status ledger_of_pairs(const char *path, bool *out)
+{
+    plumb_rows *rows = NULL;
+    plumb_row row;
+    bool found = false;
+    json_t *object = NULL;
+    PLUMB_TRY(plumb_rows_open(path, 0, 1, &rows));
+    plumb_status s = plumb_rows_next(rows, &row, &found);
+    if (!s && found) s = plumb_context(plumb_json_parse(row.bytes, row.size, true, "", &object), "%s", path);
+    *out = has(object, "logps/chosen") || !(has(object, "logps") || has(object, "reward/chosen"));
+    json_decref(object);
+    plumb_rows_close(rows);
+    return s;
+}
+
 static plumb_status read_folder(plumb_report *r, const char *path, const plumb_sink *sink)
 {
     plumb_text metrics = {0}, ledger = {0};
@@ -350,6 +366,7 @@ static plumb_status read_folder(plumb_report *r, const char *path, const plumb_s
     PLUMB_GO(read_record(path, "run.json", &run->record));
     reading into = {r, run, NULL};
     if (has_metrics) PLUMB_GO(plumb_report_objects(metrics.data, sink, read_metric, &into, NULL, NULL));
+    if (has_ledger) PLUMB_GO(ledger_of_pairs(ledger.data, &has_ledger));
     if (has_ledger) PLUMB_GO(read_ledger(r, run, ledger.data, sink));
 done:
     plumb_text_free(&metrics);

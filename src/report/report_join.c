@@ -222,11 +222,21 @@ static plumb_status recorded_path(const json_t *record, const char *key, char **
     return *out ? PLUMB_OK : plumb_no_memory();
 }
 
+/* rloo, grpo and ppo have prompts as their data, and pairs in their ledger. */
+static plumb_status recorded_pairs(const json_t *record, char **out)
+{
+    if (json_object_get(record, "ledger_data")) return recorded_path(record, "ledger_data", out);
+    const char *command = json_string_value(json_object_get(record, "command"));
+    bool prompts =
+        command && (strcmp(command, "rloo") == 0 || strcmp(command, "grpo") == 0 || strcmp(command, "ppo") == 0);
+    return prompts ? PLUMB_OK : recorded_path(record, "data", out);
+}
+
 static plumb_status recorded_paths(plumb_report *r, const json_t *record)
 {
     if (!record) return PLUMB_OK;
     bool known = r->data_path != NULL;
-    PLUMB_TRY(recorded_path(record, "data", &r->data_path));
+    PLUMB_TRY(recorded_pairs(record, &r->data_path));
     if (!known && r->data_path) r->data_record = record;
     return recorded_path(record, "model", &r->model_path);
 }

@@ -72,15 +72,33 @@ static plumb_status number_of(reader *r, const plumb_row_key *key, size_t *out)
 
 /* ---- rows ---- */
 
+/* Other ledgers than those of pairs (train/row_ledgers.h), and what is no ledger at all. */
+static plumb_status check_pair(const json_t *row)
+{
+    const char *missing = NULL;
+    bool step = json_object_get(row, "step");
+    for (int i = 0; i <= REJECTED && step; i++)
+        if (!missing && !json_object_get(row, names[i])) missing = names[i];
+    if (!missing && step) return PLUMB_OK;
+    if (step && json_object_get(row, "reward/chosen"))
+        return plumb_cure(
+            plumb_fail(PLUMB_E_INPUT, "these are rewards of plumb reward: a reward model gives no log-probs"),
+            "plumb reward-score RM DATA tells how its rewards agree with pairs");
+    if (step && json_object_get(row, "logps") && json_object_get(row, "label"))
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "these are single completions of plumb kto, not pairs"),
+                          "give plumb kto preference rows for a ledger of pairs, or compare its two checkpoints on a "
+                          "preference file: plumb trace MODEL RUN PAIRS");
+    return plumb_cure(
+        plumb_fail(PLUMB_E_INPUT, "\"%s\" is missing: this is not a row of a ledger", missing ? missing : "step"),
+        "a ledger is the ledger.jsonl of a run folder of plumb dpo, of plumb kto on preference rows, or of "
+        "plumb rloo, grpo and ppo with --ledger_data");
+}
+
 static plumb_status read_entry(reader *r, const json_t *row, entry *out)
 {
     plumb_row_key key;
     PLUMB_TRY(plumb_row_key_read(row, "a ledger", &key));
-    for (int i = 0; i <= REJECTED; i++)
-        if (!json_object_get(row, names[i]) || !json_object_get(row, "step"))
-            return plumb_cure(plumb_fail(PLUMB_E_INPUT, "\"%s\" is missing: this is not a row of a ledger",
-                                         json_object_get(row, "step") ? names[i] : "step"),
-                              "a ledger is the ledger.jsonl of a run folder of plumb dpo");
+    PLUMB_TRY(check_pair(row));
     *out = (entry){.step = -1};
     PLUMB_TRY(plumb_json_int(row, "step", &out->step));
     if (out->step < 0) return plumb_fail(PLUMB_E_INPUT, "\"step\" is not a step number");
@@ -122,7 +140,7 @@ static plumb_status read_rows(reader *r, plumb_rows *rows, const plumb_sink *sin
     }
     if (r->entry_count) return PLUMB_OK;
     return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: there are no rows in it", plumb_rows_name(rows)),
-                      "only plumb dpo keeps a ledger; plumb sft leaves it empty");
+                      "plumb sft keeps no ledger; plumb dpo, kto, and rloo, grpo and ppo with --ledger_data do");
 }
 
 /* ---- tables ---- */
@@ -222,7 +240,8 @@ plumb_status plumb_ledger_read(const char *path, const plumb_sink *sink, plumb_l
         s = plumb_text_printf(&inside, "%s/ledger.jsonl", path);
         if (!s && stat(inside.data, &info) != 0)
             s = plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: there is no ledger.jsonl in this folder", path),
-                           "give the run folder of plumb dpo, or a ledger file");
+                           "give the folder of a run that kept one (plumb dpo, kto; rloo, grpo and ppo with "
+                           "--ledger_data), or a ledger file");
     }
     if (!s) s = read_file(inside.data ? inside.data : path, sink, out);
     plumb_text_free(&inside);

@@ -29,8 +29,9 @@ typedef struct plumb_ledger_file {
 } plumb_ledger_file;
 
 /* Reads FILE ("-": stdin), or FILE/ledger.jsonl of a run folder. PLUMB_E_INPUT with file:line for rows that are no
- * ledger rows, a pair twice in one step, one index with two hashes, and an empty ledger (what an SFT run has). *out
- * must be {0} and is freed with plumb_ledger_file_free, after an error too. */
+ * ledger rows of pairs (saying so where they are a reward model's or KTO's unpaired ones), a pair twice in one step,
+ * one index with two hashes, and an empty ledger (what an SFT run has). *out must be {0} and is freed with
+ * plumb_ledger_file_free, after an error too. */
 plumb_status plumb_ledger_read(const char *path, const plumb_sink *sink, plumb_ledger_file *out) PLUMB_MUST_USE;
 void plumb_ledger_file_free(plumb_ledger_file *l);
 

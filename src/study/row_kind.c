@@ -32,9 +32,10 @@ plumb_row_kind plumb_row_kind_of(const json_t *row)
         return PLUMB_ROW_DATA;
     if (!has(row, "index") || !has(row, "row"))
         return has(row, "step") && only_numbers(row) ? PLUMB_ROW_METRICS : PLUMB_ROW_DATA;
+    if (has(row, "step") && (has(row, "logps/chosen") || has(row, "logps") || has(row, "reward/chosen")))
+        return PLUMB_ROW_LEDGER; /* of pairs, KTO's completions, a reward model */
     if (has(row, "label")) return PLUMB_ROW_JUDGE;
-    if (has(row, "response")) return PLUMB_ROW_RESPONSES;
-    return has(row, "step") && has(row, "logps/chosen") ? PLUMB_ROW_LEDGER : PLUMB_ROW_SCORES;
+    return has(row, "response") ? PLUMB_ROW_RESPONSES : PLUMB_ROW_SCORES;
 }
 
 const char *plumb_row_kind_name(plumb_row_kind kind)

@@ -8,7 +8,7 @@ typedef enum plumb_row_kind {
     PLUMB_ROW_UNKNOWN, /* no object */
     PLUMB_ROW_DATA,   /* preference data, also with other columns: any object that nothing of plumb is known to write */
     PLUMB_ROW_SCORES, /* and what else is numbers of a data row ("index", "row") */
-    PLUMB_ROW_LEDGER,
+    PLUMB_ROW_LEDGER, /* of any training command; plumb_ledger_read takes those of pairs */
     PLUMB_ROW_METRICS,
     PLUMB_ROW_TRACE,
     PLUMB_ROW_EXPLAIN,

@@ -53,17 +53,37 @@ static plumb_status read_options(const json_t *json, plumb_run_record *r)
     return PLUMB_OK;
 }
 
+/* Where the record names the pairs of the ledger. */
+static plumb_status find_pairs(const json_t *json, const char *command, const char *model, const json_t **out)
+{
+    static const char *const samplers[] = {"rloo", "grpo", "ppo"};
+    *out = json_array_get(json_object_get(json, "data"), 0);
+    if (strcmp(command, "dpo") == 0 || strcmp(command, "kto") == 0) return PLUMB_OK;
+    if (strcmp(command, "reward") == 0)
+        return plumb_cure(
+            plumb_fail(PLUMB_E_INPUT, "is the record of plumb reward, whose model gives rewards, not log-probs"),
+            "plumb reward-score RM DATA tells how they agree with pairs");
+    for (size_t i = 0; i < sizeof samplers / sizeof *samplers; i++) {
+        if (strcmp(command, samplers[i]) != 0) continue;
+        *out = json_array_get(json_object_get(json, "ledger_data"), 0);
+        if (*out) return PLUMB_OK;
+        return plumb_cure(
+            plumb_fail(PLUMB_E_INPUT, "is the record of plumb %s without --ledger_data: there is no ledger", command),
+            "compare the two checkpoints on a preference file: plumb trace %s RUN PAIRS", model);
+    }
+    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "is the record of plumb %s, which has no pairs", command),
+                      "compare the two checkpoints on a preference file: plumb trace %s RUN PAIRS", model);
+}
+
 static plumb_status read_record(const json_t *json, plumb_run_record *r)
 {
     const char *command = "";
-    const json_t *model = json_object_get(json, "model"), *data = json_array_get(json_object_get(json, "data"), 0);
+    const json_t *model = json_object_get(json, "model"), *data = NULL;
     if (!json_is_object(json)) return record_fault("is no record of a run");
     PLUMB_TRY(plumb_json_string(json, "command", &command));
-    if (strcmp(command, "dpo") != 0)
-        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "is the record of plumb %s, which has no pairs", command),
-                          "trace a run of plumb dpo");
+    if (json_is_object(model)) PLUMB_TRY(plumb_json_string(model, "path", &r->model));
+    PLUMB_TRY(find_pairs(json, command, r->model ? r->model : "MODEL", &data));
     if (!json_is_object(model) || !json_is_object(data)) return record_fault("names no model and data");
-    PLUMB_TRY(plumb_json_string(model, "path", &r->model));
     PLUMB_TRY(plumb_json_string(model, "hash", &r->hash));
     PLUMB_TRY(plumb_json_string(data, "path", &r->data));
     PLUMB_TRY(plumb_json_bool(json, "completed", &r->completed));
@@ -297,7 +317,7 @@ static plumb_status read_tokens(const json_t *row, const plumb_ledger_file *ledg
     int64_t step = -1, position = 0, number;
     PLUMB_TRY(plumb_json_int(row, "step", &step));
     if (step != ledger->steps[ledger->step_count - 1] || !json_object_get(row, "gained")) return PLUMB_OK;
-    PLUMB_TRY(plumb_row_key_read(row, "plumb dpo", &key));
+    PLUMB_TRY(plumb_row_key_read(row, "a ledger", &key));
     PLUMB_TRY(plumb_ledger_find(ledger, key.index, &key.row, &number));
     if (number < 0) return PLUMB_OK;
     plumb_traced_place *place = &t->places[number];

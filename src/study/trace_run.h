@@ -11,14 +11,15 @@
 
 /* ---- run.json ---- */
 
-/* What a run of plumb dpo was made from. Paths stand as they were given then. */
+/* What a run with a ledger of pairs was made from: of plumb dpo, of plumb kto (whose ledger tells whether it has
+ * pairs), of rloo, grpo and ppo with --ledger_data. Paths stand as they were given then. */
 typedef struct plumb_run_record {
     json_t *json;          /* owns the strings */
     const char *model;     /* the checkpoint that it began with */
     int64_t template_time; /* what its chat template took for now; -1: not recorded */
     const char *hash;      /* plumb_model_hash of it then, over all bytes if full_hash */
     bool full_hash;
-    const char *data;
+    const char *data; /* of the pairs */
     plumb_preference_keys keys;
     const char *chat_template; /* NULL: the checkpoint's */
     int max_length;            /* 0: no cut; -1: not given, the default of the model */
@@ -28,7 +29,7 @@ typedef struct plumb_run_record {
     const char *adapter; /* the one that it began with; NULL: a fresh one */
 } plumb_run_record;
 
-/* PLUMB_E_INPUT when the folder holds no run of plumb dpo. *out must be {0}. */
+/* PLUMB_E_INPUT when the folder holds no such run. *out must be {0}. */
 plumb_status plumb_run_record_read(const char *folder, plumb_run_record *out) PLUMB_MUST_USE;
 void plumb_run_record_free(plumb_run_record *r);
 

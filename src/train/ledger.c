@@ -1,6 +1,7 @@
 #include "train/ledger.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -179,8 +180,9 @@ static plumb_status append_row(const plumb_ledger *l, const plumb_example *x, si
     PLUMB_TRY(plumb_text_printf(rows, "{\"step\":%" PRId64 ",\"index\":%" PRId64 ",\"row\":\"%016" PRIx64 "\"", step,
                                 x->index, x->row));
     PLUMB_TRY(append_pair(rows, "logps", l->logps[i][0], l->logps[i][1]));
-    if (l->options.reference)
+    if (l->options.reference == PLUMB_LEDGER_REFERENCE)
         PLUMB_TRY(append_pair(rows, "ref_logps", x->ref_head[0] + x->ref_tail[0], x->ref_head[1] + x->ref_tail[1]));
+    if (l->options.reference == PLUMB_LEDGER_START) PLUMB_TRY(append_pair(rows, "ref_logps", x->start[0], x->start[1]));
     if (b) PLUMB_TRY(append_tokens(l, x, i, b, rows));
     if (l->options.gate) {
         if (ln_ches) {
@@ -247,5 +249,30 @@ plumb_status plumb_ledger_evaluate(plumb_ledger *l, const plumb_model *policy, c
         memcpy(l->state, l->start_state, l->count * l->d * sizeof *l->state);
     l->fresh = false;
     summarise(l, e, summary);
+    if (!isfinite(summary->mean[0]) || !isfinite(summary->mean[1])) /* they come from weights that are none */
+        return plumb_fail(PLUMB_E_DIVERGED, "after step %" PRId64 ": a log-prob is not finite", step);
     return append_rows(l, policy, e, step, ln_ches, rows);
+}
+
+void plumb_ledger_warn(const plumb_ledger_summary *l, const plumb_examples *e, int64_t step, const char *advice,
+                       const plumb_sink *sink)
+{
+    if (!(l->mean[0] < l->start_mean[0])) return;
+    plumb_text worst = {0};
+    plumb_status s = PLUMB_OK;
+    for (int k = 0; k < l->worsts && !s; k++)
+        s = plumb_text_printf(&worst, "%s%" PRId64, k ? ", " : "", e->list[l->worst[k]].index);
+    if (!s)
+        plumb_note(sink,
+                   "step %" PRId64
+                   ": likelihood displacement: the mean chosen log-prob fell from %.4g to %.4g, in %zu of %zu pairs, "
+                   "most in rows %s; %s",
+                   step, l->start_mean[0], l->mean[0], l->displaced, e->count, worst.data ? worst.data : "", advice);
+    plumb_status_free(s);
+    plumb_text_free(&worst);
+}
+
+int64_t plumb_ledger_bytes(int tokens, size_t examples, const plumb_config *config)
+{
+    return tokens ? 2 * (int64_t)sizeof(float) * (int64_t)examples * config->hidden_size : 0;
 }

@@ -16,10 +16,17 @@
 
 typedef struct plumb_ledger plumb_ledger;
 
+/* What ref_logps are. */
+typedef enum plumb_ledger_reference {
+    PLUMB_LEDGER_NO_REFERENCE, /* they are left out */
+    PLUMB_LEDGER_REFERENCE,    /* the examples' ref_head and ref_tail */
+    PLUMB_LEDGER_START,        /* the examples' start */
+} plumb_ledger_reference;
+
 typedef struct plumb_ledger_options {
-    int tokens;                       /* K; 0: none */
-    bool gate;                        /* write ln_ches and weight */
-    bool reference;                   /* write ref_logps */
+    int tokens; /* K; 0: none */
+    bool gate;  /* write ln_ches and weight */
+    plumb_ledger_reference reference;
     const plumb_tokenizer *tokenizer; /* for the tokens' texts; borrowed, may be NULL: texts are left out */
 } plumb_ledger_options;
 
@@ -47,9 +54,16 @@ plumb_status plumb_ledger_start(plumb_ledger *l, const plumb_model *policy, plum
 void plumb_ledger_start_as_reference(plumb_ledger *l, plumb_examples *e);
 
 /* Evaluates all examples under the policy and appends their rows for `step` to *rows (JSON lines). ln_ches [examples]
- * is for the gate's column, or NULL. */
+ * is for the gate's column, or NULL. PLUMB_E_DIVERGED where a mean log-prob is not finite. */
 plumb_status plumb_ledger_evaluate(plumb_ledger *l, const plumb_model *policy, const plumb_examples *e, int64_t step,
                                    const double *ln_ches, const plumb_sink *sink, plumb_text *rows,
                                    plumb_ledger_summary *summary) PLUMB_MUST_USE;
+
+/* Notes it where the mean chosen log-prob fell: the phenomenon this tool is about. `advice` says what to do. */
+void plumb_ledger_warn(const plumb_ledger_summary *summary, const plumb_examples *e, int64_t step, const char *advice,
+                       const plumb_sink *sink);
+
+/* What the states for the tokens need in memory, in bytes. */
+int64_t plumb_ledger_bytes(int tokens, size_t examples, const plumb_config *config);
 
 #endif

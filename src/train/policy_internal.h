@@ -29,7 +29,9 @@ typedef struct plumb_policy_state {
     plumb_masters *synced;          /* the reference's weights with sync_ref_model */
     plumb_order *order;             /* its rows are micro-batches; of PPO updates */
     plumb_schedule schedule;
-    int64_t steps;                     /* of the run */
+    plumb_ledger *ledger; /* NULL: none */
+    bool evaluation_due;  /* does the step that was done last still want one? What follows it in the step does too */
+    int64_t steps;        /* of the run */
     int64_t prompts_each, generations; /* prompts of a generation, generations of an epoch */
     int64_t *permutation, permutation_epoch;
     plumb_rollout rollout, before;        /* before: the one that the step began with, where it has got another since */

@@ -177,9 +177,10 @@ static plumb_status whiten_minibatch(plumb_policy_state *s, const plumb_example 
 
 static plumb_status accumulate(plumb_policy_state *s, plumb_trainer *t, const plumb_example *const *list, size_t count)
 {
-    size_t batch = (size_t)s->o->batch;
+    size_t batch = (size_t)s->o->order.batch;
     for (size_t i = 0; i < count; i += batch)
-        PLUMB_TRY(plumb_trainer_accumulate(t, list + i, count - i < batch ? count - i : batch, s->o->accumulation, 0));
+        PLUMB_TRY(
+            plumb_trainer_accumulate(t, list + i, count - i < batch ? count - i : batch, s->o->order.accumulation, 0));
     return PLUMB_OK;
 }
 
@@ -228,7 +229,7 @@ static plumb_status shuffle(const plumb_policy_state *s, int64_t epoch, plumb_ar
     PLUMB_TRY(plumb_arena_new(scratch, out, n, sizeof **out));
     PLUMB_TRY(plumb_arena_new(scratch, &places, n, sizeof *places));
     for (size_t i = 0; i < n; i++) places[i] = (int64_t)i;
-    if (!s->o->sequential) plumb_randperm_after((int64_t)n, s->o->order_seed + (uint64_t)s->step, epoch, places);
+    if (!s->o->order.sequential) plumb_randperm_after((int64_t)n, s->o->order.seed + (uint64_t)s->step, epoch, places);
     for (size_t i = 0; i < n; i++) (*out)[i] = s->rollout.list[places[i]];
     return PLUMB_OK;
 }

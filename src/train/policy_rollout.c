@@ -24,10 +24,10 @@ static void permute(plumb_policy_state *s, int64_t epoch)
 {
     int64_t n = (int64_t)s->prompts->count;
     if (s->permutation_epoch == epoch) return;
-    if (s->o->sequential)
+    if (s->o->order.sequential)
         for (int64_t i = 0; i < n; i++) s->permutation[i] = i;
     else
-        plumb_randperm_after(n, s->o->order_seed, epoch, s->permutation);
+        plumb_randperm_after(n, s->o->order.seed, epoch, s->permutation);
     s->permutation_epoch = epoch;
 }
 

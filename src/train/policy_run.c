@@ -25,7 +25,7 @@ typedef struct run {
 
 static plumb_status plan_groups(const plumb_policy_options *o, int64_t *prompts_each)
 {
-    int64_t completions = o->batch * o->steps_per_generation;
+    int64_t completions = o->order.batch * o->steps_per_generation;
     if (o->group < 2)
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--num_generations %" PRId64, o->group),
                           "a completion is judged against others of its prompt: give 2 or more");
@@ -43,13 +43,15 @@ static plumb_status plan_groups(const plumb_policy_options *o, int64_t *prompts_
 static plumb_status open_order(const plumb_policy_options *o, int64_t prompts, int64_t prompts_each, plumb_order **out)
 {
     int64_t generations = prompts / prompts_each;
-    plumb_order_options how = {.batch = 1, .sequential = true, .epochs = o->epochs, .max_steps = o->max_steps};
+    plumb_order_options how = {
+        .batch = 1, .sequential = true, .epochs = o->order.epochs, .max_steps = o->order.max_steps};
     if (o->method != PLUMB_PPO) {
         how.rows = generations * o->steps_per_generation * o->num_iterations;
-        how.accumulation = o->accumulation;
+        how.accumulation = o->order.accumulation;
         return plumb_order_open(&how, out);
     }
-    double episodes = o->ppo.total_episodes > 0 ? (double)o->ppo.total_episodes : ceil(o->epochs * (double)prompts);
+    double episodes =
+        o->ppo.total_episodes > 0 ? (double)o->ppo.total_episodes : ceil(o->order.epochs * (double)prompts);
     how.rows = generations;
     how.accumulation = 1;
     if (how.max_steps < 1) how.max_steps = (int64_t)ceil(episodes / (double)prompts_each);
@@ -58,8 +60,9 @@ static plumb_status open_order(const plumb_policy_options *o, int64_t prompts, i
 
 static plumb_status make_plan(const plumb_policy_options *o, size_t prompts, int64_t *prompts_each, plumb_order **out)
 {
+    *out = NULL;
     if (o->method == PLUMB_PPO)
-        *prompts_each = o->batch * o->accumulation * o->ppo.num_mini_batches;
+        *prompts_each = o->order.batch * o->order.accumulation * o->ppo.num_mini_batches;
     else
         PLUMB_TRY(plan_groups(o, prompts_each));
     if ((int64_t)prompts < *prompts_each)
@@ -142,7 +145,7 @@ static plumb_status prove(run *r)
 {
     if (!r->unproven) return PLUMB_OK;
     r->unproven = false;
-    return plumb_run_folder_prune(r->s.folder, r->saved, r->o.save_total_limit);
+    return plumb_run_folder_prune(r->s.folder, r->saved, r->o.pace.save_total_limit);
 }
 
 /* ---- the loop ---- */
@@ -167,6 +170,54 @@ static void undo_step(plumb_policy_state *s)
     s->counts = s->counts_before;
 }
 
+/* ---- the ledger ---- */
+
+static const char advice[] =
+    "score the pairs (plumb score), hold the policy closer to its start (--beta, of ppo --kl_coef), "
+    "or lower --learning_rate";
+
+static plumb_status open_ledger(run *r, const plumb_model *start)
+{
+    const plumb_ledger_options how = {
+        .tokens = r->o.ledger_tokens, .reference = PLUMB_LEDGER_START, .tokenizer = r->o.tokenizer};
+    if (!r->o.pairs) return PLUMB_OK;
+    PLUMB_TRY(plumb_ledger_new(&how, start, r->o.pairs, &r->s.ledger));
+    return plumb_ledger_start(r->s.ledger, start, r->o.pairs, NULL, r->o.sink);
+}
+
+static plumb_status evaluate(run *r)
+{
+    plumb_policy_state *s = &r->s;
+    plumb_ledger_summary *found = &r->report->ledger;
+    const plumb_examples *e = r->o.pairs;
+    plumb_text rows = {0};
+    plumb_status status =
+        plumb_ledger_evaluate(s->ledger, plumb_trainer_policy(s->trainer), e, s->step, NULL, r->o.sink, &rows, found);
+    if (!status) status = plumb_run_folder_ledger(s->folder, &rows);
+    plumb_text_free(&rows);
+    PLUMB_TRY(status);
+    r->report->evaluated = true;
+    plumb_ledger_warn(found, e, s->step, advice, r->o.sink);
+    return s->step ? plumb_means_add(&s->window, "displaced", (double)found->displaced / (double)e->count) : PLUMB_OK;
+}
+
+/* ---- the end of a step ---- */
+
+/* What follows the update. Its passes over the pairs may be interrupted and begun again from the checkpoint of the
+ * step. */
+static plumb_status close_step(run *r)
+{
+    plumb_policy_state *s = &r->s;
+    const plumb_run_pace *pace = &r->o.pace;
+    if (s->evaluation_due) PLUMB_TRY(plumb_blame_weights(evaluate(r), s->step));
+    s->evaluation_due = false;
+    if (s->step % pace->logging_steps == 0 || s->step == s->steps) PLUMB_TRY(log_window(r));
+    if (s->synced && s->step % pace->ref_model_sync_steps == 0)
+        PLUMB_TRY(plumb_masters_mix(s->synced, plumb_trainer_masters(s->trainer), pace->ref_model_mixup_alpha));
+    bool due = pace->save_steps && s->step % pace->save_steps == 0 && s->step < s->steps;
+    return due ? save(r) : PLUMB_OK;
+}
+
 static plumb_status end_step(run *r)
 {
     plumb_policy_state *s = &r->s;
@@ -175,11 +226,9 @@ static plumb_status end_step(run *r)
     s->step++;
     r->report->steps = s->step;
     r->report->loss = s->last.loss;
-    if (s->step % r->o.logging_steps == 0 || s->step == s->steps) PLUMB_TRY(log_window(r));
-    if (s->synced && s->step % r->o.ref_model_sync_steps == 0)
-        PLUMB_TRY(plumb_masters_mix(s->synced, plumb_trainer_masters(s->trainer), r->o.ref_model_mixup_alpha));
-    bool due = r->o.save_steps && s->step % r->o.save_steps == 0 && s->step < s->steps;
-    return due ? save(r) : PLUMB_OK;
+    s->evaluation_due =
+        s->ledger && plumb_ledger_due(&r->o.pace, s->step, plumb_order_steps_per_epoch(s->order), s->steps);
+    return close_step(r);
 }
 
 static plumb_status one_step(run *r)
@@ -192,6 +241,8 @@ static plumb_status one_step(run *r)
 
 static plumb_status steps(run *r)
 {
+    if (r->s.step == 0 && r->s.ledger) PLUMB_TRY(evaluate(r));
+    if (r->s.evaluation_due) PLUMB_TRY(close_step(r));
     while (r->s.step < r->s.steps) {
         PLUMB_TRY(plumb_check_interrupt(r->o.sink));
         PLUMB_TRY(one_step(r));
@@ -204,16 +255,17 @@ static plumb_status steps(run *r)
 
 static plumb_status blame_divergence(const run *r, plumb_status s)
 {
-    static const char advice[] = "try a smaller --learning_rate or --max_grad_norm, or a stronger KL term";
+    static const char smaller[] = "try a smaller --learning_rate or --max_grad_norm, or a stronger KL term";
     int64_t good = plumb_run_folder_newest(r->s.folder, r->s.step);
-    if (good < 0) return plumb_cure(s, "no checkpoint was written before; %s", advice);
-    return plumb_cure(s, "%s/checkpoint-%" PRId64 " is the last good checkpoint; %s", r->o.folder, good, advice);
+    if (good < 0) return plumb_cure(s, "no checkpoint was written before; %s", smaller);
+    return plumb_cure(s, "%s/checkpoint-%" PRId64 " is the last good checkpoint; %s", r->o.folder, good, smaller);
 }
 
 static plumb_status loop(run *r)
 {
     r->report->first_step = r->s.step;
     r->report->steps = r->s.step;
+    r->report->loss = r->s.last.loss;
     plumb_status s = steps(r);
     if (plumb_status_code(s) == PLUMB_E_INTERRUPTED && r->s.step > 0 && r->saved < r->s.step) {
         plumb_status saved = save(r); /* what is done is kept */
@@ -231,7 +283,7 @@ static plumb_status loop(run *r)
 static bool needs_old(const plumb_policy_options *o)
 {
     if (o->method == PLUMB_PPO || (o->method == PLUMB_RLOO && o->clip.beta != 0)) return true;
-    return o->accumulation % (o->steps_per_generation * o->num_iterations) != 0;
+    return o->order.accumulation % (o->steps_per_generation * o->num_iterations) != 0;
 }
 
 static plumb_status new_trainers(run *r, const plumb_model *start, const plumb_model *value)
@@ -261,10 +313,11 @@ static plumb_status prepare(run *r, const plumb_model *start, const plumb_model 
     s->steps = plumb_order_steps(s->order);
     s->old_known = needs_old(&r->o);
     PLUMB_TRY(plumb_new(&s->permutation, s->prompts->count, sizeof *s->permutation));
-    PLUMB_TRY(plumb_schedule_make(r->o.lr_scheduler_type, r->o.learning_rate, r->o.warmup_steps, r->o.warmup_ratio,
-                                  s->steps, &s->schedule));
+    PLUMB_TRY(plumb_schedule_make(r->o.pace.lr_scheduler_type, r->o.pace.learning_rate, r->o.pace.warmup_steps,
+                                  r->o.pace.warmup_ratio, s->steps, &s->schedule));
+    PLUMB_TRY(open_ledger(r, start));
     PLUMB_TRY(new_trainers(r, start, value));
-    if (r->o.sync_ref_model && s->reference) PLUMB_TRY(plumb_masters_new(s->reference, &s->synced));
+    if (r->o.pace.sync_ref_model && s->reference) PLUMB_TRY(plumb_masters_new(s->reference, &s->synced));
     return state ? load(r, state) : PLUMB_OK;
 }
 
@@ -282,6 +335,7 @@ static void free_run(run *r)
     plumb_trainer_free(s->trainer);
     plumb_trainer_free(s->value);
     plumb_masters_free(s->synced);
+    plumb_ledger_free(s->ledger);
     plumb_order_close(s->order);
     plumb_rollout_free(&s->rollout);
     plumb_rollout_free(&s->before);

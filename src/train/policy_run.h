@@ -12,6 +12,9 @@
  * are put in a new order and cut into minibatches, each an optimiser step of policy and value model. A step of the run
  * is an update. Means are over all tokens of a minibatch; micro-batches decide nothing.
  *
+ * An evaluation of the ledger is part of the step after which it falls: its `displaced`, the share of pairs whose
+ * chosen log-prob is below its start, is among the step's metrics.
+ *
  * Completions draw with the run's seed and a key that counts the prompts drawn so far, so that a run that goes on gives
  * the same bytes as one that was never interrupted. */
 #ifndef PLUMB_TRAIN_POLICY_RUN_H
@@ -20,6 +23,9 @@
 #include "align/nthr.h"
 #include "align/policy_gradient.h"
 #include "text/tokenizer.h"
+#include "train/ledger.h"
+#include "train/order.h"
+#include "train/pace.h"
 #include "train/rollout.h"
 #include "train/run_folder.h"
 
@@ -58,20 +64,19 @@ typedef struct plumb_policy_options {
     bool resume;
     plumb_dtype dtype;             /* of the result */
     plumb_trainer_options trainer; /* loss, objective and temperature are filled in */
-    const char *lr_scheduler_type;
-    double learning_rate, warmup_steps, warmup_ratio;
-    int64_t logging_steps;
-    int64_t save_steps, save_total_limit; /* 0: no checkpoints between; 0: all are kept */
-    int64_t batch, accumulation;
-    double epochs;
-    int64_t max_steps;                    /* above 0: steps of the run, whatever `epochs` and total_episodes say */
-    uint64_t order_seed;                  /* of the order of prompts */
-    bool sequential;                      /* prompts, and PPO's minibatches, in the order of the file */
-    plumb_sampling sampling;              /* its temperature is that of all log-probs */
+    plumb_run_pace pace;
+    plumb_order_options order; /* of prompts, and of PPO's minibatches: batch and accumulation count completions; rows
+                                  and drop_last are not read; max_steps counts whatever total_episodes says */
+    plumb_sampling sampling;   /* its temperature is that of all log-probs */
     const plumb_reward_function *rewards; /* [reward_count], >= 1 */
     size_t reward_count;
     bool log_completions;             /* completions.jsonl */
-    const plumb_tokenizer *tokenizer; /* for the texts in it; NULL: none are written */
+    const plumb_tokenizer *tokenizer; /* for the texts in it and in the ledger; NULL: none are written */
+
+    /* Pairs of two sides that are watched, not trained on: ledger.jsonl then has their rows (train/ledger.h) at the
+     * pace's ledger_steps, with the starting policy as their reference. Their start is set; NULL: no ledger. */
+    plumb_examples *pairs;
+    int ledger_tokens;
 
     /* RLOO and GRPO */
     int64_t group; /* num_generations */
@@ -83,9 +88,6 @@ typedef struct plumb_policy_options {
     plumb_reward_scale scale_rewards;
     bool mask_truncated_completions;
     plumb_nthr_options nthr;
-    bool sync_ref_model;
-    int64_t ref_model_sync_steps;
-    double ref_model_mixup_alpha;
 
     plumb_ppo_options ppo;
 
@@ -104,6 +106,8 @@ typedef struct plumb_policy_report {
     int64_t completions, generated;  /* completions sampled, and their tokens, by the whole run */
     double loss;                     /* of the last step */
     plumb_reward_spread first, last; /* rewards of the first and the last generation */
+    plumb_ledger_summary ledger;     /* of the last evaluation */
+    bool evaluated;
 } plumb_policy_report;
 
 /* Prompts that one generation (PPO: update) takes, and steps of the whole run. PLUMB_E_INPUT where the numbers make no

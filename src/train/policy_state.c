@@ -108,39 +108,42 @@ static plumb_status unpack_rollout(plumb_policy_state *s, const json_t *packed)
 
 /* ---- all of it ---- */
 
-enum { SPREADS = 8 };
+enum { NUMBERS = 12 };
 
-static void spreads(plumb_policy_counts *c, double *flat[SPREADS])
+/* What was counted of rewards, and what the step that was done last leaves to its row of metrics.jsonl. */
+static void numbers_of(plumb_policy_state *s, double *out[NUMBERS])
 {
-    for (int k = 0; k < 2; k++) {
-        plumb_reward_spread *s = k ? &c->last : &c->first;
-        double *fields[] = {&s->mean, &s->std, &s->group_std, &s->zero_share};
-        for (int i = 0; i < 4; i++) flat[4 * k + i] = fields[i];
-    }
+    plumb_reward_spread *first = &s->counts.first, *last = &s->counts.last;
+    double *fields[NUMBERS] = {&first->mean,  &first->std,        &first->group_std,      &first->zero_share,
+                               &last->mean,   &last->std,         &last->group_std,       &last->zero_share,
+                               &s->last.loss, &s->last.grad_norm, &s->last.learning_rate, &s->last_value.grad_norm};
+    for (int i = 0; i < NUMBERS; i++) out[i] = fields[i];
 }
 
 plumb_status plumb_policy_pack(const plumb_policy_state *s, json_t **out)
 {
     bool goes_on = s->generation >= 0 && s->generation == plumb_policy_generation_of(s, s->step);
-    plumb_policy_counts counts = s->counts;
-    double *fields[SPREADS], flat[SPREADS];
-    spreads(&counts, fields);
-    for (int i = 0; i < SPREADS; i++) flat[i] = *fields[i];
-    *out = json_pack("{s:o, s:I, s:I, s:o, s:o*}", "window", plumb_means_pack(&s->window), "completions",
-                     (json_int_t)s->counts.completions, "generated", (json_int_t)s->counts.generated, "rewards",
-                     reals(flat, SPREADS), "rollout", goes_on ? pack_rollout(s) : NULL);
+    plumb_policy_state copy = *s;
+    double *fields[NUMBERS], flat[NUMBERS];
+    numbers_of(&copy, fields);
+    for (int i = 0; i < NUMBERS; i++) flat[i] = *fields[i];
+    *out = json_pack("{s:o, s:b, s:I, s:I, s:o, s:o*}", "window", plumb_means_pack(&s->window), "evaluation_due",
+                     s->evaluation_due, "completions", (json_int_t)s->counts.completions, "generated",
+                     (json_int_t)s->counts.generated, "numbers", reals(flat, NUMBERS), "rollout",
+                     goes_on ? pack_rollout(s) : NULL);
     return *out ? PLUMB_OK : plumb_no_memory();
 }
 
 plumb_status plumb_policy_unpack(plumb_policy_state *s, const json_t *state)
 {
     const json_t *rollout = json_object_get(state, "rollout");
-    double *fields[SPREADS], flat[SPREADS];
+    double *fields[NUMBERS], flat[NUMBERS];
     PLUMB_TRY(plumb_means_unpack(&s->window, json_object_get(state, "window")));
+    s->evaluation_due = json_is_true(json_object_get(state, "evaluation_due"));
     s->counts.completions = json_integer_value(json_object_get(state, "completions"));
     s->counts.generated = json_integer_value(json_object_get(state, "generated"));
-    read_reals(json_object_get(state, "rewards"), flat, SPREADS);
-    spreads(&s->counts, fields);
-    for (int i = 0; i < SPREADS; i++) *fields[i] = flat[i];
+    read_reals(json_object_get(state, "numbers"), flat, NUMBERS);
+    numbers_of(s, fields);
+    for (int i = 0; i < NUMBERS; i++) *fields[i] = flat[i];
     return rollout ? unpack_rollout(s, rollout) : PLUMB_OK;
 }

@@ -4,8 +4,8 @@
 
 #include "train/policy_internal.h"
 
-/* The metrics since the last row, what was counted, and the rollout where the next step goes on with it. *out is a new
- * reference. */
+/* The metrics since the last row, what was counted, whether an evaluation of the ledger is due, what the last step was,
+ * and the rollout where the next step goes on with it. *out is a new reference. */
 plumb_status plumb_policy_pack(const plumb_policy_state *s, json_t **out) PLUMB_MUST_USE;
 
 /* The opposite; s->step is that of the checkpoint. PLUMB_E_INPUT for a state that does not fit the prompts. */

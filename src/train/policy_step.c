@@ -241,7 +241,7 @@ static int64_t first_micro_batch(const plumb_policy_state *s, int64_t step)
 {
     int64_t each = plumb_order_steps_per_epoch(s->order),
             generate_every = s->o->steps_per_generation * s->o->num_iterations;
-    return step / each * s->generations * generate_every + step % each * s->o->accumulation;
+    return step / each * s->generations * generate_every + step % each * s->o->order.accumulation;
 }
 
 int64_t plumb_policy_generation_of(const plumb_policy_state *s, int64_t step)
@@ -257,8 +257,8 @@ plumb_status plumb_policy_step(plumb_policy_state *s)
     int64_t generate_every = o->steps_per_generation * o->num_iterations;
     for (int64_t k = 0; k < batches; k++) {
         PLUMB_TRY(begin_generation(s, (first + k) / generate_every));
-        size_t slice = (size_t)((first + k) % generate_every % o->steps_per_generation * o->batch);
-        PLUMB_TRY(plumb_trainer_accumulate(s->trainer, s->rollout.list + slice, (size_t)o->batch, batches, 0));
+        size_t slice = (size_t)((first + k) % generate_every % o->steps_per_generation * o->order.batch);
+        PLUMB_TRY(plumb_trainer_accumulate(s->trainer, s->rollout.list + slice, (size_t)o->order.batch, batches, 0));
     }
     PLUMB_TRY(plumb_trainer_update(s->trainer, s->step + 1, plumb_schedule_rate(&s->schedule, s->step), &s->last));
     if (o->observer.step) o->observer.step(o->observer.user, &s->rollout, &s->last, NULL);

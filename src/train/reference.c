@@ -1,5 +1,6 @@
 #include "train/reference.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "align/targets.h"
@@ -100,6 +101,14 @@ plumb_status plumb_examples_flops(const plumb_config *config, const plumb_exampl
     }
     plumb_batch_free(&batch);
     return s;
+}
+
+plumb_status plumb_blame_weights(plumb_status s, int64_t step)
+{
+    if (plumb_status_code(s) != PLUMB_E_INPUT) return s;
+    plumb_status diverged = plumb_fail(PLUMB_E_DIVERGED, "after step %" PRId64 ": %s", step, plumb_status_message(s));
+    plumb_status_free(s);
+    return diverged;
 }
 
 static plumb_status set_reference(void *user, size_t i, const plumb_score *score)

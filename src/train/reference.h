@@ -25,6 +25,10 @@ plumb_status plumb_examples_score(const plumb_model *model, const plumb_examples
 /* Floating-point operations of such a pass, the unembedding of the targets included. */
 plumb_status plumb_examples_flops(const plumb_config *config, const plumb_examples *e, double *flops) PLUMB_MUST_USE;
 
+/* A pass that could be made at the start failed after `step` with s: PLUMB_E_INPUT is then PLUMB_E_DIVERGED, since the
+ * weights are to blame, not the rows. */
+plumb_status plumb_blame_weights(plumb_status s, int64_t step) PLUMB_MUST_USE;
+
 /* Sets ref_head, ref_tail of all examples. */
 plumb_status plumb_examples_set_reference(const plumb_model *reference, plumb_examples *e,
                                           const plumb_sink *sink) PLUMB_MUST_USE;

@@ -27,6 +27,7 @@ typedef struct noting {
     plumb_text *rows;
     double right, margin;       /* reward */
     double logps[2], counts[2]; /* KTO */
+    double *each;               /* [e->count] KTO: the log-prob of each completion */
 } noting;
 
 /* ---- reward models ---- */
@@ -73,17 +74,61 @@ plumb_run_ledger plumb_reward_ledger(plumb_reward_notes *notes)
 
 /* ---- KTO ---- */
 
+static plumb_status append_completion(noting *n, const plumb_example *x, double logps)
+{
+    PLUMB_TRY(begin_row(n->rows, n->step, x));
+    PLUMB_TRY(plumb_text_printf(n->rows, ",\"label\":%s", x->desirable ? "true" : "false"));
+    PLUMB_TRY(put(n->rows, "logps", logps, LOGP_DIGITS));
+    PLUMB_TRY(put(n->rows, "ref_logps", x->ref_head[0] + x->ref_tail[0], LOGP_DIGITS));
+    return plumb_text_string(n->rows, "}\n");
+}
+
 static plumb_status note_completion(void *user, size_t i, const plumb_score *score)
 {
     noting *n = user;
     const plumb_example *x = &n->e->list[i];
-    PLUMB_TRY(begin_row(n->rows, n->step, x));
-    PLUMB_TRY(plumb_text_printf(n->rows, ",\"label\":%s", x->desirable ? "true" : "false"));
-    PLUMB_TRY(put(n->rows, "logps", score->logps[0], LOGP_DIGITS));
-    PLUMB_TRY(put(n->rows, "ref_logps", x->ref_head[0] + x->ref_tail[0], LOGP_DIGITS));
+    n->each[i] = score->logps[0];
     n->logps[x->desirable] += score->logps[0];
     n->counts[x->desirable]++;
+    return PLUMB_OK;
+}
+
+static plumb_status append_pair(noting *n, size_t chosen, size_t rejected)
+{
+    const plumb_example *w = &n->e->list[chosen], *l = &n->e->list[rejected];
+    PLUMB_TRY(begin_row(n->rows, n->step, w));
+    PLUMB_TRY(put(n->rows, "logps/chosen", n->each[chosen], LOGP_DIGITS));
+    PLUMB_TRY(put(n->rows, "logps/rejected", n->each[rejected], LOGP_DIGITS));
+    PLUMB_TRY(put(n->rows, "ref_logps/chosen", w->ref_head[0] + w->ref_tail[0], LOGP_DIGITS));
+    PLUMB_TRY(put(n->rows, "ref_logps/rejected", l->ref_head[0] + l->ref_tail[0], LOGP_DIGITS));
     return plumb_text_string(n->rows, "}\n");
+}
+
+/* The next example of that kind from `at` on. */
+static size_t next_of(const plumb_examples *e, size_t at, bool desirable)
+{
+    while (at < e->count && e->list[at].desirable != desirable) at++;
+    return at;
+}
+
+/* Both kinds come in the order of the file; a side that was left out has no partner. */
+static plumb_status append_pairs(noting *n)
+{
+    const plumb_examples *e = n->e;
+    size_t w = next_of(e, 0, true), l = next_of(e, 0, false);
+    while (w < e->count && l < e->count) {
+        int64_t ahead = e->list[w].index - e->list[l].index;
+        if (ahead == 0) PLUMB_TRY(append_pair(n, w, l));
+        if (ahead <= 0) w = next_of(e, w + 1, true);
+        if (ahead >= 0) l = next_of(e, l + 1, false);
+    }
+    return PLUMB_OK;
+}
+
+static plumb_status append_completions(noting *n)
+{
+    for (size_t i = 0; i < n->e->count; i++) PLUMB_TRY(append_completion(n, &n->e->list[i], n->each[i]));
+    return PLUMB_OK;
 }
 
 static plumb_status kto_note(void *user, const plumb_model *policy, const plumb_examples *e, int64_t step,
@@ -91,7 +136,12 @@ static plumb_status kto_note(void *user, const plumb_model *policy, const plumb_
 {
     plumb_kto_notes *notes = user;
     noting n = {.e = e, .sink = sink, .step = step, .rows = rows};
-    PLUMB_TRY(plumb_examples_score(policy, e, &(plumb_examples_visit){.score = note_completion, .user = &n}, sink));
+    PLUMB_TRY(plumb_new(&n.each, e->count, sizeof *n.each));
+    plumb_status s =
+        plumb_examples_score(policy, e, &(plumb_examples_visit){.score = note_completion, .user = &n}, sink);
+    if (!s) s = notes->pairs ? append_pairs(&n) : append_completions(&n);
+    free(n.each);
+    PLUMB_TRY(s);
     int at = notes->evaluations++ > 0;
     for (int k = at; k < 2; k++)
         for (int kind = 0; kind < 2; kind++) notes->logps[k][kind] = n.logps[kind] / n.counts[kind];

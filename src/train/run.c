@@ -215,44 +215,17 @@ static bool has_ledger(const run *r)
 
 static bool ledger_due(const run *r)
 {
-    if (!has_ledger(r)) return false;
-    int64_t every = r->o->ledger_steps ? r->o->ledger_steps : plumb_order_steps_per_epoch(r->order);
-    return r->step % every == 0 || r->step == plumb_order_steps(r->order);
+    return has_ledger(r) &&
+           plumb_ledger_due(&r->o->pace, r->step, plumb_order_steps_per_epoch(r->order), plumb_order_steps(r->order));
 }
 
-/* Says it once in each evaluation that finds it: the phenomenon this tool is about. */
-static void warn_displaced(const run *r)
-{
-    const plumb_ledger_summary *l = &r->report->ledger;
-    if (!(l->mean[0] < l->start_mean[0])) return;
-    plumb_text worst = {0};
-    plumb_status s = PLUMB_OK;
-    for (int k = 0; k < l->worsts && !s; k++)
-        s = plumb_text_printf(&worst, "%s%" PRId64, k ? ", " : "", r->e->list[l->worst[k]].index);
-    if (!s)
-        plumb_note(r->o->sink,
-                   "step %" PRId64
-                   ": likelihood displacement: the mean chosen log-prob fell from %.4g to %.4g, in %zu of %zu pairs, "
-                   "most in rows %s; score and filter the pairs (plumb score, plumb filter --keep-lowest 5%%), mix in "
-                   "--loss_type sigmoid sft, or try --loss_type dpop",
-                   r->step, l->start_mean[0], l->mean[0], l->displaced, r->e->count, worst.data ? worst.data : "");
-    plumb_status_free(s);
-    plumb_text_free(&worst);
-}
-
-/* Log-probs that are not finite come from weights that are none. */
-static plumb_status check_evaluation(run *r)
-{
-    const plumb_ledger_summary *l = &r->report->ledger;
-    if (isfinite(l->mean[0]) && isfinite(l->mean[1])) return PLUMB_OK;
-    return plumb_fail(PLUMB_E_DIVERGED, "after step %" PRId64 ": a log-prob is not finite", r->step);
-}
+static const char advice[] = "score and filter the pairs (plumb score, plumb filter --keep-lowest 5%), mix in "
+                             "--loss_type sigmoid sft, or try --loss_type dpop";
 
 static plumb_status evaluate_pairs(run *r, plumb_text *rows)
 {
-    PLUMB_TRY(plumb_ledger_evaluate(r->ledger, plumb_trainer_policy(r->trainer), r->e, r->step,
-                                    r->o->gate.kind ? r->ln_ches : NULL, r->o->sink, rows, &r->report->ledger));
-    return check_evaluation(r);
+    return plumb_ledger_evaluate(r->ledger, plumb_trainer_policy(r->trainer), r->e, r->step,
+                                 r->o->gate.kind ? r->ln_ches : NULL, r->o->sink, rows, &r->report->ledger);
 }
 
 static plumb_status evaluate(run *r)
@@ -271,7 +244,7 @@ static plumb_status evaluate(run *r)
     plumb_text_free(&rows);
     if (s || !r->ledger) return s;
     r->report->evaluated = true;
-    warn_displaced(r);
+    plumb_ledger_warn(&r->report->ledger, r->e, r->step, advice, r->o->sink);
     return PLUMB_OK;
 }
 
@@ -301,8 +274,8 @@ static plumb_status refresh_reference(run *r, plumb_example **batch, size_t coun
 /* reference = alpha policy + (1 - alpha) reference, every ref_model_sync_steps steps. */
 static plumb_status sync_reference(run *r)
 {
-    if (!r->synced || r->step % r->o->ref_model_sync_steps) return PLUMB_OK;
-    return plumb_masters_mix(r->synced, plumb_trainer_masters(r->trainer), r->o->ref_model_mixup_alpha);
+    if (!r->synced || r->step % r->o->pace.ref_model_sync_steps) return PLUMB_OK;
+    return plumb_masters_mix(r->synced, plumb_trainer_masters(r->trainer), r->o->pace.ref_model_mixup_alpha);
 }
 
 /* A policy that is its own reference must have rewards of exactly 0 in the first step: the forward pass that trains
@@ -456,32 +429,22 @@ static plumb_status one_step(run *r)
     return plumb_context(s, "step %" PRId64, r->step + 1);
 }
 
-/* All rows could be scored at the start: when one cannot now, the weights have diverged. */
-static plumb_status blame_weights(run *r, plumb_status s)
-{
-    if (plumb_status_code(s) != PLUMB_E_INPUT) return s;
-    plumb_status diverged =
-        plumb_fail(PLUMB_E_DIVERGED, "after step %" PRId64 ": %s", r->step, plumb_status_message(s));
-    plumb_status_free(s);
-    return diverged;
-}
-
 /* The passes over all examples that are due after a step. Each may be interrupted and begun again from the checkpoint
  * of the step. */
 static plumb_status run_passes(run *r)
 {
-    if (r->evaluation_due) PLUMB_TRY(blame_weights(r, evaluate(r)));
+    if (r->evaluation_due) PLUMB_TRY(plumb_blame_weights(evaluate(r), r->step));
     r->evaluation_due = false;
-    if (r->gate_due) PLUMB_TRY(blame_weights(r, run_gate(r, plumb_trainer_policy(r->trainer))));
+    if (r->gate_due) PLUMB_TRY(plumb_blame_weights(run_gate(r, plumb_trainer_policy(r->trainer)), r->step));
     r->gate_due = false;
     return PLUMB_OK;
 }
 
 static plumb_status after_step(run *r)
 {
-    int64_t all = plumb_order_steps(r->order), refresh = r->o->ches_refresh, save_steps = r->o->save_steps;
+    int64_t all = plumb_order_steps(r->order), refresh = r->o->ches_refresh, save_steps = r->o->pace.save_steps;
     add_window(r, &r->report->last);
-    if (r->step % r->o->logging_steps == 0 || r->step == all) PLUMB_TRY(log_window(r));
+    if (r->step % r->o->pace.logging_steps == 0 || r->step == all) PLUMB_TRY(log_window(r));
     PLUMB_TRY(sync_reference(r));
     r->evaluation_due = ledger_due(r);
     r->gate_due = r->o->gate.kind != PLUMB_GATE_NONE && refresh && r->step % refresh == 0 && r->step < all;
@@ -494,7 +457,7 @@ static plumb_status prove(run *r)
 {
     if (!r->unproven) return PLUMB_OK;
     r->unproven = false;
-    return plumb_run_folder_prune(r->folder, r->saved, r->o->save_total_limit);
+    return plumb_run_folder_prune(r->folder, r->saved, r->o->pace.save_total_limit);
 }
 
 static plumb_status steps(run *r)
@@ -516,12 +479,12 @@ static plumb_status steps(run *r)
 /* Says which weights are good after a divergence: those of a checkpoint from which a step was made. */
 static plumb_status blame_divergence(const run *r, plumb_status s)
 {
-    static const char advice[] = "try a smaller --learning_rate or --max_grad_norm";
+    static const char smaller[] = "try a smaller --learning_rate or --max_grad_norm";
     int64_t good = plumb_run_folder_newest(r->folder, r->step);
     if (r->step == 0)
         return plumb_cure(s, "the weights are as at the start: the objective cannot take these rows; leave them out");
-    if (good < 0) return plumb_cure(s, "no checkpoint was written before; %s", advice);
-    return plumb_cure(s, "%s/checkpoint-%" PRId64 " is the last good checkpoint; %s", r->o->folder, good, advice);
+    if (good < 0) return plumb_cure(s, "no checkpoint was written before; %s", smaller);
+    return plumb_cure(s, "%s/checkpoint-%" PRId64 " is the last good checkpoint; %s", r->o->folder, good, smaller);
 }
 
 static plumb_status loop(run *r)
@@ -544,7 +507,7 @@ static plumb_status prepare(run *r, const json_t *state)
     const plumb_run_options *o = r->o;
     plumb_ledger_options ledger = {.tokens = o->ledger_tokens,
                                    .gate = o->gate.kind != PLUMB_GATE_NONE,
-                                   .reference = r->reference != NULL,
+                                   .reference = r->reference ? PLUMB_LEDGER_REFERENCE : PLUMB_LEDGER_NO_REFERENCE,
                                    .tokenizer = o->tokenizer};
     PLUMB_TRY(plumb_new(&r->rows, r->e->count, sizeof *r->rows));
     PLUMB_TRY(plumb_new(&r->ln_ches, r->e->count, sizeof *r->ln_ches));
@@ -553,13 +516,13 @@ static plumb_status prepare(run *r, const json_t *state)
     plumb_trainer_options trainer = o->trainer;
     trainer.sink = o->sink;
     PLUMB_TRY(plumb_trainer_new(r->start, &trainer, &r->trainer));
-    if (o->sync_ref_model) PLUMB_TRY(plumb_masters_new(r->reference, &r->synced));
+    if (o->pace.sync_ref_model) PLUMB_TRY(plumb_masters_new(r->reference, &r->synced));
     PLUMB_TRY(state ? load(r, state) : run_gate(r, NULL));
     plumb_order_options order = o->order;
     order.rows = (int64_t)(r->e->block ? r->e->blocks : r->report->kept);
     PLUMB_TRY(plumb_order_open(&order, &r->order));
-    return plumb_schedule_make(o->lr_scheduler_type, o->learning_rate, o->warmup_steps, o->warmup_ratio,
-                               plumb_order_steps(r->order), &r->schedule);
+    return plumb_schedule_make(o->pace.lr_scheduler_type, o->pace.learning_rate, o->pace.warmup_steps,
+                               o->pace.warmup_ratio, plumb_order_steps(r->order), &r->schedule);
 }
 
 static void free_run(run *r)
@@ -601,10 +564,10 @@ plumb_status plumb_run_flops(const plumb_run_options *o, const plumb_config *con
     PLUMB_TRY(plumb_examples_flops(config, e, &pass));
     PLUMB_TRY(plumb_order_open(&how, &order));
     double steps = (double)plumb_order_steps(order), epochs = plumb_order_epoch(order, plumb_order_steps(order));
-    double every = o->ledger_steps ? (double)o->ledger_steps : (double)plumb_order_steps_per_epoch(order);
+    double every = o->pace.ledger_steps ? (double)o->pace.ledger_steps : (double)plumb_order_steps_per_epoch(order);
     plumb_order_close(order);
     double share = epochs * (double)how.rows / (double)plumb_examples_rows(e); /* passes that the steps' rows make */
-    double each = 3 + !o->trainer.keep_activations - (o->trainer.adapter != NULL) + o->sync_ref_model;
+    double each = 3 + !o->trainer.keep_activations - (o->trainer.adapter != NULL) + o->pace.sync_ref_model;
     bool ledger = o->trainer.objective || o->ledger.note;
     double passes = ledger ? (own_reference ? 1 : 2) + ceil(steps / every) : 0;
     if (o->gate.kind != PLUMB_GATE_NONE && o->ches_refresh) passes += floor((steps - 1) / (double)o->ches_refresh);
@@ -622,7 +585,7 @@ plumb_memory_plan plumb_run_memory(const plumb_run_options *o, const plumb_confi
     plumb_memory_plan p = {.weights = f * trained * (2 + states),
                            .activations = plumb_training_bytes(config, rows, rows, true),
                            .recomputed = plumb_training_bytes(config, rows, rows, false),
-                           .ledger = o->ledger_tokens ? 2 * f * (int64_t)e->count * config->hidden_size : 0};
-    if (o->sync_ref_model) p.weights += plumb_masters_bytes(config);
+                           .ledger = plumb_ledger_bytes(o->ledger_tokens, e->count, config)};
+    if (o->pace.sync_ref_model) p.weights += plumb_masters_bytes(config);
     return p;
 }

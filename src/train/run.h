@@ -7,6 +7,7 @@
 #include "train/gate.h"
 #include "train/ledger.h"
 #include "train/order.h"
+#include "train/pace.h"
 #include "train/run_folder.h"
 #include "train/schedule.h"
 
@@ -27,17 +28,10 @@ typedef struct plumb_run_options {
     plumb_trainer_options trainer; /* with an objective: the ledger of pairs */
     plumb_run_ledger ledger;       /* of another loss */
     plumb_order_options order;     /* rows is filled in */
-    const char *lr_scheduler_type;
-    double learning_rate, warmup_steps, warmup_ratio;
-    int64_t logging_steps;
-    int64_t save_steps, save_total_limit; /* 0: no checkpoints between; 0: all are kept */
-    int64_t ledger_steps;                 /* 0: start, end of each epoch, end */
+    plumb_run_pace pace;
     int ledger_tokens;
     plumb_gate gate;
-    int64_t ches_refresh; /* 0: the gate stays as it was at the start */
-    bool sync_ref_model;  /* TR-DPO (arXiv 2404.09656): the reference follows the policy */
-    int64_t ref_model_sync_steps;
-    double ref_model_mixup_alpha;
+    int64_t ches_refresh;      /* 0: the gate stays as it was at the start */
     const char *reference_key; /* what the reference's log-probs depend on (train/reference_cache.h); NULL: no cache */
     const plumb_tokenizer *tokenizer; /* for the ledger's texts; may be NULL */
     const plumb_sink *sink;

@@ -255,7 +255,8 @@ static void tell(const reading *r)
                    (long long)r->dirty);
 }
 
-plumb_status plumb_unpaired_read(const plumb_unpaired_source *source, plumb_examples *out, int64_t desirable[2])
+plumb_status plumb_unpaired_read(const plumb_unpaired_source *source, plumb_examples *out, int64_t desirable[2],
+                                 bool *pairs)
 {
     reading r = {.source = source, .how = source->how, .out = out};
     desirable[0] = desirable[1] = 0;
@@ -270,6 +271,7 @@ plumb_status plumb_unpaired_read(const plumb_unpaired_source *source, plumb_exam
     if (!s) s = make_examples(&r, desirable);
     if (!s) s = check_kinds(&r, desirable);
     if (!s) tell(&r);
+    if (pairs) *pairs = r.preferences > 0;
     plumb_completion_free(&r.one);
     plumb_arena_free(&r.arena);
     free(r.list);

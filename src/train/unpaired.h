@@ -25,8 +25,8 @@ typedef struct plumb_unpaired_source {
  * Of preferences TRL takes blocks of 1000 and puts the chosen rows of a block before its rejected ones, so that most
  * batches are of one kind; a note says so. The first row decides whether the file holds preferences or labelled rows;
  * another one is PLUMB_E_INPUT, as are a row without a label, a label that is no boolean, and data of which all rows
- * have the same label. */
-plumb_status plumb_unpaired_read(const plumb_unpaired_source *source, plumb_examples *out,
-                                 int64_t desirable[2]) PLUMB_MUST_USE;
+ * have the same label. *pairs (NULL: not asked): are they preferences? */
+plumb_status plumb_unpaired_read(const plumb_unpaired_source *source, plumb_examples *out, int64_t desirable[2],
+                                 bool *pairs) PLUMB_MUST_USE;
 
 #endif

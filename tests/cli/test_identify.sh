@@ -149,7 +149,7 @@ mkdir empty
 : >empty/ledger.jsonl
 run "$PLUMB" identify data.jsonl a.jsonl empty
 expect_code 2
-expect_err "only plumb dpo keeps a ledger"
+expect_err "plumb sft keeps no ledger"
 run "$PLUMB" identify data.jsonl a.jsonl ledger.jsonl -o a.jsonl
 expect_code 2
 run "$PLUMB" identify data.jsonl a.jsonl run -o run/ledger.jsonl

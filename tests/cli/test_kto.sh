@@ -105,9 +105,48 @@ run "$PLUMB" kto "$reference" "$plain" --limit 8 -o apart --per_device_train_bat
 expect_code 0
 expect_err "8 rows are preferences: each is two rows"
 expect_err "data: 8 wanted and 8 unwanted completions"
-head -n 16 apart/ledger.jsonl >start
-column label start | uniq -c | tr -s ' \n' ' ' >got
-expect_text got ' 8 true 8 false '
+expect_rows apart/ledger.jsonl 16 # of pairs: at the start and after the epoch
+column index apart/ledger.jsonl | tr '\n' ' ' >got
+expect_text got '0 1 2 3 4 5 6 7 0 1 2 3 4 5 6 7 '
+head -n 8 apart/ledger.jsonl >start
+for side in chosen rejected; do
+    column "logps/$side" start >a
+    column "ref_logps/$side" start >b
+    expect_same a b
+done
+run "$PLUMB" score "$reference" "$plain" --limit 8 --measures logps -o scored.jsonl
+for side in chosen rejected; do # other rows share the prompts' passes: equal up to rounding
+    column "logps/$side" start >a
+    column "logps/$side" scored.jsonl >b
+    paste a b | awk '($1 - $2) ^ 2 > 1e-6' >far
+    expect_text far ""
+done
+run "$PLUMB" trace apart -o trace.jsonl
+expect_code 0
+expect_err "8 pairs traced, 0 skipped; "
+[ "$(grep -c '"steps":\[0,4\]' trace.jsonl)" -eq 8 ] || complain "the course is not that of the ledger"
+run "$PLUMB" identify "$plain" scored.jsonl apart --limit 8
+expect_code 0
+expect_out "8 pairs, steps 0 to 4"
+pair='{"prompt_ids":[5,6],"chosen_ids":[7,8],"rejected_ids":[9]}'
+{ # sides without a token are left out, and the ledger has whole pairs
+    echo '{"prompt_ids":[5,6],"chosen_ids":[7,8],"rejected_ids":[]}'
+    echo "$pair"
+    echo '{"prompt_ids":[5,6],"chosen_ids":[],"rejected_ids":[9]}'
+    echo "$pair"
+} >half.jsonl
+run "$PLUMB" kto "$reference" half.jsonl -o half --per_device_train_batch_size 2 --max_steps 1
+expect_code 0
+column index half/ledger.jsonl | tr '\n' ' ' >got
+expect_text got '1 3 1 3 '
+
+begin "single completions are no pairs"
+run "$PLUMB" trace run
+expect_code 2
+expect_err "run/ledger.jsonl:1: these are single completions of plumb kto, not pairs"
+expect_err "plumb trace MODEL RUN PAIRS"
+run "$PLUMB" report run -o page.html # metrics alone
+expect_code 0
 
 begin "the unpaired APO-zero"
 run "$PLUMB" kto "$reference" "$rows" -o apo --loss_type apo_zero_unpaired --train_sampling_strategy random \

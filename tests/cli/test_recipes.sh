@@ -118,6 +118,16 @@ head -n 1 rl/costs.csv >head
 expect_text head 'step,seconds,peak_mib,generated_tokens,reward_start,reward_end,reward_std_start,reward_std_end,no_spread_start,no_spread_end,kl_end,kl_most\n'
 [ "$(cut -f 1 rl/costs.tsv | tr '\n' ,)" = "step,samples for pairs,dpo,reward model,rloo,ppo," ] || complain "other steps"
 [ "$(rows rl/rates.csv)" -eq 12 ] || complain "not 4 models on 3 kinds of prompts"
+# the same pairs under every road: what the commands themselves say of them
+expect_out "share of chosen responses that became less likely"
+[ "$(cut -f 1 rl/displaced.tsv | tr '\n' ,)" = "run,dpo,rloo,ppo," ] || complain "displacement of other runs"
+[ "$(sed 1d rl/displaced.tsv | cut -f 2,3,5 | sort -u | wc -l)" -eq 1 ] || complain "the runs do not begin with the same log-probs"
+for one in dpo rloo ppo; do
+    "$PLUMB" trace rl/run-$one -o rl/traced.jsonl 2>said
+    fell=$(sed -n 's/^\([0-9]*\) of [0-9]* chosen responses became.*/\1/p' said)
+    awk -F '\t' -v one=$one -v fell="${fell:-0}" '$1 == one && ($7 - fell / $2) ^ 2 < 1e-6 { ok = 1 } END { exit !ok }' \
+        rl/displaced.tsv || complain "$one: plumb trace says $fell pairs fell"
+done
 # metric RUN NAME LINE
 metric()
 {

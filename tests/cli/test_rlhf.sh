@@ -139,11 +139,90 @@ expect_names grpo/metrics.jsonl rewards/reward-init/mean rewards/rules/std nthr/
 expect_names grpo/completions.jsonl rewards/reward-init rewards/rules nthr_tokens nthr gwhes
 grep -q '"reward": {' grpo/run.json || complain "run.json does not name the reward model"
 
+begin "a ledger of pairs"
+# watched RUN PAIRS: GRPO for five steps, with a ledger at 0, 2, 4 and 5.
+watched()
+{
+    watched_run=$1
+    watched_pairs=$2
+    shift 2
+    run "$PLUMB" grpo "$policy" "$prompts" --limit 4 --reward "$grade" --num_generations 2 --max_completion_length 6 \
+        --per_device_train_batch_size 2 --learning_rate 1e-3 --max_steps 5 --logging_steps 1 --log_completions --beta 0.04 \
+        --ledger_data "$watched_pairs" --ledger_steps 2 --ledger_tokens 3 -o "$watched_run" "$@"
+}
+head -n 6 "$prompts" >six.jsonl
+watched ledger six.jsonl
+expect_code 0
+expect_err "ledger: six.jsonl, 6 pairs, max_length "
+expect_err "chosen responses are less likely than at the start"
+expect_rows ledger/ledger.jsonl 24
+expect_names ledger/ledger.jsonl step index row logps/chosen logps/rejected ref_logps/chosen ref_logps/rejected position \
+    gained lost
+[ "$(grep -c '"displaced":' ledger/metrics.jsonl)" -eq 3 ] || complain "displaced is told of each evaluation, and only there"
+head -n 6 ledger/ledger.jsonl | sed 's/.*"logps\/chosen":\([^,]*\),.*"ref_logps\/chosen":\([^,]*\),.*/\1 \2/' >numbers
+awk '$1 != $2' numbers >unequal
+expect_text unequal ""
+run "$PLUMB" score "$policy" six.jsonl --measures logps -o start.jsonl
+sed 's/.*"logps\/chosen":\([^,]*\),.*/\1/' start.jsonl >expected
+cut -d ' ' -f 1 numbers >got
+expect_same got expected # the numbers of plumb score
+run "$PLUMB" grpo "$policy" "$prompts" --limit 4 --reward "$grade" --num_generations 2 --max_completion_length 6 \
+    --per_device_train_batch_size 2 --learning_rate 1e-3 --max_steps 5 --logging_steps 1 --log_completions --beta 0.04 -o without
+expect_same ledger/model.safetensors without/model.safetensors # watching changes nothing
+sed 's/,"displaced":[^,]*//' ledger/metrics.jsonl >got
+expect_same got without/metrics.jsonl
+run "$PLUMB" trace ledger -o trace.jsonl
+expect_code 0
+expect_err "six.jsonl: 6 pairs traced, 0 skipped"
+[ "$(grep -c '"steps":\[0,2,4,5\]' trace.jsonl)" -eq 6 ] || complain "the course is not that of the ledger"
+run "$PLUMB" trace "$policy" ledger six.jsonl -o two.jsonl
+sed 's/,"steps".*/}/' trace.jsonl >got
+expect_same got two.jsonl
+run "$PLUMB" trace ledger --ledger_only
+expect_code 0
+expect_out '"listed_only":true'
+run "$PLUMB" score "$policy" six.jsonl -o scores.jsonl
+run "$PLUMB" identify six.jsonl scores.jsonl ledger
+expect_code 0
+expect_out "6 pairs, steps 0 to 5: mean change of ln pi(y+)"
+run "$PLUMB" dpo "$policy" six.jsonl --max_steps 2 -o beside -q
+run "$PLUMB" report ledger beside -o page.html # the prompts of the first run are not taken for its pairs
+expect_code 0
+run "$PLUMB" grpo "$policy" "$prompts" --reward rules --ledger_data six.jsonl --max_length 64 --dry-run
+expect_code 0
+expect_out "ledger: six.jsonl, 6 pairs, max_length 64, 1 cut"
+
+begin "a run with a ledger that is stopped"
+cat >fail <<'END'
+calls=$(($(cat calls 2>/dev/null || echo 0) + 1))
+echo $calls >calls
+if [ $calls -eq 4 ]; then
+    kill -TERM $PPID
+    exec sleep 600
+fi
+END
+rm -f calls
+watched halted six.jsonl
+expect_code 143
+rm fail
+cp six.jsonl moved.jsonl # it may lie elsewhere, but not be another
+watched halted moved.jsonl --resume --ledger_steps 3
+expect_code 2
+expect_err "the run was begun with another --ledger_steps"
+head -n 5 six.jsonl >five.jsonl
+watched halted five.jsonl --resume
+expect_code 2
+expect_err "the run was begun with other --ledger_data"
+watched halted moved.jsonl --resume
+expect_code 0
+expect_same_run ledger halted
+expect_same ledger/ledger.jsonl halted/ledger.jsonl
+
 begin "PPO"
 ppo()
 {
     run "$PLUMB" ppo "$policy" "$prompts" --limit 4 --reward "$rm" --per_device_train_batch_size 2 --response_length 5 \
-        --num_mini_batches 2 --num_ppo_epochs 2 --learning_rate 1e-3 --max_steps 2 --logging_steps 1 --log_completions "$@"
+        --ledger_data six.jsonl --num_mini_batches 2 --num_ppo_epochs 2 --learning_rate 1e-3 --max_steps 2 --logging_steps 1 --log_completions "$@"
 }
 ppo -o ppo --save_steps 1
 expect_code 0
@@ -159,6 +238,8 @@ rm again/run.json again/model.safetensors again/value/model.safetensors
 ppo -o again --save_steps 1 --resume
 expect_code 0
 expect_same_run ppo again
+expect_rows ppo/ledger.jsonl 18 # at the start and after each of two epochs
+expect_same ppo/ledger.jsonl again/ledger.jsonl
 expect_same ppo/value/model.safetensors again/value/model.safetensors
 ppo -o other --value "$policy" --whiten_rewards --missing_eos_penalty 1 --kl_estimator k3 --dry-run
 expect_code 0
@@ -172,7 +253,7 @@ expect_code 2
 expect_err "--reward is missing"
 run "$PLUMB" rloo "$policy" "$prompts" --reward "$policy" -o wrong
 expect_code 2
-expect_err "is a language model without a reward head"
+expect_err "plumb: error: --reward: $policy: is a language model without a reward head"
 run "$PLUMB" grpo "$policy" "$prompts" --limit 8 --reward rules --per_device_train_batch_size 6 -o wrong
 expect_code 2
 expect_err "holds no whole groups of 8"
@@ -197,12 +278,57 @@ run "$PLUMB" ppo "$policy" empty.jsonl --reward "$rm" -o wrong
 expect_code 2
 expect_err "empty.jsonl: there is no prompt to train on"
 expect_no_file wrong
-run "$PLUMB" rloo "$policy" "$prompts" --limit 8 --reward ./no/rm --max_completion_length 4 -o mistyped
+run "$PLUMB" ppo "$policy" "$prompts" --reward "$rm" --value "$reference/config.json" -o wrong
 expect_code 2
-expect_err "./no/rm: the command ended with exit code 127: /bin/sh does not find it"
-expect_err "a reward model's folder, which must be there"
-rloo -o mistyped # the folder is free: no step was made
+expect_err "value model: $reference/config.json"
+
+begin "a mistyped reward shows before anything is generated"
+# mistyped REWARD MESSAGE
+mistyped()
+{
+    run "$PLUMB" rloo "$policy" "$prompts" --limit 8 --reward "$1" --max_completion_length 4 -o mistyped
+    expect_code 2
+    expect_err "--reward $1: $2"
+    expect_err "a reward model's folder, which must be there, the word rules, or a command that /bin/sh runs"
+    expect_no_file mistyped
+}
+mistyped ./no/rm "is neither a folder nor a program that /bin/sh finds"
+mistyped rule "is neither a folder nor a program that /bin/sh finds"
+mistyped "pyhton3 grade.py" "/bin/sh finds no program pyhton3"
+run "$PLUMB" rloo "$policy" "$prompts" --limit 8 --reward 'nice plumb-no-such-program' --max_completion_length 4 -o later
+expect_code 2
+expect_err "step 1: reward command: nice plumb-no-such-program: the command ended with exit code 127"
+rloo -o later # what shows only then leaves the folder free: no step was made
 expect_code 0
+cp -r "$rm" mute
+sed 's/"chat_template": *"/"chat_template": "{{ raise_exception(\x27no prompts today\x27) }}/' "$rm/tokenizer_config.json" \
+    >mute/tokenizer_config.json
+rm -f mute/chat_template.jinja
+run "$PLUMB" rloo "$policy" "$prompts" --limit 8 --reward mute --max_completion_length 4 -o silent
+expect_code 2
+expect_err "--reward: mute: prompt of row 0: "
+expect_no_file silent
+
+begin "ledgers that are not wanted, or cannot be"
+run "$PLUMB" grpo "$policy" "$prompts" --reward rules --ledger_steps 2 --max_length 9 --ledger_tokens 2 --dry-run
+expect_code 0
+expect_err "--ledger_steps: no effect without --ledger_data"
+expect_err "--max_length: no effect without --ledger_data"
+expect_err "--ledger_tokens: no effect without --ledger_data"
+run_with six.jsonl "$PLUMB" grpo "$policy" "$prompts" --reward rules --ledger_data - -o wrong
+expect_code 2
+expect_err "--ledger_data: stdin cannot be read again"
+run "$PLUMB" grpo "$policy" "$prompts" --reward rules --ledger_data nowhere.jsonl -o wrong
+expect_code 2
+expect_err "nowhere.jsonl"
+run "$PLUMB" grpo "$policy" "$prompts" --reward rules --ledger_data questions.jsonl -o wrong
+expect_code 2
+expect_err '--ledger_data: questions.jsonl:1: "chosen" is missing'
+expect_no_file wrong
+run "$PLUMB" trace run
+expect_code 2
+expect_err "run/run.json: is the record of plumb rloo without --ledger_data: there is no ledger"
+expect_err "plumb trace $policy RUN PAIRS"
 
 begin "completions longer than the model"
 run "$PLUMB" grpo "$policy" "$prompts" --limit 2 --reward rules --max_completion_length 100000 --dry-run

@@ -312,6 +312,18 @@ expect_code 0
 expect_out '"verdict":null'
 expect_err "6 without a verdict: the ledger lists no tokens"
 
+begin "runs without log-probs of pairs say what to do instead"
+run "$PLUMB" reward "$DATA/models/reward-init" "$DATA/pairs/pairs.chat.jsonl" --limit 4 -o rewards --max_steps 1 -q
+expect_code 0
+refuse "rewards/run.json: is the record of plumb reward, whose model gives rewards, not log-probs" rewards
+expect_err "plumb reward-score RM DATA"
+run "$PLUMB" report rewards -o rewards.html # metrics alone
+expect_code 0
+run "$PLUMB" sft "$before" away/six.jsonl -o tuned --max_steps 1 -q
+expect_code 0
+refuse "tuned/run.json: is the record of plumb sft, which has no pairs" tuned
+expect_err "plumb trace $before RUN PAIRS"
+
 begin "a run of an adapter"
 run "$PLUMB" dpo "$chat" chat.jsonl -o lora --use_peft true --lora_r 4 --max_steps 4 --save_strategy steps \
     --save_steps 1 --ledger_steps 2 --learning_rate 1e-2 -q

@@ -263,10 +263,10 @@ static void check_run(const char *run, plumb_compute *c)
     plumb_run_options o = run_defaults(folder, model, &objective);
     check_ok(plumb_optimizer_make("rmsprop", NULL, &o.trainer.optimizer));
     o.trainer.max_grad_norm = 0;
-    o.learning_rate = real_of(expected, "lr");
+    o.pace.learning_rate = real_of(expected, "lr");
     o.order = (plumb_order_options){.batch = 1, .accumulation = 1, .max_steps = UPDATES};
-    o.save_steps = SAVED;
-    o.ledger_steps = 1;
+    o.pace.save_steps = SAVED;
+    o.pace.ledger_steps = 1;
     o.ledger_tokens = TOP;
     o.tokenizer = encoder->tokenizer;
     check_ok(plumb_run(&o, start, start, &e, &report));

@@ -60,11 +60,11 @@ static plumb_policy_options options_of(const json_t *config, const char *folder,
     plumb_policy_options o = policy_defaults(rloo ? PLUMB_RLOO : PLUMB_GRPO, folder, model);
     const json_t *range = json_object_get(config, "reward_clip_range");
     double epsilon = real_at(config, "epsilon", NAN);
-    o.batch = json_integer_value(json_object_get(config, "per_device_train_batch_size"));
-    o.max_steps = json_integer_value(json_object_get(config, "max_steps"));
+    o.order.batch = json_integer_value(json_object_get(config, "per_device_train_batch_size"));
+    o.order.max_steps = json_integer_value(json_object_get(config, "max_steps"));
     o.group = json_integer_value(json_object_get(config, "num_generations"));
     o.num_iterations = json_integer_value(json_object_get(config, "num_iterations"));
-    o.learning_rate = real_at(config, "learning_rate", NAN);
+    o.pace.learning_rate = real_at(config, "learning_rate", NAN);
     o.clip = (plumb_clip_options){
         .epsilon = epsilon,
         .epsilon_high = real_at(config, "epsilon_high", epsilon),
@@ -233,7 +233,7 @@ static void nthr_of_groups(void **state)
         o.complete_user = &g;
         o.observer = (plumb_policy_observer){see_nthr, NULL, &g};
         o.nthr = (plumb_nthr_options){.on = true, .beta = g.beta, .balance = true};
-        o.learning_rate = 1e-30;
+        o.pace.learning_rate = 1e-30;
         check_ok(plumb_model_open(policy, c, &start));
         check_ok(plumb_policy_run(&o, start, NULL, NULL, &g.prompts, &report));
         assert_int_equal(g.rollout, 2);
@@ -401,10 +401,10 @@ static void run_ppo(const char *run, plumb_compute *c)
     plumb_policy_report report;
     plumb_model *start, *reference, *value;
     bool fresh;
-    o.learning_rate = real_of(g.config, "learning_rate");
+    o.pace.learning_rate = real_of(g.config, "learning_rate");
     o.trainer.max_grad_norm = real_of(g.config, "max_grad_norm");
-    o.batch = 2; /* two micro-batches to a minibatch: they decide nothing */
-    o.accumulation = 2;
+    o.order.batch = 2; /* two micro-batches to a minibatch: they decide nothing */
+    o.order.accumulation = 2;
     o.ppo = (plumb_ppo_options){
         .num_ppo_epochs = json_integer_value(json_object_get(g.config, "epochs")),
         .num_mini_batches = json_integer_value(json_object_get(g.config, "minibatches")),

@@ -69,7 +69,7 @@ static void same_ids(const char *run, size_t row, const json_t *want, const int3
 static plumb_run_options options(const json_t *config, const char *folder, const char *start)
 {
     plumb_run_options o = run_defaults(folder, start, NULL);
-    o.learning_rate = option(config, "learning_rate", 0);
+    o.pace.learning_rate = option(config, "learning_rate", 0);
     o.order = (plumb_order_options){.batch = BATCH, .accumulation = 1, .max_steps = STEPS, .sequential = true};
     return o;
 }
@@ -222,7 +222,7 @@ static plumb_examples read_unpaired(const char *folder, bool mismatched)
                                             .max_length = MAX_LENGTH},
                                     .label = "label",
                                     .batch = mismatched ? BATCH : 0};
-    check_ok(plumb_unpaired_read(&source, &all, kinds));
+    check_ok(plumb_unpaired_read(&source, &all, kinds, NULL));
     assert_int_equal(kinds[0], 16);
     assert_int_equal(kinds[1], 16);
     plumb_encoder_close(e);

@@ -311,12 +311,12 @@ static plumb_run_options read_options(const json_t *config, const char *folder, 
                                     .accumulation = (int64_t)option(config, "gradient_accumulation_steps", 1),
                                     .max_steps = (int64_t)option(config, "max_steps", 8),
                                     .sequential = true};
-    o.lr_scheduler_type = word(config, "lr_scheduler_type", "linear");
-    o.learning_rate = option(config, "learning_rate", 1e-6);
-    o.warmup_steps = option(config, "warmup_steps", 0);
-    o.sync_ref_model = json_is_true(json_object_get(config, "sync_ref_model"));
-    o.ref_model_sync_steps = (int64_t)option(config, "ref_model_sync_steps", 512);
-    o.ref_model_mixup_alpha = option(config, "ref_model_mixup_alpha", 0.6);
+    o.pace.lr_scheduler_type = word(config, "lr_scheduler_type", "linear");
+    o.pace.learning_rate = option(config, "learning_rate", 1e-6);
+    o.pace.warmup_steps = option(config, "warmup_steps", 0);
+    o.pace.sync_ref_model = json_is_true(json_object_get(config, "sync_ref_model"));
+    o.pace.ref_model_sync_steps = (int64_t)option(config, "ref_model_sync_steps", 512);
+    o.pace.ref_model_mixup_alpha = option(config, "ref_model_mixup_alpha", 0.6);
     return o;
 }
 
@@ -337,7 +337,7 @@ static void check_whole_run(const char *run, plumb_compute *c, size_t window)
     check_ok(plumb_model_open(policy, c, &start));
     check_ok(plumb_model_open(reference, c, &ref));
     plumb_run_options o = read_options(config, folder, policy, &objective);
-    o.logging_steps = (int64_t)window;
+    o.pace.logging_steps = (int64_t)window;
     check_ok(plumb_run(&o, start, ref, &e, &report));
     assert_int_equal(report.steps, json_array_size(metrics));
     check_lines(run, folder, metrics, window, PAIRS / (double)(o.order.batch * o.order.accumulation));

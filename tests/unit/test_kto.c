@@ -87,7 +87,7 @@ static plumb_status read_text(const char *text, int max_length, int64_t batch, p
                                     .label = "label",
                                     .batch = batch};
     *out = (plumb_examples){0};
-    return plumb_unpaired_read(&source, out, kinds);
+    return plumb_unpaired_read(&source, out, kinds, NULL);
 }
 
 /* {"prompt_ids": [p], "completion_ids": [c, c + 1, ...]} */

@@ -108,7 +108,7 @@ static void folders(void **state)
     mkdir(folder, 0777);
     check_error(plumb_ledger_read(folder, &silent, &l), PLUMB_E_INPUT, "there is no ledger.jsonl in this folder");
     scratch_file("run/ledger.jsonl", "", 0);
-    check_error(plumb_ledger_read(folder, &silent, &l), PLUMB_E_INPUT, "plumb sft leaves it empty");
+    check_error(plumb_ledger_read(folder, &silent, &l), PLUMB_E_INPUT, "plumb sft keeps no ledger");
     static const char row[] = ROW(0, 2, 0a, -1, -2) "}\n";
     scratch_file("run/ledger.jsonl", row, strlen(row));
     check_ok(plumb_ledger_read(folder, &silent, &l));
@@ -128,6 +128,10 @@ static void wrong_rows(void **state)
         {"{\"index\":0,\"row\":\"00000000000000aa\",\"ches\":1}\n", ":1: \"step\" is missing"},
         {"{\"step\":0,\"index\":0,\"row\":\"00000000000000aa\",\"logps/chosen\":1}\n", "\"logps/rejected\" is missing"},
         {"{\"prompt\":\"a\",\"chosen\":\"b\",\"rejected\":\"c\"}\n", "this is not a row of a ledger"},
+        {"{\"step\":0,\"index\":0,\"row\":\"00000000000000aa\",\"reward/chosen\":1,\"reward/rejected\":0}\n",
+         ":1: these are rewards of plumb reward: a reward model gives no log-probs"},
+        {"{\"step\":0,\"index\":0,\"row\":\"00000000000000aa\",\"label\":true,\"logps\":-1,\"ref_logps\":-1}\n",
+         ":1: these are single completions of plumb kto, not pairs"},
         {ROW(0, 1, aa, "-1", -2) "}\n", "\"logps/chosen\" is a string; expected a number"},
         {ROW(-1, 1, aa, -1, -2) "}\n", "\"step\" is not a step number"},
         {ROW(0, -1, aa, -1, -2) "}\n", "\"index\" is not a row number"},

@@ -16,6 +16,7 @@ typedef struct world {
     plumb_tokenizer *tokenizer;
     plumb_prompts prompts;
     plumb_reward_function rewards[2];
+    plumb_examples pairs;   /* for a ledger */
     int64_t calls, stop_at; /* of the sink; stop_at 0: never */
 } world;
 
@@ -43,6 +44,24 @@ static bool interrupted(void *user)
     return ++w->calls == w->stop_at;
 }
 
+enum { PAIRS = 3 };
+
+/* Pairs of a few tokens, with a prompt and the first token of the responses in common. */
+static plumb_examples make_pairs(void)
+{
+    static const int32_t texts[PAIRS][2][6] = {{{5, 6, 7, 8, 9, 2}, {5, 6, 7, 10, 11, 2}},
+                                               {{15, 16, 27, 8, 9, 2}, {15, 16, 27, 28, 29, 30}},
+                                               {{5, 6, 7, 20, 21, 22}, {5, 6, 7, 23, 21, 2}}};
+    plumb_examples e = {.count = 0};
+    for (int i = 0; i < PAIRS; i++) {
+        int32_t copies[2][6];
+        memcpy(copies, texts[i], sizeof copies);
+        const plumb_ids ids[2] = {{.data = copies[0], .count = 6}, {.data = copies[1], .count = 6}};
+        check_ok(plumb_examples_add(&e, 10 + i, (uint64_t)i, ids, 2, 2, 3));
+    }
+    return e;
+}
+
 static world open_world(int threads)
 {
     world w = {.calls = 0};
@@ -55,6 +74,7 @@ static world open_world(int threads)
     check_ok(plumb_tokenizer_open(oracle_path("models", POLICY), &w.tokenizer));
     w.prompts = read_prompts(data);
     w.rewards[0] = (plumb_reward_function){"even", 1, even_ids, NULL};
+    w.pairs = make_pairs();
     json_decref(data);
     return w;
 }
@@ -62,6 +82,7 @@ static world open_world(int threads)
 static void close_world(world *w)
 {
     plumb_prompts_free(&w->prompts);
+    plumb_examples_free(&w->pairs);
     plumb_tokenizer_free(w->tokenizer);
     plumb_model_close(w->start);
     plumb_model_close(w->reference);
@@ -76,14 +97,14 @@ static const int32_t eos[] = {EOS};
 static plumb_policy_options small_run(world *w, plumb_policy_method method, const char *folder)
 {
     plumb_policy_options o = policy_defaults(method, folder, oracle_path("models", POLICY));
-    o.learning_rate = 1e-3;
+    o.pace.learning_rate = 1e-3;
     o.group = 2;
     o.steps_per_generation = 2;
     o.num_iterations = 2;
-    o.max_steps = method == PLUMB_PPO ? 3 : 7;
-    o.batch = method == PLUMB_PPO ? 2 : 4;
-    o.order_seed = 42;
-    o.sequential = false;
+    o.order.max_steps = method == PLUMB_PPO ? 3 : 7;
+    o.order.batch = method == PLUMB_PPO ? 2 : 4;
+    o.order.seed = 42;
+    o.order.sequential = false;
     o.sampling.eos = eos;
     o.sampling.eos_count = 1;
     o.clip.beta = 0.05;
@@ -99,13 +120,6 @@ static plumb_status go(world *w, const plumb_policy_options *o, plumb_policy_rep
     return plumb_policy_run(o, w->start, w->reference, o->method == PLUMB_PPO ? w->value : NULL, &w->prompts, report);
 }
 
-static void compare_runs(const char *a, const char *b, const char *what, bool ppo)
-{
-    static const char *const files[] = {"metrics.jsonl", "completions.jsonl", "model.safetensors",
-                                        "value/model.safetensors"};
-    for (int i = 0; i < 3 + ppo; i++) check_same_file(a, b, files[i], what);
-}
-
 /* ---- the same bytes ---- */
 
 typedef struct variant {
@@ -113,27 +127,39 @@ typedef struct variant {
     plumb_policy_method method;
     int64_t accumulation;
     bool nthr, sync, masked;
+    int64_t ledger; /* steps of a ledger; 0: none */
 } variant;
 
 static const variant variants[] = {
-    {"rloo", PLUMB_RLOO, 1, false, true, false},
-    {"grpo", PLUMB_GRPO, 3, false, false, true},
-    {"grpo with nthr", PLUMB_GRPO, 4, true, false, false},
-    {"ppo", PLUMB_PPO, 1, false, false, false},
+    {"rloo", PLUMB_RLOO, 1, false, true, false, 3},
+    {"grpo", PLUMB_GRPO, 3, false, false, true, 0},
+    {"grpo with nthr", PLUMB_GRPO, 4, true, false, false, 0},
+    {"ppo", PLUMB_PPO, 1, false, false, false, 1},
 };
 enum { VARIANTS = sizeof variants / sizeof *variants };
 
 static plumb_policy_options options_of(world *w, const variant *v, const char *folder)
 {
     plumb_policy_options o = small_run(w, v->method, folder);
-    o.accumulation = v->accumulation;
+    o.order.accumulation = v->accumulation;
     o.nthr = (plumb_nthr_options){.on = v->nthr, .beta = 1};
-    o.sync_ref_model = v->sync;
-    o.ref_model_sync_steps = 2;
-    o.ref_model_mixup_alpha = 0.5;
+    o.pace.sync_ref_model = v->sync;
+    o.pace.ref_model_sync_steps = 2;
+    o.pace.ref_model_mixup_alpha = 0.5;
     o.mask_truncated_completions = v->masked;
-    o.logging_steps = 2;
+    o.pace.logging_steps = 2;
+    o.pace.ledger_steps = v->ledger;
+    o.pairs = v->ledger ? &w->pairs : NULL;
+    o.ledger_tokens = 2;
     return o;
+}
+
+static void compare_runs(const char *a, const char *b, const variant *v)
+{
+    static const char *const files[] = {"metrics.jsonl", "completions.jsonl", "model.safetensors"};
+    for (int i = 0; i < 3; i++) check_same_file(a, b, files[i], v->name);
+    if (v->method == PLUMB_PPO) check_same_file(a, b, "value/model.safetensors", v->name);
+    if (v->ledger) check_same_file(a, b, "ledger.jsonl", v->name);
 }
 
 static void same_for_any_threads(void **state)
@@ -146,10 +172,10 @@ static void same_for_any_threads(void **state)
             plumb_policy_options o = options_of(&w, &variants[i], folders[k]);
             plumb_policy_report report;
             check_ok(go(&w, &o, &report));
-            assert_int_equal(report.steps, o.max_steps);
+            assert_int_equal(report.steps, o.order.max_steps);
             close_world(&w);
         }
-        compare_runs(folders[0], folders[1], variants[i].name, variants[i].method == PLUMB_PPO);
+        compare_runs(folders[0], folders[1], &variants[i]);
     }
 }
 
@@ -184,7 +210,7 @@ static void same_after_interruptions(void **state)
         o.folder = cut;
         run_in_pieces(&w, &o, 25, &pieces);
         assert_true(pieces > 2);
-        compare_runs(whole, cut, variants[i].name, variants[i].method == PLUMB_PPO);
+        compare_runs(whole, cut, &variants[i]);
         close_world(&w);
     }
 }
@@ -238,6 +264,66 @@ static void rows_and_metrics(void **state)
     close_world(&w);
 }
 
+static plumb_status keep_logps(void *user, size_t i, const plumb_score *score)
+{
+    memcpy((double *)user + 2 * i, score->logps, 2 * sizeof(double));
+    return PLUMB_OK;
+}
+
+/* The rows of one evaluation, whose log-probs are to be those of a pass over the pairs. */
+static void check_evaluation(const json_t *rows, size_t first, int64_t step, const double (*logps)[2],
+                             const double (*start)[2])
+{
+    for (size_t i = 0; i < PAIRS; i++) {
+        const json_t *row = json_array_get(rows, first + i);
+        assert_int_equal(json_integer_value(json_object_get(row, "step")), step);
+        assert_int_equal(json_integer_value(json_object_get(row, "index")), 10 + (int)i);
+        assert_true(real_of(row, "ref_logps/chosen") == start[i][0]);
+        assert_true(real_of(row, "ref_logps/rejected") == start[i][1]);
+        assert_int_equal(json_integer_value(json_object_get(row, "position")), 1);
+        assert_true(json_array_size(json_object_get(row, "gained")) <= 2);
+        if (!logps) continue;
+        assert_true(real_of(row, "logps/chosen") == logps[i][0]);
+        assert_true(real_of(row, "logps/rejected") == logps[i][1]);
+    }
+}
+
+/* The ledger: its steps, the start as reference, the numbers of the run's result at the end, the share that fell. */
+static void ledger_of_pairs(void **state)
+{
+    (void)state;
+    world w = open_world(2);
+    plumb_policy_options o = small_run(&w, PLUMB_GRPO, new_folder("ledger"));
+    plumb_policy_report report;
+    plumb_model *result;
+    double start[PAIRS][2], end[PAIRS][2];
+    o.pairs = &w.pairs;
+    o.ledger_tokens = 2;
+    o.pace.ledger_steps = 3;
+    check_ok(go(&w, &o, &report)); /* 7 steps */
+    check_ok(plumb_model_open(o.folder, w.compute, &result));
+    plumb_examples_visit visit = {.score = keep_logps, .user = start};
+    check_ok(plumb_examples_score(w.start, &w.pairs, &visit, NULL));
+    visit.user = end;
+    check_ok(plumb_examples_score(result, &w.pairs, &visit, NULL));
+    json_t *rows = load_jsonl(o.folder, "ledger.jsonl"), *metrics = load_jsonl(o.folder, "metrics.jsonl");
+    assert_int_equal(json_array_size(rows), 4 * PAIRS);
+    check_evaluation(rows, 0, 0, start, start);
+    check_evaluation(rows, PAIRS, 3, NULL, start);
+    check_evaluation(rows, 2 * PAIRS, 6, NULL, start);
+    check_evaluation(rows, 3 * PAIRS, 7, end, start);
+    int fell = 0;
+    for (int i = 0; i < PAIRS; i++) fell += end[i][0] < start[i][0];
+    assert_true(report.evaluated);
+    assert_int_equal(report.ledger.displaced, fell);
+    near("ledger", "displaced", 7, real_of(json_array_get(metrics, 6), "displaced"), fell / (double)PAIRS, 1e-8, 0);
+    assert_null(json_object_get(json_array_get(metrics, 0), "displaced")); /* nothing was evaluated after step 1 */
+    json_decref(rows);
+    json_decref(metrics);
+    plumb_model_close(result);
+    close_world(&w);
+}
+
 /* Equal rewards give no gradient: the weights stay, and the metrics say why. */
 static void no_spread_no_gradient(void **state)
 {
@@ -267,8 +353,8 @@ static void masked_tokens(void **state)
         plumb_policy_options o = small_run(&w, PLUMB_GRPO, new_folder("masked"));
         plumb_policy_report report;
         o.clip.beta = 0;
-        o.accumulation = 2; /* both micro-batches of the generation */
-        o.max_steps = 1;
+        o.order.accumulation = 2; /* both micro-batches of the generation */
+        o.order.max_steps = 1;
         /* a threshold of minus infinity selects every negative token */
         o.nthr = (plumb_nthr_options){.on = k > 0, .beta = -1e300, .eta = k == 1 ? 1 : 0};
         check_ok(go(&w, &o, &report));
@@ -302,9 +388,9 @@ static void wrong_plans(void **state)
     o.group = 3;
     check_error(go(&w, &o, &report), PLUMB_E_INPUT, "holds no whole groups of 3");
     o.group = 2;
-    o.batch = 100;
+    o.order.batch = 100;
     check_error(go(&w, &o, &report), PLUMB_E_INPUT, "8 prompts, and a generation takes 100");
-    o.batch = 4;
+    o.order.batch = 4;
     w.rewards[0].score = not_a_number;
     check_error(go(&w, &o, &report), PLUMB_E_INPUT, "step 1: reward even: row");
     close_world(&w);
@@ -350,13 +436,10 @@ static void permutations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_for_any_threads),
-        cmocka_unit_test(same_after_interruptions),
-        cmocka_unit_test(rows_and_metrics),
-        cmocka_unit_test(no_spread_no_gradient),
-        cmocka_unit_test(masked_tokens),
-        cmocka_unit_test(wrong_plans),
-        cmocka_unit_test(means),
+        cmocka_unit_test(same_for_any_threads),  cmocka_unit_test(same_after_interruptions),
+        cmocka_unit_test(rows_and_metrics),      cmocka_unit_test(ledger_of_pairs),
+        cmocka_unit_test(no_spread_no_gradient), cmocka_unit_test(masked_tokens),
+        cmocka_unit_test(wrong_plans),           cmocka_unit_test(means),
         cmocka_unit_test(permutations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

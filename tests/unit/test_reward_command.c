@@ -128,10 +128,45 @@ static void ended(void **state)
     plumb_text_free(&rows);
 }
 
+/* What can be told of a command without running it. */
+static void checked(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *command, *text; /* NULL: nothing is wrong with it, or it cannot be told */
+    } cases[] = {
+        {"awk '{ print 1 }'", NULL},
+        {"  /bin/sh grade.sh", NULL},
+        {"while read -r line; do echo 1; done", NULL},    /* a word of the shell */
+        {"cd /nowhere && plumb-no-such-program", NULL},   /* only the first word is looked at */
+        {"plumb_grade() { echo 1; }; plumb_grade", NULL}, /* its own function */
+        {"plumb_grade () { echo 1; }; plumb_grade", NULL},
+        {"A=1 plumb-no-such-program", NULL},
+        {"$GRADE", NULL},
+        {"'plumb-no-such-program'", NULL},
+        {"plumb-no-such-program", "is neither a folder nor a program that /bin/sh finds"},
+        {"rule", "a reward model's folder, which must be there, the word rules, or a command"},
+        {" plumb-no-such-program --fast", "/bin/sh finds no program plumb-no-such-program"},
+        {"./no/such/folder", "is neither a folder nor a program"},
+        {"/etc/passwd x", "/bin/sh finds no program /etc/passwd"}, /* there, but no program */
+        {"/etc", "is neither a folder nor a program"},             /* the caller knows folders */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        plumb_reward_command how = {.command = cases[i].command, .timeout = 20};
+        if (cases[i].text)
+            check_error(plumb_reward_command_check(&how), PLUMB_E_INPUT, cases[i].text);
+        else
+            check_ok(plumb_reward_command_check(&how));
+    }
+    plumb_reward_command runs = {.command = "touch " PLUMB_TEST_SCRATCH "/reward_command_run"};
+    check_ok(plumb_reward_command_check(&runs)); /* and it is not run */
+    assert_int_not_equal(access(PLUMB_TEST_SCRATCH "/reward_command_run", F_OK), 0);
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN); /* as main does */
     const struct CMUnitTest tests[] = {cmocka_unit_test(answers), cmocka_unit_test(failures), cmocka_unit_test(large),
-                                       cmocka_unit_test(ended)};
+                                       cmocka_unit_test(ended), cmocka_unit_test(checked)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,16 +61,16 @@ static plumb_run_options options_of(const variant *v, const way *w, const plumb_
     check_ok(plumb_gate_parse(v->gate, &o.gate));
     o.trainer.keep_activations = !w->recompute;
     o.order = (plumb_order_options){.batch = 1, .accumulation = 2, .epochs = 2, .seed = 7};
-    o.lr_scheduler_type = "cosine";
-    o.logging_steps = 4;
-    o.save_steps = v->every_poll ? 2 : 4;
-    o.save_total_limit = 1;
-    o.ledger_steps = 3;
+    o.pace.lr_scheduler_type = "cosine";
+    o.pace.logging_steps = 4;
+    o.pace.save_steps = v->every_poll ? 2 : 4;
+    o.pace.save_total_limit = 1;
+    o.pace.ledger_steps = 3;
     o.ledger_tokens = v->ledger_tokens;
     o.ches_refresh = v->refresh;
-    o.sync_ref_model = v->sync;
-    o.ref_model_sync_steps = 2;
-    o.ref_model_mixup_alpha = 0.6;
+    o.pace.sync_ref_model = v->sync;
+    o.pace.ref_model_sync_steps = 2;
+    o.pace.ref_model_mixup_alpha = 0.6;
     o.sink = w->sink;
     o.resume = w->resume;
     if (w->change) w->change(&o);
@@ -292,19 +292,19 @@ static const char *checkpoints(const char *folder)
 
 static void save_each_step(plumb_run_options *o)
 {
-    o->save_steps = 1;
-    o->save_total_limit = 0;
+    o->pace.save_steps = 1;
+    o->pace.save_total_limit = 0;
 }
 
 static void save_two(plumb_run_options *o)
 {
-    o->save_steps = 1;
-    o->save_total_limit = 2;
+    o->pace.save_steps = 1;
+    o->pace.save_total_limit = 2;
 }
 
 static void save_none(plumb_run_options *o)
 {
-    o->save_steps = 0;
+    o->pace.save_steps = 0;
 }
 
 static void the_oldest_checkpoints_go(void **state)
@@ -423,13 +423,13 @@ static void a_folder_with_work_is_left_alone(void **state)
 
 static void log_each_step(plumb_run_options *o)
 {
-    o->logging_steps = 1;
-    o->ledger_steps = 1;
+    o->pace.logging_steps = 1;
+    o->pace.ledger_steps = 1;
 }
 
 static void ledger_by_epoch(plumb_run_options *o)
 {
-    o->ledger_steps = 0;
+    o->pace.ledger_steps = 0;
 }
 
 /* steps[0 .. count - 1], PAIRS rows each in the order of the file. */
@@ -489,7 +489,7 @@ static void count_displaced(plumb_run_options *o)
     o->order.batch = PAIRS;
     o->order.accumulation = 1;
     o->order.epochs = 6;
-    o->learning_rate = 3e-3;
+    o->pace.learning_rate = 3e-3;
 }
 
 /* One batch of all pairs: the metrics of step s + 1 are means over the rows of the ledger after step s, and `displaced`
@@ -572,8 +572,8 @@ static void count_passes(void *user, const char *unit, double done, double total
 
 static void start_and_end(plumb_run_options *o)
 {
-    o->ledger_steps = 100;
-    o->save_steps = 0;
+    o->pace.ledger_steps = 100;
+    o->pace.save_steps = 0;
 }
 
 static int64_t passes_of(const variant *v, const char *folder, void (*change)(plumb_run_options *o))
@@ -803,11 +803,11 @@ static void what_the_gate_leaves_out_has_no_effect(void **state)
 
 static void diverge(plumb_run_options *o)
 {
-    o->learning_rate = 1e30;
-    o->lr_scheduler_type = "constant";
+    o->pace.learning_rate = 1e30;
+    o->pace.lr_scheduler_type = "constant";
     save_two(o);
-    o->save_total_limit = 1;
-    o->ledger_steps = 100;
+    o->pace.save_total_limit = 1;
+    o->pace.ledger_steps = 100;
 }
 
 /* Whatever notices first, the message says where the last good weights are, and they are there. */
@@ -827,9 +827,9 @@ static void diverged_weights_are_no_result(void **state)
 static void warm_then_diverge(plumb_run_options *o)
 {
     diverge(o);
-    o->learning_rate = 1e25;
-    o->lr_scheduler_type = "constant_with_warmup";
-    o->warmup_steps = 1; /* the first step has a rate of 0 */
+    o->pace.learning_rate = 1e25;
+    o->pace.lr_scheduler_type = "constant_with_warmup";
+    o->pace.warmup_steps = 1; /* the first step has a rate of 0 */
 }
 
 static void the_last_good_checkpoint_stays(void **state)
@@ -849,13 +849,13 @@ static void end_in_divergence(plumb_run_options *o)
     diverge(o);
     o->order.epochs = 0;
     o->order.max_steps = 1;
-    o->save_steps = 0;
+    o->pace.save_steps = 0;
 }
 
 static void end_in_infinity(plumb_run_options *o)
 {
     end_in_divergence(o);
-    o->learning_rate = 1e39; /* beyond fp32 */
+    o->pace.learning_rate = 1e39; /* beyond fp32 */
 }
 
 static void a_diverged_end_is_noticed(void **state)
