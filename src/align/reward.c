@@ -6,29 +6,32 @@
 #include "align/scorer.h"
 #include "align/targets.h"
 #include "base/dtype.h"
+#include "model/adapter.h"
 #include "model/forward.h"
 
 /* ---- the head ---- */
 
-static double weight(const plumb_model *m, int i)
+static double weight(const plumb_linear *w, int i)
 {
-    return plumb_load(m->score.weight, m->score.dtype, (size_t)i);
+    return plumb_load(w->weight, w->dtype, (size_t)i);
 }
 
 void plumb_score_values(const plumb_model *m, const float *h, int ldh, int rows, double *v)
 {
+    const plumb_linear *w = plumb_model_score(m);
     for (int i = 0; i < rows; i++, h += ldh) {
         v[i] = 0;
-        for (int k = 0; k < m->score.k; k++) v[i] += (double)h[k] * weight(m, k);
+        for (int k = 0; k < w->k; k++) v[i] += (double)h[k] * weight(w, k);
     }
 }
 
 void plumb_score_gradient(const plumb_model *m, const float *h, int ldh, int rows, const double *g, float *dh, int lddh,
                           float *dw)
 {
+    const plumb_linear *w = plumb_model_score(m);
     for (int i = 0; i < rows; i++, h += ldh, dh += lddh)
-        for (int k = 0; k < m->score.k; k++) {
-            dh[k] = (float)(g[i] * weight(m, k));
+        for (int k = 0; k < w->k; k++) {
+            dh[k] = (float)(g[i] * weight(w, k));
             if (dw) dw[k] = fmaf((float)g[i], h[k], dw[k]);
         }
 }
