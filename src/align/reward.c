@@ -8,6 +8,7 @@
 #include "base/dtype.h"
 #include "model/adapter.h"
 #include "model/forward.h"
+#include "model/layer.h"
 
 /* ---- the head ---- */
 
@@ -131,6 +132,28 @@ plumb_status plumb_rewarder_run(plumb_rewarder *r, const plumb_reward_sequence *
     for (size_t first = 0, taken; first < count; first += taken) {
         PLUMB_TRY(fill_batch(r, list + first, count - first, &taken));
         PLUMB_TRY(run_batch(r, list + first, taken, first, rewards + first));
+    }
+    return PLUMB_OK;
+}
+
+static void plan_batch(const plumb_rewarder *r, plumb_reward_work *work)
+{
+    const plumb_config *c = &r->model->config;
+    const plumb_batch *b = &r->batch;
+    int rows = (int)b->ids.count, wanted = (int)b->wanted.count;
+    int64_t bytes = plumb_forward_bytes(c, rows, wanted) + plumb_rotations_bytes(c, rows) +
+                    plumb_linear_bytes(r->model->compute, rows) + plumb_attend_bytes(r->model->compute, c->head_dim);
+    work->flops += plumb_forward_flops(c, b) + 2.0 * c->hidden_size * wanted;
+    if (bytes > work->bytes) work->bytes = bytes;
+    if (rows > work->largest_rows) work->largest_rows = rows;
+}
+
+plumb_status plumb_rewarder_plan(plumb_rewarder *r, const plumb_reward_sequence *list, size_t count,
+                                 plumb_reward_work *work)
+{
+    for (size_t first = 0, taken; first < count; first += taken) {
+        PLUMB_TRY(fill_batch(r, list + first, count - first, &taken));
+        plan_batch(r, work);
     }
     return PLUMB_OK;
 }

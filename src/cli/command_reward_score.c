@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "base/progress.h"
 #include "cli/meta.h"
+#include "cli/work_time.h"
 #include "model/reward_model.h"
 
 typedef struct reward_score_values {
@@ -78,6 +80,7 @@ static const plumb_option options[] = {
     PLUMB_OPTION_ON_ERROR(reward_score_values),
     PLUMB_OPTION_THREADS(reward_score_values),
     PLUMB_OPTION_RESUME(reward_score_values),
+    PLUMB_OPTION_DRY_RUN(reward_score_values),
     PLUMB_OPTION_QUIET(reward_score_values),
 };
 
@@ -119,6 +122,7 @@ typedef struct run {
     plumb_reward_model reward;
     plumb_reward_rows *rows;
     plumb_reward_summary summary;
+    plumb_reward_work work; /* of a dry run */
     plumb_output *output;
     json_t *meta;
     plumb_text line;
@@ -153,6 +157,7 @@ static plumb_status open_rows(run *r)
         .as_message = v->as_message,
         .max_length = v->max_length ? (int)v->max_length : r->reward.model->config.max_positions,
         .skip_bad_rows = v->common.on_error == PLUMB_ON_ERROR_SKIP,
+        .plan = v->common.dry_run ? &r->work : NULL,
         .sink = &r->cli->sink,
     };
     plumb_cli_rows(&v->common, &source.begin, &source.end);
@@ -277,6 +282,32 @@ static plumb_status score_into(run *r)
     return s;
 }
 
+/* ---- a dry run ---- */
+
+static plumb_status count_row(void *user, const plumb_reward_row *row)
+{
+    plumb_reward_summary_add(user, row);
+    return PLUMB_OK;
+}
+
+static plumb_status plan(run *r)
+{
+    char parameters[64];
+    const plumb_reward_summary *n = &r->summary;
+    const plumb_config *c = &r->reward.model->config;
+    PLUMB_TRY(plumb_reward_rows_run(r->rows, count_row, &r->summary));
+    plumb_format_count((double)plumb_config_parameters(c), parameters, sizeof parameters);
+    plumb_cli_tell(r->cli, "model: %s, %s, %s parameters%s%s", r->v->model.items[0], c->architecture->score_class_name,
+                   parameters, r->reward.adapter ? ", an adapter of " : "",
+                   r->reward.adapter ? r->reward.model->folder : "");
+    plumb_cli_tell(r->cli, "data: %s, %" PRId64 " pairs, %" PRId64 " responses, %" PRId64 " rows to be skipped",
+                   r->v->data.items[0], n->pairs, n->responses, n->skipped);
+    PLUMB_TRY(plumb_tell_passes(r->cli, r->compute, r->work.flops, r->work.bytes, r->work.largest_rows,
+                                "the mapped checkpoint"));
+    plumb_cli_say(r->cli, "dry run: nothing was written");
+    return PLUMB_OK;
+}
+
 static plumb_status reward_score(plumb_cli *cli, void *values)
 {
     const reward_score_values *v = values;
@@ -285,7 +316,7 @@ static plumb_status reward_score(plumb_cli *cli, void *values)
     plumb_status s = plumb_cli_check_output(cli, v->model.items[0], inputs, 2);
     if (!s) s = open_model(&r);
     if (!s) s = open_rows(&r);
-    if (!s) s = score_into(&r);
+    if (!s) s = v->common.dry_run ? plan(&r) : score_into(&r);
     free_run(&r);
     return s;
 }

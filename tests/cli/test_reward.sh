@@ -91,6 +91,31 @@ run "$PLUMB" reward-score rm "$chat" --limit 8 -o resumed.jsonl --resume
 expect_code 2
 expect_err "resumed.jsonl.partial:1: was made from another row"
 
+begin "a plan of the scoring"
+run "$PLUMB" reward-score rm "$chat" --limit 8 --dry-run --max_length 60 -o planned.jsonl
+expect_code 0
+expect_out "model: rm, Qwen3ForSequenceClassification, "
+expect_out "pairs, 0 responses, "
+expect_out "TFLOP at the least, 1 thread of "
+expect_out "memory: the mapped checkpoint and about "
+expect_err "dry run: nothing was written"
+expect_no_file planned.jsonl
+expect_no_file planned.jsonl.partial
+planned=$(sed -n 's/^data: .*, \([0-9]*\) pairs.*, \([0-9]*\) rows to be skipped/\1 \2/p' stdout)
+run "$PLUMB" reward-score rm "$chat" --limit 8 --max_length 60 -q
+skipped=$(grep -c skipped stdout)
+[ "$skipped" -gt 0 ] && [ "$planned" = "$((8 - skipped)) $skipped" ] || complain "the plan counts $planned, $skipped were skipped"
+# more rows, more work
+run "$PLUMB" reward-score rm "$chat" --limit 16 --dry-run --quiet
+expect_no_err
+sed -n 's/^work: \([^ ]*\) .*/\1/p' stdout >a
+run "$PLUMB" reward-score rm "$chat" --limit 8 --dry-run --quiet
+sed -n 's/^work: \([^ ]*\) .*/\1/p' stdout >b
+paste a b | awk '{ exit !($1 > 1.5 * $2 && $2 > 0) }' || complain "the work does not grow with the rows"
+run "$PLUMB" reward-score rm "$chat" --dry-run -o nowhere/out.jsonl
+expect_code 2
+expect_err "mkdir -p nowhere"
+
 begin "rewards of responses"
 cat >responses.jsonl <<'EOF'
 {"index":7,"row":"00000000000000aa","sample":1,"prompt":"Hi","response":"Hello you","finish":"eos"}
