@@ -10,27 +10,15 @@ here=$(cd "$(dirname "$0")" && pwd)
 option model "" "checkpoint folder; without it the demo world"
 option prompts "" "prompts, to sample pairs from"
 option pairs "" "preference data instead"
-option judge "" "options of plumb judge, in one word"
-option generate "" "options of plumb generate, in one word"
-option pair "" "options of plumb pair, in one word"
+sample_options
 option limit "" "only so many of the prompts"
 option seed 42 "seed of everything random"
 option out "" "folder of the results"
 parse "$@"
-find_world
-of_world model model
-of_world prompts prompts.train.jsonl
-config_of_world generate generate.yaml "--max_new_tokens 512"
-config_of_world pair pair.yaml ""
-[ -n "$judge" ] || [ -z "$world" ] || judge="--rules $world/judge.yaml"
-few=${limit:+--limit $limit}
-# shellcheck disable=SC2086
+find_samples
 if [ -z "$pairs" ]; then
-    need model prompts
-    step "$out/responses.jsonl" generate "$model" "$prompts" $few $generate --n 2 --temperature 1 --seed "$seed"
-    step "$out/labels.jsonl" judge "$out/responses.jsonl" $judge
     pairs=$out/pairs.jsonl
-    step "$pairs" pair "$out/responses.jsonl" --labels "$out/labels.jsonl" $pair
+    sample_pairs "$pairs"
 fi
 # shellcheck disable=SC2086
 step "$out/sides.jsonl" judge "$pairs" $judge

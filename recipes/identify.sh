@@ -12,9 +12,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 option model "" "checkpoint folder; without it the demo world"
 option pairs "" "preference data"
 option prompts "" "prompts instead, to sample pairs from"
-option judge "" "options of plumb judge, in one word"
-option generate "" "options of plumb generate, in one word"
-option pair "" "options of plumb pair, in one word"
+sample_options
 option dpo "" "options of plumb dpo for all runs"
 option steps "" "optimiser steps on a slice; without it half of those on all pairs on the world, or one epoch"
 option measures "ches ln_ches last_hidden edit_similarity" "fields of the scores"
@@ -24,22 +22,12 @@ option limit "" "only so many of the prompts or pairs"
 option seed 42 "seed of everything random"
 option out "" "folder of the results"
 parse "$@"
-find_world
-of_world model model
-of_world prompts prompts.train.jsonl
-config_of_world generate generate.yaml "--max_new_tokens 512"
-config_of_world pair pair.yaml ""
+find_samples
 config_of_world dpo dpo.yaml "--optim rmsprop --learning_rate 1e-7 --lr_scheduler_type constant --max_grad_norm 0 --per_device_train_batch_size 4 --gradient_accumulation_steps 8 --num_train_epochs 1"
-[ -n "$judge" ] || [ -z "$world" ] || judge="--rules $world/judge.yaml"
-few=${limit:+--limit $limit}
-# shellcheck disable=SC2086
 if [ -z "$pairs" ]; then
-    need model prompts
-    step "$out/responses.jsonl" generate "$model" "$prompts" $few $generate --n 2 --temperature 1 --seed "$seed"
-    step "$out/labels.jsonl" judge "$out/responses.jsonl" $judge
     pairs=$out/pairs.jsonl
-    step "$pairs" pair "$out/responses.jsonl" --labels "$out/labels.jsonl" $pair
-    few=
+    sample_pairs "$pairs"
+    few= # they are as few already
 fi
 # shellcheck disable=SC2086
 step "$out/scores.jsonl" score "$model" "$pairs" $few

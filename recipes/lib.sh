@@ -254,6 +254,36 @@ wilson() {
         printf "%.9g\t%.9g\t%.9g\n", p, (k == 0 ? 0 : m - h), (k == n ? 1 : m + h) }'
 }
 
+# ---- pairs of a model's own samples ----
+
+# The options of what makes them.
+sample_options() {
+    option judge "" "options of plumb judge, in one word: '--judge MODEL --template FILE --answers 0=refusal ...'"
+    option generate "" "options of plumb generate, such as '--max_new_tokens 512 --as_message'"
+    option pair "" "options of plumb pair: what orders two of a kind, such as '--prefer length'"
+}
+# Settles them, model and prompts by what the demo world has; $few is the option limit for the commands that read prompts.
+find_samples() {
+    find_world
+    of_world model model
+    of_world prompts prompts.train.jsonl
+    config_of_world generate generate.yaml "--max_new_tokens 512"
+    config_of_world pair pair.yaml ""
+    [ -n "$judge" ] || [ -z "$world" ] || judge="--rules $world/judge.yaml"
+    few=${limit:+--limit $limit}
+}
+# sample_pairs FILE: two samples of each prompt, judged, and those of them that make pairs. Recipes name these files alike,
+# so that they find what another one has made in the same folder.
+sample_pairs() {
+    need model prompts
+    # shellcheck disable=SC2086
+    {
+        step "$out/responses.jsonl" generate "$model" "$prompts" $few $generate --n 2 --temperature 1 --seed "$seed"
+        step "$out/labels.jsonl" judge "$out/responses.jsonl" $judge
+        step "$1" pair "$out/responses.jsonl" --labels "$out/labels.jsonl" $pair
+    }
+}
+
 # ---- refusal rates ----
 
 # rate NAME MODEL PROMPTS SPLIT: responses of a model are drawn and judged; one row of $out/rates.tsv. Options of the recipe:

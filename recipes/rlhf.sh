@@ -16,9 +16,7 @@ option test "" "other prompts to refuse"
 option benign "" "prompts to answer; optional"
 option method rloo "policy gradient: rloo, grpo, ppo, or several of them in one word"
 option pairs "" "preference data, instead of pairs of the model's own responses"
-option judge "" "options of plumb judge, in one word: '--judge MODEL --template FILE --answers 0=refusal ...'"
-option generate "" "options of plumb generate, such as '--max_new_tokens 512 --as_message'"
-option pair "" "options of plumb pair: what orders two of a kind, such as '--prefer length'"
+sample_options
 option reward "" "options of plumb reward"
 option policy "" "options of plumb rloo and grpo"
 option ppo "" "options of plumb ppo"
@@ -34,20 +32,14 @@ parse "$@"
 for one in $method; do
     case $one in rloo | grpo | ppo) ;; *) fail "--method: $one is no method" "they are: rloo grpo ppo" ;; esac
 done
-find_world
-of_world model model
-of_world prompts prompts.train.jsonl
+find_samples
 of_world test prompts.test.jsonl
 of_world benign prompts.benign.jsonl
-config_of_world generate generate.yaml "--max_new_tokens 512"
-config_of_world pair pair.yaml ""
 config_of_world dpo dpo.yaml "--learning_rate 5e-7 --per_device_train_batch_size 4 --gradient_accumulation_steps 8"
 config_of_world reward reward.yaml "--learning_rate 1e-5 --per_device_train_batch_size 4 --gradient_accumulation_steps 8 --num_train_epochs 1"
 config_of_world policy policy.yaml "--num_generations 4 --per_device_train_batch_size 4 --gradient_accumulation_steps 8 --max_completion_length 512"
 config_of_world ppo ppo.yaml "--per_device_train_batch_size 4 --gradient_accumulation_steps 8 --max_completion_length 512"
-[ -n "$judge" ] || [ -z "$world" ] || judge="--rules $world/judge.yaml"
 need model prompts test method
-few=${limit:+--limit $limit}
 measure_steps
 
 # number_of RUN first|last|most NAME: the first, last, or largest of a metric of a run.
@@ -101,14 +93,12 @@ measured() {
 as_message=
 case " $generate " in *" --as_message "*) as_message=--as_message ;; esac
 
+if [ -z "$pairs" ]; then
+    pairs=$out/pairs.jsonl
+    sample_pairs "$pairs"
+fi
 # shellcheck disable=SC2086
 {
-    if [ -z "$pairs" ]; then
-        pairs=$out/pairs.jsonl
-        step "$out/responses.jsonl" generate "$model" "$prompts" $few $generate --n 2 --temperature 1 --seed "$seed"
-        step "$out/labels.jsonl" judge "$out/responses.jsonl" $judge
-        step "$pairs" pair "$out/responses.jsonl" --labels "$out/labels.jsonl" $pair
-    fi
     step "$reward_model" reward "$model" "$pairs" $reward --save_strategy no --seed "$seed"
     step "$out/run-dpo" dpo "$model" "$pairs" $dpo --save_strategy no --seed "$seed"
 }

@@ -13,9 +13,7 @@ option model "" "checkpoint folder; without it the demo world"
 option prompts "" "prompts to refuse, for training"
 option test "" "other prompts to refuse"
 option benign "" "prompts to answer; optional"
-option judge "" "options of plumb judge, in one word: '--judge MODEL --template FILE --answers 0=refusal ...'"
-option generate "" "options of plumb generate, such as '--max_new_tokens 512 --as_message'"
-option pair "" "options of plumb pair: what orders two of a kind, such as '--prefer length'"
+sample_options
 option dpo "" "options of plumb dpo for all runs"
 option sft_coeff 0.01 "weight of the SFT term"
 option steps "" "optimiser steps of each run; without it as many as the run on all pairs takes"
@@ -27,23 +25,15 @@ option limit "" "only so many of the prompts"
 option seed 42 "seed of everything random"
 option out "" "folder of the results"
 parse "$@"
-find_world
-of_world model model
-of_world prompts prompts.train.jsonl
+find_samples
 of_world test prompts.test.jsonl
 of_world benign prompts.benign.jsonl
-config_of_world generate generate.yaml "--max_new_tokens 512"
-config_of_world pair pair.yaml ""
 config_of_world dpo dpo.yaml "--optim rmsprop --learning_rate 5e-6 --lr_scheduler_type constant --max_grad_norm 0 --per_device_train_batch_size 4 --gradient_accumulation_steps 8"
-[ -n "$judge" ] || [ -z "$world" ] || judge="--rules $world/judge.yaml"
 case "$steps $runs " in " all "*) ;; " "*) fail "--steps is missing" "all runs take the same number; without --steps the first of --runs must be all" ;; esac
 need model prompts test
-few=${limit:+--limit $limit}
+sample_pairs "$out/pairs.jsonl"
 # shellcheck disable=SC2086
 {
-    step "$out/responses.jsonl" generate "$model" "$prompts" $few $generate --n 2 --temperature 1 --seed "$seed"
-    step "$out/labels.jsonl" judge "$out/responses.jsonl" $judge
-    step "$out/pairs.jsonl" pair "$out/responses.jsonl" --labels "$out/labels.jsonl" $pair
     if [ -z "$gold" ]; then
         gold=$out/gold.jsonl
         step "$gold" pair "$out/responses.jsonl" --labels "$out/labels.jsonl" $pair --gold

@@ -6,29 +6,33 @@
 #include "align/scorer.h"
 #include "align/targets.h"
 #include "base/dtype.h"
+#include "model/adapter.h"
 #include "model/forward.h"
+#include "model/layer.h"
 
 /* ---- the head ---- */
 
-static double weight(const plumb_model *m, int i)
+static double weight(const plumb_linear *w, int i)
 {
-    return plumb_load(m->score.weight, m->score.dtype, (size_t)i);
+    return plumb_load(w->weight, w->dtype, (size_t)i);
 }
 
 void plumb_score_values(const plumb_model *m, const float *h, int ldh, int rows, double *v)
 {
+    const plumb_linear *w = plumb_model_score(m);
     for (int i = 0; i < rows; i++, h += ldh) {
         v[i] = 0;
-        for (int k = 0; k < m->score.k; k++) v[i] += (double)h[k] * weight(m, k);
+        for (int k = 0; k < w->k; k++) v[i] += (double)h[k] * weight(w, k);
     }
 }
 
 void plumb_score_gradient(const plumb_model *m, const float *h, int ldh, int rows, const double *g, float *dh, int lddh,
                           float *dw)
 {
+    const plumb_linear *w = plumb_model_score(m);
     for (int i = 0; i < rows; i++, h += ldh, dh += lddh)
-        for (int k = 0; k < m->score.k; k++) {
-            dh[k] = (float)(g[i] * weight(m, k));
+        for (int k = 0; k < w->k; k++) {
+            dh[k] = (float)(g[i] * weight(w, k));
             if (dw) dw[k] = fmaf((float)g[i], h[k], dw[k]);
         }
 }
@@ -128,6 +132,28 @@ plumb_status plumb_rewarder_run(plumb_rewarder *r, const plumb_reward_sequence *
     for (size_t first = 0, taken; first < count; first += taken) {
         PLUMB_TRY(fill_batch(r, list + first, count - first, &taken));
         PLUMB_TRY(run_batch(r, list + first, taken, first, rewards + first));
+    }
+    return PLUMB_OK;
+}
+
+static void plan_batch(const plumb_rewarder *r, plumb_reward_work *work)
+{
+    const plumb_config *c = &r->model->config;
+    const plumb_batch *b = &r->batch;
+    int rows = (int)b->ids.count, wanted = (int)b->wanted.count;
+    int64_t bytes = plumb_forward_bytes(c, rows, wanted) + plumb_rotations_bytes(c, rows) +
+                    plumb_linear_bytes(r->model->compute, rows) + plumb_attend_bytes(r->model->compute, c->head_dim);
+    work->flops += plumb_forward_flops(c, b) + 2.0 * c->hidden_size * wanted;
+    if (bytes > work->bytes) work->bytes = bytes;
+    if (rows > work->largest_rows) work->largest_rows = rows;
+}
+
+plumb_status plumb_rewarder_plan(plumb_rewarder *r, const plumb_reward_sequence *list, size_t count,
+                                 plumb_reward_work *work)
+{
+    for (size_t first = 0, taken; first < count; first += taken) {
+        PLUMB_TRY(fill_batch(r, list + first, count - first, &taken));
+        plan_batch(r, work);
     }
     return PLUMB_OK;
 }

@@ -50,6 +50,17 @@ void plumb_rewarder_free(plumb_rewarder *r);
 plumb_status plumb_rewarder_run(plumb_rewarder *r, const plumb_reward_sequence *list, size_t count,
                                 double (*rewards)[2]) PLUMB_MUST_USE;
 
+/* What such calls would take. {0} is nothing. */
+typedef struct plumb_reward_work {
+    double flops;     /* at the least: plumb_forward_flops of all batches, and the head's */
+    int64_t bytes;    /* beside the model, for the batch that needs most, about */
+    int largest_rows; /* packed tokens of the largest batch */
+} plumb_reward_work;
+
+/* plumb_rewarder_run without the passes: adds what they would take to *work. */
+plumb_status plumb_rewarder_plan(plumb_rewarder *r, const plumb_reward_sequence *list, size_t count,
+                                 plumb_reward_work *work) PLUMB_MUST_USE;
+
 /* --- the loss ----------------------------------------------------------------------------------------------------- */
 
 /* TRL's numbers of a batch. */

@@ -208,7 +208,7 @@ static int64_t last_wanted(const explain_values *v)
 static plumb_status open_after(run *r)
 {
     if (!r->v->after) return PLUMB_OK;
-    PLUMB_TRY(plumb_derived_same_tokens(r->encoder->tokenizer, r->v->model.items[0], r->v->after));
+    PLUMB_TRY(plumb_derived_same_tokenizer(r->v->model.items[0], r->v->after));
     return plumb_derived_model_open(r->model, r->v->after, &r->after);
 }
 

@@ -10,8 +10,8 @@
 #include "cli/meta.h"
 #include "cli/new_folder.h"
 #include "io/json.h"
-#include "model/adapter.h"
 #include "model/checkpoint_writer.h"
+#include "model/reward_model.h"
 #include "train/run_folder.h"
 
 typedef struct merge_values {
@@ -59,7 +59,9 @@ const plumb_usage plumb_usage_merge = {
     .description =
         "Every adapted matrix becomes W + scale B A, computed in fp32 and rounded once to the stored type; all other "
         "weights, config.json and the tokenizer stay as they are. The result loads wherever BASE does and needs no "
-        "adapter.\n\nIn 16 bits a part of a small B A is lost in the rounding: --dtype float32 keeps it.",
+        "adapter. The adapter of a reward model (plumb reward --use_peft) makes a reward model of BASE: its head takes "
+        "the place of the unembedding.\n\nIn 16 bits a part of a small B A is lost in the rounding: --dtype float32 "
+        "keeps it.",
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .positionals = positionals,
@@ -71,12 +73,14 @@ const plumb_usage plumb_usage_merge = {
 typedef struct origin {
     const plumb_tensor *tensor;
     const plumb_adapted *adapted; /* NULL: it stays as it is */
+    const float *head;            /* the adapter's reward head: there is no tensor */
 } origin;
 
 typedef struct run {
     plumb_cli *cli;
     const merge_values *v;
     plumb_compute *compute;
+    plumb_reward_model reward; /* owns the two below where the adapter is that of a reward model */
     plumb_model *model;
     plumb_adapter *adapter;
     plumb_dtype dtype;
@@ -96,8 +100,12 @@ static void free_run(run *r)
     free(r->rows);
     free(r->scratch);
     plumb_new_folder_free(&r->folder);
-    plumb_adapter_free(r->adapter);
-    plumb_model_close(r->model);
+    if (r->reward.model) {
+        plumb_reward_model_close(&r->reward);
+    } else {
+        plumb_adapter_free(r->adapter);
+        plumb_model_close(r->model);
+    }
     plumb_compute_close(r->compute);
 }
 
@@ -122,18 +130,35 @@ static plumb_status adapted_by(const run *r, const plumb_tensor *t, const plumb_
     return s;
 }
 
+static void add_head(run *r)
+{
+    plumb_tensor_spec spec = {.name = PLUMB_SCORE_NAME ".weight", .dtype = r->dtype, .dims = 2};
+    spec.shape[0] = 1;
+    spec.shape[1] = r->adapter->score.k;
+    r->bytes += (uint64_t)r->adapter->score.k * plumb_dtype_size(r->dtype);
+    r->specs[r->count] = spec;
+    r->from[r->count++] = (origin){.head = r->adapter->head};
+}
+
+/* The unembedding that a reward model has no use for, or the head that the adapter's takes the place of. */
+static bool gives_way(const run *r, size_t i, const plumb_tensor *t)
+{
+    return r->adapter->head && (!r->model->used[i] || strcmp(t->name, PLUMB_SCORE_NAME ".weight") == 0);
+}
+
 /* All weights of the checkpoint; tensors of other types (masks that old checkpoints stored) are left out. */
 static plumb_status plan(run *r)
 {
     size_t all, left_out = 0, merged = 0;
     const plumb_tensor *list = plumb_tensors_list(r->model->tensors, &all);
-    PLUMB_TRY(plumb_new(&r->specs, all, sizeof *r->specs));
-    PLUMB_TRY(plumb_new(&r->from, all, sizeof *r->from));
+    PLUMB_TRY(plumb_new(&r->specs, all + 1, sizeof *r->specs));
+    PLUMB_TRY(plumb_new(&r->from, all + 1, sizeof *r->from));
     for (size_t i = 0; i < all; i++) {
         if (!list[i].is_weight) {
             left_out++;
             continue;
         }
+        if (gives_way(r, i, &list[i])) continue;
         plumb_tensor_spec *spec = &r->specs[r->count];
         *spec = (plumb_tensor_spec){.name = list[i].name, .dtype = r->dtype, .dims = list[i].dims};
         memcpy(spec->shape, list[i].shape, sizeof spec->shape);
@@ -143,6 +168,7 @@ static plumb_status plan(run *r)
         merged += from->adapted != NULL;
         r->bytes += (uint64_t)list[i].count * plumb_dtype_size(r->dtype);
     }
+    if (r->adapter->head) add_head(r);
     if (left_out) plumb_note(&r->cli->sink, "%zu tensors that hold no weights are left out", left_out);
     if (merged == r->adapter->count) return PLUMB_OK;
     return plumb_fail(PLUMB_E_INTERNAL, "%zu matrices found for %zu adapted modules", merged, r->adapter->count);
@@ -178,6 +204,8 @@ static plumb_status give_weights(void *user, size_t tensor, int64_t first, int64
     PLUMB_TRY(plumb_check_interrupt(&r->cli->sink));
     if (r->from[tensor].adapted)
         PLUMB_TRY(merge_piece(r, tensor, first, count, out));
+    else if (r->from[tensor].head)
+        memcpy(out, r->from[tensor].head + first, (size_t)count * sizeof *out);
     else
         for (int64_t i = 0; i < count; i++) out[i] = plumb_load(t->data, t->dtype, (size_t)(first + i));
     for (int64_t i = 0; i < count; i++)
@@ -217,8 +245,8 @@ static plumb_status write_record(const run *r)
 static plumb_status write_files(run *r)
 {
     const char *base = r->v->base.items[0], *to = r->folder.partial.data;
-    PLUMB_TRY(plumb_copy_config(base, to, r->dtype));
-    PLUMB_TRY(plumb_copy_side_files(base, to));
+    PLUMB_TRY(plumb_copy_config(base, to, r->dtype, &r->model->config));
+    PLUMB_TRY(plumb_copy_side_files(r->reward.model ? r->reward.text : base, to, &r->model->config));
     PLUMB_TRY(write_record(r));
     return plumb_checkpoint_write(to, r->specs, r->count, 0, give_weights, r);
 }
@@ -261,13 +289,26 @@ static void compare_names(const run *r)
                    then, now);
 }
 
+static plumb_status open_models(run *r, const char *base, const char *adapter)
+{
+    bool reward;
+    PLUMB_TRY(plumb_adapter_about(adapter, &reward, NULL));
+    if (reward) {
+        PLUMB_TRY(plumb_reward_model_open(adapter, base, NULL, r->compute, &r->reward));
+        r->model = r->reward.model;
+        r->adapter = r->reward.adapter;
+        return PLUMB_OK;
+    }
+    PLUMB_TRY(plumb_model_open(base, r->compute, &r->model));
+    return plumb_adapter_load(adapter, r->model, &r->adapter);
+}
+
 static plumb_status open_all(run *r)
 {
     const merge_values *v = r->v;
     PLUMB_TRY(plumb_new_folder_name(v->common.output, &r->folder));
     PLUMB_TRY(plumb_compute_open(NULL, plumb_cli_threads(&v->common), &r->compute));
-    PLUMB_TRY(plumb_model_open(v->base.items[0], r->compute, &r->model));
-    PLUMB_TRY(plumb_adapter_load(v->adapter.items[0], r->model, &r->adapter));
+    PLUMB_TRY(open_models(r, v->base.items[0], v->adapter.items[0]));
     compare_names(r);
     r->dtype = v->dtype ? (plumb_dtype)(v->dtype - 1) : r->model->embed.dtype;
     return PLUMB_OK;

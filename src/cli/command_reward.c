@@ -16,7 +16,8 @@ const plumb_usage plumb_usage_reward = {
         "responses get higher rewards than rejected ones: -ln sigmoid(r_chosen - r_rejected - margin). Options and "
         "defaults are those of TRL's RewardTrainer; the folder loads in transformers as "
         "AutoModelForSequenceClassification. MODEL may be a language model, whose head is made anew from --seed, or a "
-        "reward model.\n\n"
+        "reward model. With --use_peft an adapter is trained and the whole head with it; the folder then is one of "
+        "PEFT.\n\n"
         "DATA holds preferences in any form; plain rows need no prompt. A column \"margin\" says by how much the "
         "chosen reward is to be the larger one. A pair with a side longer than max_length is left out, not cut. "
         "metrics.jsonl has TRL's min_reward, mean_reward, max_reward, accuracy and margin; ledger.jsonl the rewards of "
@@ -79,7 +80,8 @@ static plumb_status reward_with(plumb_train_body *b, plumb_cli *cli, plumb_rewar
 {
     plumb_reward_notes notes = {0};
     PLUMB_TRY(plumb_train_open_score(b, cli, &v->train));
-    if (b->fresh_head) plumb_cli_say(cli, "reward head: new, from --seed %" PRId64, v->train.common.seed);
+    if (b->fresh_head && !v->train.adapter)
+        plumb_cli_say(cli, "reward head: new, from --seed %" PRId64, v->train.common.seed);
     PLUMB_TRY(choose_pad(b, v));
     b->options.trainer.loss = plumb_reward_step_loss(&v->center_rewards_coefficient);
     b->options.ledger = plumb_reward_ledger(&notes);

@@ -7,7 +7,10 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "base/progress.h"
 #include "cli/meta.h"
+#include "cli/work_time.h"
+#include "model/reward_model.h"
 
 typedef struct reward_score_values {
     plumb_common common;
@@ -77,12 +80,16 @@ static const plumb_option options[] = {
     PLUMB_OPTION_ON_ERROR(reward_score_values),
     PLUMB_OPTION_THREADS(reward_score_values),
     PLUMB_OPTION_RESUME(reward_score_values),
+    PLUMB_OPTION_DRY_RUN(reward_score_values),
     PLUMB_OPTION_QUIET(reward_score_values),
 };
 
 static const plumb_positional positionals[] = {
-    {"RM", "a reward model: the folder of plumb reward, or a checkpoint with one label of transformers", 1, 1,
-     VALUE(model)},
+    {"RM",
+     "a reward model: the folder of plumb reward, a checkpoint with one label of transformers, or a LoRA adapter of "
+     "one, "
+     "whose base is where its adapter_config.json says",
+     1, 1, VALUE(model)},
     {"DATA",
      "preference rows, what plumb generate wrote, or rows of prompt and completion, as JSONL, plain or .gz; - is "
      "stdin",
@@ -97,7 +104,7 @@ const plumb_usage plumb_usage_reward_score = {
         "\"reward/chosen\", \"reward/rejected\", \"margin\"}, for responses {\"index\", \"row\", \"sample\", "
         "\"reward\"}. Tells at the end how often the chosen response has the higher reward, and by how much.\n\n"
         "The reward is read where transformers reads it: at the last token that is not the pad_token_id of "
-        "config.json. "
+        "config.json; of an adapter not the pad token of its own tokenizer. "
         "Rewards do not depend on threads or on what else is in the file.",
     .options = options,
     .option_count = sizeof options / sizeof *options,
@@ -112,10 +119,10 @@ typedef struct run {
     plumb_cli *cli;
     const reward_score_values *v;
     plumb_compute *compute;
-    plumb_model *model;
-    plumb_encoder *encoder;
+    plumb_reward_model reward;
     plumb_reward_rows *rows;
     plumb_reward_summary summary;
+    plumb_reward_work work; /* of a dry run */
     plumb_output *output;
     json_t *meta;
     plumb_text line;
@@ -125,8 +132,7 @@ typedef struct run {
 static void free_run(run *r)
 {
     plumb_reward_rows_close(r->rows);
-    plumb_encoder_close(r->encoder);
-    plumb_model_close(r->model);
+    plumb_reward_model_close(&r->reward);
     plumb_compute_close(r->compute);
     plumb_text_free(&r->line);
     json_decref(r->meta);
@@ -135,14 +141,8 @@ static void free_run(run *r)
 static plumb_status open_model(run *r)
 {
     static const char *const isas[] = {NULL, "ref", "avx2", "avx512"}; /* as in the option's choices */
-    const char *folder = r->v->model.items[0];
-    bool fresh;
     PLUMB_TRY(plumb_compute_open(isas[r->v->isa], plumb_cli_threads(&r->v->common), &r->compute));
-    PLUMB_TRY(plumb_model_open_score(folder, r->compute, 0, &r->model, &fresh));
-    if (fresh)
-        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: is a language model, which has no rewards", folder),
-                          "make a reward model of it: plumb reward %s PAIRS -o RM", folder);
-    return plumb_encoder_open(folder, r->v->chat_template, r->model->config.eos_id, &r->encoder);
+    return plumb_reward_model_open(r->v->model.items[0], NULL, r->v->chat_template, r->compute, &r->reward);
 }
 
 static plumb_status open_rows(run *r)
@@ -150,13 +150,14 @@ static plumb_status open_rows(run *r)
     const reward_score_values *v = r->v;
     plumb_reward_source source = {
         .path = v->data.items[0],
-        .model = r->model,
-        .encoder = r->encoder,
+        .model = r->reward.model,
+        .encoder = r->reward.encoder,
         .keys = {v->prompt_key, v->chosen_key, v->rejected_key, PLUMB_IMPLICIT_WHOLE},
         .completion = v->completion_key,
         .as_message = v->as_message,
-        .max_length = v->max_length ? (int)v->max_length : r->model->config.max_positions,
+        .max_length = v->max_length ? (int)v->max_length : r->reward.model->config.max_positions,
         .skip_bad_rows = v->common.on_error == PLUMB_ON_ERROR_SKIP,
+        .plan = v->common.dry_run ? &r->work : NULL,
         .sink = &r->cli->sink,
     };
     plumb_cli_rows(&v->common, &source.begin, &source.end);
@@ -167,7 +168,7 @@ static plumb_status open_rows(run *r)
 
 static plumb_status start_meta(run *r)
 {
-    const char *folder = r->v->model.items[0];
+    const char *folder = r->reward.model->folder;
     uint64_t hash;
     char text[17];
     PLUMB_TRY(plumb_meta_new(r->cli->usage, r->cli->options, &r->meta));
@@ -176,8 +177,9 @@ static plumb_status start_meta(run *r)
     PLUMB_TRY(plumb_model_hash(folder, r->v->hash == 1, &hash));
     snprintf(text, sizeof text, "%016" PRIx64, hash);
     PLUMB_TRY(plumb_meta_model(r->meta, folder, text));
-    PLUMB_TRY(plumb_meta_text_hash(folder, r->v->chat_template, text));
-    PLUMB_TRY(plumb_meta_file(r->meta, "tokenizer", folder, text));
+    if (r->reward.adapter) PLUMB_TRY(plumb_meta_weights(r->meta, "adapter", r->v->model.items[0]));
+    PLUMB_TRY(plumb_meta_text_hash(r->reward.text, r->v->chat_template, text));
+    PLUMB_TRY(plumb_meta_file(r->meta, "tokenizer", r->reward.text, text));
     return plumb_meta_input(r->meta, "data", r->v->data.items[0], -1, 0);
 }
 
@@ -194,8 +196,8 @@ static plumb_status finish_meta(run *r)
 static plumb_status settle_time(run *r, bool resumed)
 {
     const char *partial = plumb_output_partial(r->output);
-    if (resumed) PLUMB_TRY(plumb_meta_recorded(partial, "template_time", &r->encoder->now));
-    if (json_object_set_new(r->meta, "template_time", json_integer(r->encoder->now))) return plumb_no_memory();
+    if (resumed) PLUMB_TRY(plumb_meta_recorded(partial, "template_time", &r->reward.encoder->now));
+    if (json_object_set_new(r->meta, "template_time", json_integer(r->reward.encoder->now))) return plumb_no_memory();
     return plumb_output_is_file(r->output) ? plumb_meta_write(r->meta, partial) : PLUMB_OK;
 }
 
@@ -280,6 +282,32 @@ static plumb_status score_into(run *r)
     return s;
 }
 
+/* ---- a dry run ---- */
+
+static plumb_status count_row(void *user, const plumb_reward_row *row)
+{
+    plumb_reward_summary_add(user, row);
+    return PLUMB_OK;
+}
+
+static plumb_status plan(run *r)
+{
+    char parameters[64];
+    const plumb_reward_summary *n = &r->summary;
+    const plumb_config *c = &r->reward.model->config;
+    PLUMB_TRY(plumb_reward_rows_run(r->rows, count_row, &r->summary));
+    plumb_format_count((double)plumb_config_parameters(c), parameters, sizeof parameters);
+    plumb_cli_tell(r->cli, "model: %s, %s, %s parameters%s%s", r->v->model.items[0], c->architecture->score_class_name,
+                   parameters, r->reward.adapter ? ", an adapter of " : "",
+                   r->reward.adapter ? r->reward.model->folder : "");
+    plumb_cli_tell(r->cli, "data: %s, %" PRId64 " pairs, %" PRId64 " responses, %" PRId64 " rows to be skipped",
+                   r->v->data.items[0], n->pairs, n->responses, n->skipped);
+    PLUMB_TRY(plumb_tell_passes(r->cli, r->compute, r->work.flops, r->work.bytes, r->work.largest_rows,
+                                "the mapped checkpoint"));
+    plumb_cli_say(r->cli, "dry run: nothing was written");
+    return PLUMB_OK;
+}
+
 static plumb_status reward_score(plumb_cli *cli, void *values)
 {
     const reward_score_values *v = values;
@@ -288,7 +316,7 @@ static plumb_status reward_score(plumb_cli *cli, void *values)
     plumb_status s = plumb_cli_check_output(cli, v->model.items[0], inputs, 2);
     if (!s) s = open_model(&r);
     if (!s) s = open_rows(&r);
-    if (!s) s = score_into(&r);
+    if (!s) s = v->common.dry_run ? plan(&r) : score_into(&r);
     free_run(&r);
     return s;
 }

@@ -370,22 +370,17 @@ static plumb_status score_into(run *r)
 
 static plumb_status say_plan(run *r)
 {
-    char time[64], bytes[64], parameters[64], cut[64] = "not cut";
-    int rows, wanted, threads = plumb_compute_threads(r->compute);
-    PLUMB_TRY(plumb_work_time(r->compute, plumb_scorer_flops(r->scorer), time, sizeof time));
+    char parameters[64], cut[64] = "not cut";
+    int rows, wanted;
     plumb_scorer_largest(r->scorer, &rows, &wanted);
-    plumb_format_bytes((double)plumb_scorer_bytes(r->scorer), bytes, sizeof bytes);
     plumb_format_count((double)plumb_config_parameters(&r->config), parameters, sizeof parameters);
     if (r->max_length) snprintf(cut, sizeof cut, "max_length %d", r->max_length);
     int64_t given = plumb_pair_reader_rows(r->reader, NULL, NULL);
     plumb_cli_tell(r->cli, "model: %s, %s, %s parameters", r->v->model.items[0], r->config.architecture->class_name,
                    parameters);
     plumb_cli_tell(r->cli, "data: %s, %" PRId64 " row%s, %s", r->v->data.items[0], given, given == 1 ? "" : "s", cut);
-    plumb_cli_tell(r->cli, "work: %.3g TFLOP at the least, %d thread%s of %s, %s, about %s",
-                   plumb_scorer_flops(r->scorer) / 1e12, threads, threads == 1 ? "" : "s",
-                   plumb_compute_isa(r->compute), plumb_compute_arithmetic(r->compute), time);
-    plumb_cli_tell(r->cli, "memory: %s and about %s for the largest batch (%d packed tokens)",
-                   r->v->stream_layers ? "two layers of the checkpoint" : "the mapped checkpoint", bytes, rows);
+    PLUMB_TRY(plumb_tell_passes(r->cli, r->compute, plumb_scorer_flops(r->scorer), plumb_scorer_bytes(r->scorer), rows,
+                                r->v->stream_layers ? "two layers of the checkpoint" : "the mapped checkpoint"));
     plumb_passed_over_list(&r->passed_over, r->cli);
     plumb_cli_say(r->cli, "dry run: nothing was written");
     return PLUMB_OK;

@@ -203,7 +203,7 @@ static plumb_status open_two(tracing *t)
     PLUMB_TRY(open_compute(t));
     PLUMB_TRY(plumb_model_open(t->before, t->compute, &t->base));
     PLUMB_TRY(plumb_encoder_open(t->before, v->chat_template, t->base->config.eos_id, &t->encoder));
-    PLUMB_TRY(plumb_derived_same_tokens(t->encoder->tokenizer, t->before, t->after));
+    PLUMB_TRY(plumb_derived_same_tokenizer(t->before, t->after));
     PLUMB_TRY(plumb_derived_model_open(t->base, t->after, &t->end));
     int length =
         plumb_cli_max_length(t->cli, v->max_length, t->base->config.max_positions, v->compat == PLUMB_COMPAT_OFFICIAL);

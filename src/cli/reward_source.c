@@ -9,6 +9,7 @@
 #include "align/reward.h"
 #include "cli/reward_command.h"
 #include "io/json.h"
+#include "model/reward_model.h"
 #include "study/judge_rules.h"
 
 /* One of the rewards. */
@@ -17,8 +18,7 @@ typedef struct source {
     char name[PLUMB_REWARD_NAME];
     /* a reward model */
     const char *folder;
-    plumb_model *model;
-    plumb_encoder *encoder;
+    plumb_reward_model reward;
     plumb_rewarder *rewarder;
     plumb_judge_rules *rules;
     const char *command;
@@ -60,7 +60,7 @@ static plumb_status whole_text(const source *s, const char *prompt_json, const p
     if (json_is_array(prompt)) {
         json_t *turn = json_pack("{s:s, s:s%}", "role", "assistant", "content", response->data, response->size);
         status = !turn || json_array_append_new(prompt, turn) ? plumb_no_memory() : PLUMB_OK;
-        if (!status) status = plumb_encoder_render(s->encoder, prompt, false, out);
+        if (!status) status = plumb_encoder_render(s->reward.encoder, prompt, false, out);
     } else {
         status = plumb_text_append(out, json_string_value(prompt), json_string_length(prompt));
         if (!status) status = plumb_text_append(out, response->data, response->size);
@@ -74,8 +74,8 @@ static plumb_status encode(const source *s, const plumb_rollout *r, size_t i, pl
 {
     PLUMB_TRY(response_text(s, r, i, &text[0]));
     PLUMB_TRY(whole_text(s, r->prompts[i]->json, &text[0], &text[1]));
-    PLUMB_TRY(
-        plumb_tokenizer_encode(s->encoder->tokenizer, text[1].data ? text[1].data : "", text[1].size, false, ids));
+    PLUMB_TRY(plumb_tokenizer_encode(s->reward.encoder->tokenizer, text[1].data ? text[1].data : "", text[1].size,
+                                     false, ids));
     if (!ids->count) return plumb_fail(PLUMB_E_INPUT, "prompt and completion have no token");
     *out = (plumb_reward_sequence){.ids = {ids->data}, .counts = {(int)ids->count}, .sides = 1};
     return PLUMB_OK;
@@ -116,14 +116,9 @@ static plumb_status score_by_model(void *user, const plumb_rollout *r, double *r
 
 static plumb_status open_model(source *s, const char *folder)
 {
-    bool fresh;
     s->folder = folder;
-    PLUMB_TRY(plumb_model_open_score(folder, s->how->compute, 0, &s->model, &fresh));
-    if (fresh)
-        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: is a language model without a reward head", folder),
-                          "plumb reward fits a reward model to preferences");
-    PLUMB_TRY(plumb_encoder_open(folder, NULL, s->model->config.eos_id, &s->encoder));
-    return plumb_rewarder_new(s->model, s->how->sink, &s->rewarder);
+    PLUMB_TRY(plumb_reward_model_open(folder, NULL, NULL, s->how->compute, &s->reward));
+    return plumb_rewarder_new(s->reward.model, s->how->sink, &s->rewarder);
 }
 
 /* ---- rules ---- */
@@ -295,8 +290,7 @@ void plumb_reward_sources_close(plumb_reward_sources *r)
     if (!r) return;
     for (size_t i = 0; r->list && i < r->how.rewards->count; i++) {
         plumb_rewarder_free(r->list[i].rewarder);
-        plumb_encoder_close(r->list[i].encoder);
-        plumb_model_close(r->list[i].model);
+        plumb_reward_model_close(&r->list[i].reward);
         plumb_judge_rules_free(r->list[i].rules);
     }
     free(r->list);

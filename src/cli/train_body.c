@@ -10,6 +10,7 @@
 #include "cli/meta.h"
 #include "cli/work_time.h"
 #include "io/json.h"
+#include "model/reward_model.h"
 #include "text/tokenizer_same.h"
 
 enum { LARGEST_RECORD = 64 << 20 };
@@ -336,7 +337,7 @@ static plumb_status say_plan(plumb_train_body *b)
 
 /* ---- run.json ---- */
 
-static plumb_status put_model(json_t *record, const char *role, const char *path, bool full)
+static plumb_status put_checkpoint(json_t *record, const char *role, const char *path, bool full)
 {
     uint64_t hash;
     PLUMB_TRY(plumb_model_hash(path, full, &hash));
@@ -346,6 +347,22 @@ static plumb_status put_model(json_t *record, const char *role, const char *path
     plumb_status s = one ? plumb_meta_model(one, path, text) : plumb_no_memory();
     if (!s && json_object_set(record, role, json_object_get(one, "model"))) s = plumb_no_memory();
     json_decref(one);
+    return s;
+}
+
+/* A model, or the adapter of one with its checkpoint: ROLE and ROLE_base. */
+static plumb_status put_model(json_t *record, const char *role, const char *path, bool full)
+{
+    bool adapter, reward;
+    char base_role[64];
+    plumb_text base = {0};
+    PLUMB_TRY(plumb_is_adapter_folder(path, &adapter));
+    if (!adapter) return put_checkpoint(record, role, path, full);
+    snprintf(base_role, sizeof base_role, "%s_base", role);
+    plumb_status s = plumb_adapter_about(path, &reward, &base);
+    if (!s) s = plumb_meta_weights(record, role, path);
+    if (!s) s = put_checkpoint(record, base_role, base.data, full);
+    plumb_text_free(&base);
     return s;
 }
 
@@ -424,7 +441,8 @@ static plumb_status compare_with(const json_t *now, const json_t *old, const cha
                                             {"data", "on other data"},
                                             {"value", "with another value model"},
                                             {"reward", "with another reward model"},
-                                            {"ledger_data", "with other --ledger_data"}};
+                                            {"ledger_data", "with other --ledger_data"},
+                                            {"reward_base", "with another base of the reward model"}};
     enum { INPUTS = sizeof inputs / sizeof *inputs };
     char what[128];
     for (int i = 0; i < 2; i++) {

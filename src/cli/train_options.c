@@ -23,7 +23,6 @@
 #define INTEGER(least, most)  .kind = PLUMB_OPTION_INTEGER, .metavar = "N", .low = least, .high = most
 #define REAL(least, most)     .kind = PLUMB_OPTION_REAL, .metavar = "X", .low = least, .high = most
 #define MOST                  INT64_MAX
-#define ADAPTED               "dpo|sft|kto|" SAMPLERS /* commands with LoRA: a reward head is trained whole */
 
 /* Shared rows count their offsets in plumb_train_values, wherever that lies. */
 _Static_assert(offsetof(plumb_dpo_values, train) == 0 && offsetof(plumb_sft_values, train) == 0 &&
@@ -79,7 +78,7 @@ const plumb_option plumb_train_options[] = {
      .alias = "dataset_text_field", .help = "the column of plain text"},
     {.name = "messages_key", .group = "Model and data", STRING("KEY"), SFT(messages_key), .fallback = "messages",
      .help = "the column of a whole conversation"},
-    {.name = "implicit_prompt", .group = "Model and data", CHOICE("none|turn|word"), SOME(ADAPTED, implicit_prompt),
+    {.name = "implicit_prompt", .group = "Model and data", CHOICE("none|turn|word"), SOME("dpo|sft|kto|" SAMPLERS, implicit_prompt),
      .fallback = "none",
      .help = "where the prompt ends in plain rows that have only chosen and rejected: at the last common turn marker "
              "(HH-RLHF), or at the last common word"},
@@ -335,19 +334,19 @@ const plumb_option plumb_train_options[] = {
     {.name = "dataloader_drop_last", .group = "Optimisation", FLAG, SOME("dpo|sft|reward|kto", dataloader_drop_last),
      .help = "leave out a short batch at the end of an epoch"},
 
-    {.name = "use_peft", .group = "LoRA", FLAG, SOME(ADAPTED, use_peft),
-     .help = "train a new LoRA adapter instead of all weights"},
-    {.name = "lora_r", .group = "LoRA", INTEGER(1, 1 << 16), SOME(ADAPTED, lora_r), .fallback = "16", .help = "its rank"},
-    {.name = "lora_alpha", .group = "LoRA", INTEGER(1, 1 << 24), SOME(ADAPTED, lora_alpha), .fallback = "32",
+    {.name = "use_peft", .group = "LoRA", FLAG, BOTH(use_peft),
+     .help = "train a new LoRA adapter instead of all weights; of a reward model the whole head too"},
+    {.name = "lora_r", .group = "LoRA", INTEGER(1, 1 << 16), BOTH(lora_r), .fallback = "16", .help = "its rank"},
+    {.name = "lora_alpha", .group = "LoRA", INTEGER(1, 1 << 24), BOTH(lora_alpha), .fallback = "32",
      .help = "its scale times the rank"},
-    {.name = "use_rslora", .group = "LoRA", FLAG, SOME(ADAPTED, use_rslora), .help = "scale by lora_alpha / sqrt(lora_r)"},
+    {.name = "use_rslora", .group = "LoRA", FLAG, BOTH(use_rslora), .help = "scale by lora_alpha / sqrt(lora_r)"},
     {.name = "lora_target_modules", .group = "LoRA", .kind = PLUMB_OPTION_LIST, .metavar = "NAME",
-     SOME(ADAPTED, lora_target_modules), .none = "",
+     BOTH(lora_target_modules), .none = "",
      .help = "the layers that get one: names such as q_proj, or all-linear; without it those of PEFT for the "
              "architecture"},
-    {.name = "lora_dropout", .group = "LoRA", REAL(0, 1), SOME(ADAPTED, lora_dropout), .fallback = "0",
+    {.name = "lora_dropout", .group = "LoRA", REAL(0, 1), BOTH(lora_dropout), .fallback = "0",
      .help = "must be 0 (TRL's default is 0.05): passes are repeatable to the bit"},
-    {.name = "adapter", .group = "LoRA", STRING("DIR"), SOME(ADAPTED, adapter),
+    {.name = "adapter", .group = "LoRA", STRING("DIR"), BOTH(adapter),
      .help = "train this PEFT adapter further; its own settings count"},
 
     {.name = "ledger_data", .group = "Ledger and gate", STRING("PAIRS"), POLICY(SAMPLERS, ledger_data),

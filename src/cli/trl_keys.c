@@ -30,8 +30,8 @@
 #define SHARDED    "a run is one process; splitting it over several would change the batches"
 #define ONE_FILE   "DATA is one local file; give the file of that split or subset"
 #define DORA       "of LoRA's variants plumb has the plain one and rsLoRA"
+#define HEAD       "the head of a reward model is always trained with its adapter (SEQ_CLS), and no other module"
 #define MODEL_ARGS "they could change the model's weights or arithmetic; plumb loads the checkpoint as it is"
-#define WHOLE      "a reward model is trained whole, its new head included"
 #define GONE       "TRL 1.16 does not know it either"
 
 /* clang-format off */
@@ -149,11 +149,6 @@ const plumb_foreign_option plumb_trl_keys[] = {
     {NOTED(STRING, "label_smoothing_factor", "0"), .only = "dpo",
      .reason = "it smooths the labels of SFT; the option of DPO is label_smoothing"},
     {NOTED(STRING, "label_smoothing_factor", "0"), .only = "reward|kto", .reason = "it smooths the labels of SFT"},
-    {NOTED(STRING, "lora_r", "16"), .only = "reward", .reason = WHOLE},
-    {NOTED(STRING, "lora_alpha", "32"), .only = "reward", .reason = WHOLE},
-    {NOTED(STRING, "lora_dropout", "0.05"), .only = "reward", .reason = WHOLE},
-    {NOTED(LIST, "lora_target_modules", NULL), .only = "reward", .reason = WHOLE},
-    {NOTED(FLAG, "use_rslora", "false"), .only = "reward", .reason = WHOLE},
 
     /* --- rloo, grpo, ppo --- */
     {NOTED(STRING, "train_sampling_strategy", "random"), .only = SAMPLERS, .reason = "shuffle_dataset says it"},
@@ -259,11 +254,13 @@ const plumb_foreign_option plumb_trl_keys[] = {
      .reason = "nothing is evaluated during a run, so that no model is known to be the best"},
     {REFUSED(FLAG, "ignore_data_skip", "false"), .reason = "a resumed run goes on where it was in the data"},
 
-    {REFUSED(FLAG, "use_peft", "false"), .only = "reward", .reason = WHOLE},
     {REFUSED(FLAG, "use_dora", "false"), .reason = DORA},
     {REFUSED(LIST, "lora_target_parameters", NULL), .reason = DORA},
-    {REFUSED(LIST, "lora_modules_to_save", NULL), .reason = DORA},
-    {REFUSED(STRING, "lora_task_type", "CAUSAL_LM"), .reason = "models are causal language models"},
+    {REFUSED(LIST, "lora_modules_to_save", NULL), .only = "dpo|sft|kto|" SAMPLERS, .reason = DORA},
+    {REFUSED(LIST, "lora_modules_to_save", "score"), .only = "reward", .reason = HEAD},
+    {REFUSED(STRING, "lora_task_type", "CAUSAL_LM"), .only = "dpo|sft|kto|" SAMPLERS,
+     .reason = "models are causal language models"},
+    {REFUSED(STRING, "lora_task_type", "SEQ_CLS|CAUSAL_LM"), .only = "reward", .reason = HEAD},
 
     /* names that TRL and transformers gave up */
     {REFUSED(STRING, "max_prompt_length", NULL), .only = "dpo",

@@ -47,3 +47,16 @@ plumb_status plumb_work_time(plumb_compute *c, double flops, char *out, size_t s
     plumb_format_duration(flops / (efficiency * speed), out, size);
     return PLUMB_OK;
 }
+
+plumb_status plumb_tell_passes(plumb_cli *cli, plumb_compute *c, double flops, int64_t bytes, int rows,
+                               const char *model)
+{
+    char time[64], size[64];
+    int threads = plumb_compute_threads(c);
+    PLUMB_TRY(plumb_work_time(c, flops, time, sizeof time));
+    plumb_format_bytes((double)bytes, size, sizeof size);
+    plumb_cli_tell(cli, "work: %.3g TFLOP at the least, %d thread%s of %s, %s, about %s", flops / 1e12, threads,
+                   threads == 1 ? "" : "s", plumb_compute_isa(c), plumb_compute_arithmetic(c), time);
+    plumb_cli_tell(cli, "memory: %s and about %s for the largest batch (%d packed tokens)", model, size, rows);
+    return PLUMB_OK;
+}

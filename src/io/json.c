@@ -240,6 +240,90 @@ plumb_status plumb_json_quote(plumb_text *t, const char *bytes, size_t n)
     return plumb_text_append(t, "\"", 1);
 }
 
+/* ---- one member of a text ---- */
+
+/* The end of the string that begins at `at`. */
+static size_t string_end(const char *t, size_t at)
+{
+    for (at++; t[at] != '"'; at++) at += t[at] == '\\';
+    return at + 1;
+}
+
+/* The end of the value at `at`: where the comma or bracket behind it stands. */
+static size_t value_end(const char *t, size_t at)
+{
+    int depth = 0;
+    for (; depth || !strchr(",}", t[at]); at++) {
+        depth += (t[at] == '{' || t[at] == '[') - (t[at] == '}' || t[at] == ']');
+        if (t[at] == '"') at = string_end(t, at) - 1;
+    }
+    return at;
+}
+
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static size_t past_blanks(const char *t, size_t at)
+{
+    while (is_space(t[at])) at++;
+    return at;
+}
+
+static size_t before_blanks(const char *t, size_t at)
+{
+    while (at > 0 && is_space(t[at - 1])) at--;
+    return at;
+}
+
+/* Looks for a member of the object by its quoted key. [*begin, *end) is its value, or the empty place behind the last
+ * member. */
+static bool find_member(const char *t, const plumb_text *key, size_t *begin, size_t *end)
+{
+    size_t at = past_blanks(t, strcspn(t, "{") + 1);
+    while (t[at] == '"') {
+        size_t name = at, name_end = string_end(t, at), colon = past_blanks(t, name_end);
+        *begin = past_blanks(t, colon + 1);
+        at = value_end(t, *begin);
+        *end = before_blanks(t, at);
+        if (name_end - name == key->size && memcmp(t + name, key->data, key->size) == 0) return true;
+        at = past_blanks(t, at + (t[at] == ','));
+    }
+    *begin = *end = before_blanks(t, at);
+    return false;
+}
+
+static plumb_status splice_member(const plumb_text *json, const plumb_text *key, const char *value, plumb_text *out)
+{
+    size_t begin, end;
+    bool found = find_member(json->data, key, &begin, &end);
+    PLUMB_TRY(plumb_text_append(out, json->data, begin));
+    if (!found) PLUMB_TRY(plumb_text_printf(out, "%s\n  %s: ", json->data[begin - 1] == '{' ? "" : ",", key->data));
+    PLUMB_TRY(plumb_json_quote(out, value, strlen(value)));
+    return plumb_text_append(out, json->data + end, json->size - end);
+}
+
+plumb_status plumb_json_set_string(plumb_text *json, const char *key, const char *value)
+{
+    plumb_text quoted = {0}, out = {0};
+    json_t *whole = NULL;
+    PLUMB_TRY(plumb_json_parse(json->data ? json->data : "", json->size, true, NULL, &whole));
+    plumb_status s = json_is_object(whole)
+                         ? plumb_json_quote(&quoted, key, strlen(key))
+                         : plumb_fail(PLUMB_E_INPUT, "holds %s; expected an object", plumb_json_kind(whole));
+    json_decref(whole);
+    if (!s) s = splice_member(json, &quoted, value, &out);
+    plumb_text_free(&quoted);
+    if (s) {
+        plumb_text_free(&out);
+        return s;
+    }
+    plumb_text_free(json);
+    *json = out;
+    return PLUMB_OK;
+}
+
 plumb_status plumb_json_real(plumb_text *t, double value, int digits)
 {
     if (!isfinite(value)) return plumb_text_append(t, "null", 4);

@@ -42,6 +42,10 @@ const char *plumb_json_kind(const json_t *value);
  * are not UTF-8 become U+FFFD. */
 plumb_status plumb_json_quote(plumb_text *t, const char *bytes, size_t n) PLUMB_MUST_USE;
 
+/* Sets a member of the object that the text *json is to a string, in the place of its old value or at the end; every
+ * other byte stays: integers of any size, the order of keys. Text that is no JSON object is PLUMB_E_INPUT. */
+plumb_status plumb_json_set_string(plumb_text *json, const char *key, const char *value) PLUMB_MUST_USE;
+
 /* Appends a finite number with `digits` significant digits, shortest form (%.*g); NaN and infinities as null. */
 plumb_status plumb_json_real(plumb_text *t, double value, int digits) PLUMB_MUST_USE;
 

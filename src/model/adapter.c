@@ -149,6 +149,14 @@ static plumb_status add_modules(plumb_adapter *a, const plumb_model *m, bool apa
     return PLUMB_OK;
 }
 
+static plumb_status add_head(plumb_adapter *a, const plumb_model *m)
+{
+    int d = m->config.hidden_size;
+    if (m->config.head != PLUMB_HEAD_SCORE) return PLUMB_OK;
+    PLUMB_TRY(plumb_arena_new(&a->arena, &a->head, (size_t)d, sizeof *a->head));
+    return bind(m->compute, a->head, 1, d, PLUMB_ADAPTER_SCORE, &a->score);
+}
+
 static plumb_status make(const plumb_model *m, const plumb_adapter_options *o, bool apart, plumb_adapter **out)
 {
     plumb_adapter *a;
@@ -161,6 +169,7 @@ static plumb_status make(const plumb_model *m, const plumb_adapter_options *o, b
     a->scale = (float)(o->alpha / (o->rslora ? sqrt(o->r) : o->r));
     plumb_status s = set_targets(a, m, o);
     if (!s) s = add_modules(a, m, apart);
+    if (!s) s = add_head(a, m);
     if (s) {
         plumb_adapter_free(a);
         return s;
@@ -182,6 +191,11 @@ static plumb_status check_numbers(const plumb_adapter_options *o)
     if (o->r < 1) return plumb_fail(PLUMB_E_INPUT, "a rank (lora_r) of %d; expected 1 or more", o->r);
     if (!isfinite(o->alpha)) return plumb_fail(PLUMB_E_INPUT, "lora_alpha is %g", o->alpha);
     return PLUMB_OK;
+}
+
+void plumb_adapter_take_head(const plumb_adapter *a, const plumb_model *m)
+{
+    for (int i = 0; i < a->score.k; i++) a->head[i] = plumb_load(m->score.weight, m->score.dtype, (size_t)i);
 }
 
 plumb_status plumb_adapter_make(const plumb_model *m, const plumb_adapter_options *options, plumb_adapter **out)
@@ -227,8 +241,8 @@ static plumb_status check_targets(const plumb_adapter *a, const plumb_model *m)
     return PLUMB_OK;
 }
 
-/* A alone: with B = 0 the adapter changes nothing until the first step. */
-static void fill(const plumb_adapter *a, uint64_t seed)
+/* A alone: with B = 0 the adapter changes nothing until the first step; nor does the model's own head. */
+static void fill(const plumb_adapter *a, const plumb_model *m, uint64_t seed)
 {
     for (size_t i = 0; i < a->count; i++) {
         const plumb_adapted *module = &a->list[i];
@@ -237,6 +251,7 @@ static void fill(const plumb_adapter *a, uint64_t seed)
         size_t count = (size_t)a->r * (size_t)module->k;
         for (size_t j = 0; j < count; j++) module->a[j] = (float)(bound * (2 * plumb_uniform(seed, stream, j) - 1));
     }
+    plumb_adapter_take_head(a, m);
 }
 
 plumb_status plumb_adapter_new(const plumb_model *m, const plumb_adapter_options *options, plumb_adapter **out)
@@ -252,7 +267,7 @@ plumb_status plumb_adapter_new(const plumb_model *m, const plumb_adapter_options
         plumb_adapter_free(a);
         return s;
     }
-    fill(a, options->seed);
+    fill(a, m, options->seed);
     *out = a;
     return PLUMB_OK;
 }
@@ -261,7 +276,7 @@ plumb_status plumb_adapter_new(const plumb_model *m, const plumb_adapter_options
 
 static bool same_modules(const plumb_adapter *a, const plumb_adapter *b)
 {
-    if (a->count != b->count) return false;
+    if (a->count != b->count || a->score.k != b->score.k) return false;
     for (size_t i = 0; i < a->count; i++) {
         const plumb_adapted *x = &a->list[i], *y = &b->list[i];
         if (x->n != y->n || x->k != y->k || strcmp(x->name, y->name) != 0) return false;
@@ -305,6 +320,7 @@ plumb_status plumb_adapter_copy(const plumb_adapter *from, const plumb_model *m,
         memcpy(y->a, x->a, (size_t)from->r * (size_t)x->k * sizeof *x->a);
         memcpy(y->b, x->b, (size_t)from->r * (size_t)x->n * sizeof *x->b);
     }
+    if (from->head) memcpy((*out)->head, from->head, (size_t)from->score.k * sizeof *from->head);
     return PLUMB_OK;
 }
 
@@ -335,12 +351,13 @@ uint64_t plumb_adapter_hash(const plumb_adapter *a)
         hash = XXH3_64bits_withSeed(m->a, r * (size_t)m->k * sizeof *m->a, hash);
         hash = XXH3_64bits_withSeed(m->b, r * (size_t)m->n * sizeof *m->b, hash);
     }
+    if (a->head) hash = XXH3_64bits_withSeed(a->head, (size_t)a->score.k * sizeof *a->head, hash);
     return hash;
 }
 
 size_t plumb_adapter_elements(const plumb_adapter *a)
 {
-    size_t sum = 0;
+    size_t sum = (size_t)a->score.k;
     for (size_t i = 0; i < a->count; i++) sum += (size_t)a->r * ((size_t)a->list[i].n + (size_t)a->list[i].k);
     return sum;
 }
@@ -349,7 +366,7 @@ size_t plumb_adapter_elements(const plumb_adapter *a)
 
 static bool fits(const plumb_model *m, const plumb_adapter *a)
 {
-    if (a->layer_count != m->config.layers) return false;
+    if (a->layer_count != m->config.layers || a->score.k != m->score.k) return false;
     for (int i = 0; i < a->layer_count; i++) {
         const plumb_linear *w[PLUMB_PROJECTIONS];
         layer_linears(&m->layers[i], w);
@@ -366,6 +383,11 @@ plumb_status plumb_model_attach(plumb_model *m, const plumb_adapter *a)
     if (a && !fits(m, a)) return not_of_model(m);
     m->adapter = a;
     return PLUMB_OK;
+}
+
+const plumb_linear *plumb_model_score(const plumb_model *m)
+{
+    return m->adapter && m->adapter->head ? &m->adapter->score : &m->score;
 }
 
 const plumb_low_rank *plumb_low_rank_of(const plumb_model *m, const plumb_layer *l, const plumb_linear *w)

@@ -13,7 +13,9 @@
  *
  * Which linears are adapted is told by PEFT's rule: a target is the name of a module ("model.layers.0.mlp.up_proj") or
  * its end after a dot ("up_proj", "mlp.up_proj"). A fused matrix (qkv_proj of Phi 3, query_key_value of GPT-NeoX) is
- * one module with one A. The embedding and the unembedding are never adapted. */
+ * one module with one A. The embedding and the unembedding are never adapted. The adapter of a model with a reward head
+ * (PLUMB_HEAD_SCORE) has a head of its own in the place of the model's, trained in full: PEFT's task type SEQ_CLS,
+ * which puts "score" among modules_to_save. */
 #ifndef PLUMB_MODEL_ADAPTER_H
 #define PLUMB_MODEL_ADAPTER_H
 
@@ -51,7 +53,9 @@ typedef struct plumb_adapter {
     size_t count, capacity;
     plumb_low_rank (*layers)[PLUMB_PROJECTIONS]; /* [layer_count] views into the list */
     int layer_count;
-    plumb_arena arena; /* everything */
+    float *head;        /* [hidden_size] the reward head; NULL: the adapter of a language model */
+    plumb_linear score; /* the same as a linear [1][hidden_size] */
+    plumb_arena arena;  /* everything */
 } plumb_adapter;
 
 typedef struct plumb_adapter_options {
@@ -64,8 +68,12 @@ typedef struct plumb_adapter_options {
     uint64_t seed;
 } plumb_adapter_options;
 
+/* The name of an adapter's reward head in the file. */
+#define PLUMB_ADAPTER_SCORE "base_model.model." PLUMB_SCORE_NAME ".weight"
+
 /* A fresh adapter for a model (borrowed for the call): B = 0, A uniform in +-1/sqrt(k), which is PEFT's
- * kaiming_uniform_(a = sqrt(5)), from plumb_uniform(seed, hash of the module's name, element). A target that names no
+ * kaiming_uniform_(a = sqrt(5)), from plumb_uniform(seed, hash of the module's name, element); a reward head as the
+ * model has it. A target that names no
  * linear of the layers is PLUMB_E_INPUT listing those there are. */
 plumb_status plumb_adapter_new(const plumb_model *m, const plumb_adapter_options *options,
                                plumb_adapter **out) PLUMB_MUST_USE;
@@ -79,10 +87,10 @@ plumb_status plumb_adapter_copy(const plumb_adapter *from, const plumb_model *m,
 plumb_status plumb_adapter_gradients(const plumb_adapter *of, const plumb_model *m, plumb_adapter **out) PLUMB_MUST_USE;
 void plumb_adapter_gather(plumb_adapter *gradients);
 
-/* XXH3-64 of all that its forward pass depends on: scale, modules, weights. */
+/* XXH3-64 of all that its forward pass depends on: scale, modules, weights, reward head. */
 uint64_t plumb_adapter_hash(const plumb_adapter *a);
 
-/* Trainable numbers: r (n + k) of each module. */
+/* Trainable numbers: r (n + k) of each module, and the reward head. */
 size_t plumb_adapter_elements(const plumb_adapter *a);
 
 /* Lets the passes over `m` use `a` (borrowed); NULL: none. An adapter of another shape is PLUMB_E_INPUT. */
@@ -93,6 +101,9 @@ static inline int plumb_model_rank(const plumb_model *m)
 {
     return m->adapter ? m->adapter->r : 0;
 }
+
+/* The reward head that m uses: the attached adapter's, or its own. */
+const plumb_linear *plumb_model_score(const plumb_model *m);
 
 /* The addition to the linear w of layer l, both of model m, or NULL. */
 const plumb_low_rank *plumb_low_rank_of(const plumb_model *m, const plumb_layer *l, const plumb_linear *w);
@@ -113,9 +124,10 @@ plumb_status plumb_adapter_merge(plumb_compute *c, const plumb_adapter *a, const
                                  int rows, float *scratch, float *w) PLUMB_MUST_USE;
 
 /* Reads a folder of PEFT: adapter_config.json and adapter_model.safetensors, widened to fp32. PLUMB_E_INPUT with the
- * key and the reason for everything but plain LoRA (DoRA, modules_to_save, biases, ranks per module, a part of the
- * layers, ...), for tensors that are missing, too many or not finite, and, naming both, for an adapter of another
- * model. */
+ * key and the reason for everything but plain LoRA (DoRA, modules_to_save beside a reward head, biases, ranks per
+ * module, a part of the layers, ...), for tensors that are missing, too many or not finite, and, naming both, for an
+ * adapter of another model. A model with a reward head lends it to an adapter that has none, unless it is a fresh one
+ * (PLUMB_E_INPUT). */
 plumb_status plumb_adapter_load(const char *folder, const plumb_model *m, plumb_adapter **out) PLUMB_MUST_USE;
 
 /* Writes such a folder, which must exist, so that PeftModel.from_pretrained loads it: the weights in `dtype`, rounded
@@ -123,8 +135,14 @@ plumb_status plumb_adapter_load(const char *folder, const plumb_model *m, plumb_
 plumb_status plumb_adapter_save(const plumb_adapter *a, const char *folder, const char *base_path,
                                 plumb_dtype dtype) PLUMB_MUST_USE;
 
+/* What adapter_config.json says before a model is there: is it the adapter of a reward model, and (appended to *base,
+ * which may be NULL) of which one; nothing where it does not say. */
+plumb_status plumb_adapter_about(const char *folder, bool *reward, plumb_text *base) PLUMB_MUST_USE;
+
 /* Used by the reader: an adapter whose weights are all 0, with targets that may name nothing. */
 plumb_status plumb_adapter_make(const plumb_model *m, const plumb_adapter_options *options,
                                 plumb_adapter **out) PLUMB_MUST_USE;
+/* Used by the reader: copies the model's own reward head into the adapter's, where there is one. */
+void plumb_adapter_take_head(const plumb_adapter *a, const plumb_model *m);
 
 #endif

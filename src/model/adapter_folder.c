@@ -24,7 +24,6 @@ static const struct {
     {"use_bdlora", NULL, "block-diagonal matrices are not supported"},
     {"bias", "none", "trained biases are not supported"},
     {"lora_bias", NULL, "biases of B are not supported"},
-    {"modules_to_save", NULL, "modules that are trained in full are not part of a plain LoRA adapter"},
     {"trainable_token_indices", NULL, "trained rows of the embedding are not part of a plain LoRA adapter"},
     {"target_parameters", NULL, "only linears are supported, not single parameters"},
     {"exclude_modules", NULL, "list the modules that are meant in target_modules instead"},
@@ -78,7 +77,7 @@ static bool is_one_of(const char *key, const char *const *list, size_t count)
 /* A key that PEFT may get after this was written: a switch that is on, or settings that are not empty. */
 static plumb_status check_unknown(const char *key, const json_t *value)
 {
-    static const char *const known[] = {"target_modules", "use_rslora", "init_lora_weights"};
+    static const char *const known[] = {"target_modules", "use_rslora", "init_lora_weights", "modules_to_save"};
     bool is_switch = json_is_true(value) || json_is_array(value) || json_is_object(value);
     if (!is_switch || !is_set(value)) return PLUMB_OK;
     if (is_one_of(key, harmless, sizeof harmless / sizeof *harmless)) return PLUMB_OK;
@@ -94,6 +93,36 @@ static plumb_status check_init(const json_t *config)
     const char *how = json_string_value(value);
     if (!how || is_one_of(how, kept, sizeof kept / sizeof *kept)) return PLUMB_OK;
     return refuse("init_lora_weights", value, "this initialisation changes the base model's weights too");
+}
+
+/* A module that is trained in full and is the reward head: PEFT names both, whatever the model calls it. */
+static bool is_head(const json_t *module)
+{
+    static const char *const heads[] = {PLUMB_SCORE_NAME, "classifier"};
+    const char *name = json_string_value(module);
+    return name && is_one_of(name, heads, sizeof heads / sizeof *heads);
+}
+
+static bool saves_head(const json_t *config)
+{
+    const json_t *list = json_object_get(config, "modules_to_save");
+    bool found = is_head(list);
+    for (size_t i = 0; i < json_array_size(list) && !found; i++) found = is_head(json_array_get(list, i));
+    return found;
+}
+
+/* Beside its matrices the adapter of a reward model has its head, and nothing else. */
+static plumb_status check_saved(const json_t *config, plumb_head head)
+{
+    const json_t *list = json_object_get(config, "modules_to_save");
+    bool other = json_is_array(list) ? false : is_set(list) && !is_head(list);
+    for (size_t i = 0; i < json_array_size(list) && !other; i++) other = !is_head(json_array_get(list, i));
+    if (other)
+        return refuse("modules_to_save", list, "modules that are trained in full are not part of a plain LoRA adapter");
+    if (!saves_head(config) || head == PLUMB_HEAD_SCORE) return PLUMB_OK;
+    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "is the adapter of a reward model, which tells nothing about next "
+                                                "tokens"),
+                      "give an adapter of a language model here; plumb reward-score uses reward models");
 }
 
 static plumb_status check_keys(json_t *config)
@@ -158,13 +187,14 @@ static plumb_status read_targets(description *d)
     return PLUMB_OK;
 }
 
-static plumb_status read_description(description *d)
+static plumb_status read_description(description *d, plumb_head head)
 {
     int64_t r = 8; /* PEFT's defaults for keys that are missing */
     d->options.alpha = 8;
     if (!json_is_object(d->config))
         return plumb_fail(PLUMB_E_INPUT, "is %s; expected an object", plumb_json_kind(d->config));
     PLUMB_TRY(check_keys(d->config));
+    PLUMB_TRY(check_saved(d->config, head));
     PLUMB_TRY(plumb_json_int(d->config, "r", &r));
     if (r < 1 || r > 1 << 20)
         return plumb_fail(PLUMB_E_INPUT, "\"r\" is %lld; expected a rank from 1 on", (long long)r);
@@ -222,12 +252,9 @@ static plumb_status find(const reading *r, const plumb_adapted *module, int whic
                                      module->names[which], model_name(r->m)));
 }
 
-static plumb_status read_matrix(const reading *r, const plumb_adapted *module, int which)
+/* Widens the tensor t, which must be [rows][columns]. */
+static plumb_status read_tensor(const reading *r, const plumb_tensor *t, int rows, int columns, float *to)
 {
-    const plumb_tensor *t;
-    int rows = which ? module->n : r->a->r, columns = which ? r->a->r : module->k;
-    float *to = which ? module->b : module->a;
-    PLUMB_TRY(find(r, module, which, &t));
     r->used[t - r->first] = true;
     if (t->dims != 2 || t->shape[0] != rows || t->shape[1] != columns) {
         long long is[2] = {t->dims > 0 ? t->shape[0] : 0, t->dims > 1 ? t->shape[1] : 0};
@@ -240,6 +267,29 @@ static plumb_status read_matrix(const reading *r, const plumb_adapted *module, i
         to[i] = plumb_load(t->data, t->dtype, i);
         if (!isfinite(to[i])) return plumb_fail(PLUMB_E_INPUT, "%s: element %zu is not finite", t->name, i);
     }
+    return PLUMB_OK;
+}
+
+static plumb_status read_matrix(const reading *r, const plumb_adapted *module, int which)
+{
+    const plumb_tensor *t;
+    PLUMB_TRY(find(r, module, which, &t));
+    return which ? read_tensor(r, t, module->n, r->a->r, module->b) : read_tensor(r, t, r->a->r, module->k, module->a);
+}
+
+static plumb_status read_head(const reading *r)
+{
+    const plumb_tensor *t = plumb_tensors_find(r->file, PLUMB_ADAPTER_SCORE);
+    if (t) return read_tensor(r, t, 1, r->a->score.k, r->a->head);
+    if (r->m->fresh_score)
+        return plumb_cure(
+            plumb_fail(PLUMB_E_INPUT,
+                       "%s: missing, and %s is a language model: neither has a reward "
+                       "head",
+                       PLUMB_ADAPTER_SCORE, model_name(r->m)),
+            "the adapter of a language model is worked into it by plumb merge; of the result plumb reward "
+            "makes a reward model");
+    plumb_adapter_take_head(r->a, r->m);
     return PLUMB_OK;
 }
 
@@ -264,6 +314,7 @@ static plumb_status read_matrices(reading *r)
     if (!r->a->count) return no_module(r);
     for (size_t i = 0; i < r->a->count; i++)
         for (int which = 0; which < 2; which++) PLUMB_TRY(read_matrix(r, &r->a->list[i], which));
+    if (r->a->head) PLUMB_TRY(read_head(r));
     for (size_t i = 0; i < count; i++)
         if (!r->used[i])
             return other_model(r, plumb_fail(PLUMB_E_INPUT, "%s: belongs to no linear of the layers of %s",
@@ -299,18 +350,39 @@ static plumb_status load_weights(const char *folder, const plumb_model *m, const
     return s;
 }
 
+/* Reads adapter_config.json; *path is set to its name. */
+static plumb_status load_config(const char *folder, plumb_text *path, json_t **config)
+{
+    PLUMB_TRY(plumb_path_join(path, folder, config_name));
+    if (!plumb_path_exists(path->data))
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: there is no %s", folder, config_name),
+                          "expected the folder of a LoRA adapter, as PEFT's save_pretrained writes it");
+    return plumb_json_load(path->data, LARGEST_CONFIG, config);
+}
+
+plumb_status plumb_adapter_about(const char *folder, bool *reward, plumb_text *base)
+{
+    json_t *config = NULL;
+    plumb_text path = {0};
+    const char *type = NULL, *name = NULL;
+    plumb_status s = load_config(folder, &path, &config);
+    if (!s) s = plumb_context(plumb_json_string(config, "task_type", &type), "%s", path.data);
+    if (!s) s = plumb_context(plumb_json_string(config, "base_model_name_or_path", &name), "%s", path.data);
+    if (!s && name && base) s = plumb_text_string(base, name);
+    *reward = (type && strcmp(type, "SEQ_CLS") == 0) || saves_head(config);
+    json_decref(config);
+    plumb_text_free(&path);
+    return s;
+}
+
 plumb_status plumb_adapter_load(const char *folder, const plumb_model *m, plumb_adapter **out)
 {
     description d = {0};
     plumb_text path = {0};
     plumb_adapter *a = NULL;
     *out = NULL;
-    plumb_status s = plumb_path_join(&path, folder, config_name);
-    if (!s && !plumb_path_exists(path.data))
-        s = plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: there is no %s", folder, config_name),
-                       "expected the folder of a LoRA adapter, as PEFT's save_pretrained writes it");
-    if (!s) s = plumb_json_load(path.data, LARGEST_CONFIG, &d.config);
-    if (!s) s = plumb_context(read_description(&d), "%s", path.data);
+    plumb_status s = load_config(folder, &path, &d.config);
+    if (!s) s = plumb_context(read_description(&d, m->config.head), "%s", path.data);
     if (!s) s = plumb_adapter_make(m, &d.options, &a);
     if (!s) s = load_weights(folder, m, &d, a);
     json_decref(d.config);
@@ -345,13 +417,14 @@ static plumb_status write_matrices(const plumb_adapter *a, const plumb_tensor_sp
                                    plumb_dtype dtype)
 {
     plumb_tensors_writer *file = NULL;
-    PLUMB_TRY(plumb_tensors_create(path, specs, 2 * a->count, &file));
+    PLUMB_TRY(plumb_tensors_create(path, specs, 2 * a->count + (a->head != NULL), &file));
     plumb_status s = PLUMB_OK;
     for (size_t i = 0; i < a->count && !s; i++) {
         const plumb_adapted *module = &a->list[i];
         s = write_data(file, module->a, (size_t)a->r * (size_t)module->k, dtype);
         if (!s) s = write_data(file, module->b, (size_t)a->r * (size_t)module->n, dtype);
     }
+    if (!s && a->head) s = write_data(file, a->head, (size_t)a->score.k, dtype);
     if (!s) return plumb_tensors_finish(file);
     plumb_tensors_abandon(file);
     return s;
@@ -360,12 +433,13 @@ static plumb_status write_matrices(const plumb_adapter *a, const plumb_tensor_sp
 static plumb_status write_weights(const plumb_adapter *a, const char *path, plumb_dtype dtype)
 {
     plumb_tensor_spec *specs;
-    PLUMB_TRY(plumb_new(&specs, 2 * a->count, sizeof *specs));
+    PLUMB_TRY(plumb_new(&specs, 2 * a->count + 1, sizeof *specs));
     for (size_t i = 0; i < a->count; i++) {
         const plumb_adapted *module = &a->list[i];
         specs[2 * i] = (plumb_tensor_spec){module->names[0], dtype, 2, {a->r, module->k}};
         specs[2 * i + 1] = (plumb_tensor_spec){module->names[1], dtype, 2, {module->n, a->r}};
     }
+    specs[2 * a->count] = (plumb_tensor_spec){PLUMB_ADAPTER_SCORE, dtype, 2, {1, a->score.k}}; /* where there is one */
     plumb_status s = write_matrices(a, specs, path, dtype);
     free(specs);
     return s;
@@ -381,16 +455,15 @@ static plumb_status config_text(const plumb_adapter *a, const char *base_path, p
     PLUMB_TRY(plumb_text_string(t, ",\n  \"lora_dropout\": "));
     PLUMB_TRY(plumb_json_real(t, a->dropout, 17));
     PLUMB_TRY(plumb_text_printf(t,
-                                ",\n  \"modules_to_save\": null,\n  \"peft_type\": \"LORA\",\n  \"r\": %d,\n"
+                                ",\n  \"modules_to_save\": %s,\n  \"peft_type\": \"LORA\",\n  \"r\": %d,\n"
                                 "  \"target_modules\": [",
-                                a->r));
+                                a->head ? "[\"classifier\", \"score\"]" : "null", a->r));
     for (size_t i = 0; i < a->target_count; i++) {
         PLUMB_TRY(plumb_text_string(t, i ? ", " : ""));
         PLUMB_TRY(plumb_json_quote(t, a->targets[i], strlen(a->targets[i])));
     }
-    return plumb_text_printf(t,
-                             "],\n  \"task_type\": \"CAUSAL_LM\",\n  \"use_dora\": false,\n  \"use_rslora\": %s\n}\n",
-                             a->rslora ? "true" : "false");
+    return plumb_text_printf(t, "],\n  \"task_type\": \"%s\",\n  \"use_dora\": false,\n  \"use_rslora\": %s\n}\n",
+                             a->head ? "SEQ_CLS" : "CAUSAL_LM", a->rslora ? "true" : "false");
 }
 
 plumb_status plumb_adapter_save(const plumb_adapter *a, const char *folder, const char *base_path, plumb_dtype dtype)

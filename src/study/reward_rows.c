@@ -216,6 +216,7 @@ plumb_status plumb_reward_rows_pass(plumb_reward_rows *r, plumb_row_key *key, bo
 /* What a sequence's place in a chunk means to a user. */
 static plumb_status score(plumb_reward_rows *r, const plumb_reward_sequence *list, size_t count, double (*rewards)[2])
 {
+    if (r->source.plan) return plumb_rewarder_plan(r->rewarder, list, count, r->source.plan);
     return plumb_context(plumb_rewarder_run(r->rewarder, list, count, rewards),
                          "of the %zu rows that end with row %" PRId64, r->count, r->row.index);
 }

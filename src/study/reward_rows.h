@@ -25,6 +25,7 @@ typedef struct plumb_reward_source {
     bool as_message;            /* a string prompt with its response is a conversation of two messages */
     int max_length;             /* a row with a longer sequence is skipped; 0: none is */
     bool skip_bad_rows;         /* a bad row becomes a skipped one and a note; otherwise it is an error */
+    plumb_reward_work *plan;    /* not NULL: nothing is scored, what that would take is added here; rewards are 0 */
     const plumb_sink *sink;
 } plumb_reward_source;
 

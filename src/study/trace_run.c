@@ -10,6 +10,7 @@
 #include "io/output.h"
 #include "io/rows.h"
 #include "study/row_key.h"
+#include "text/tokenizer_same.h"
 #include "train/run_folder.h"
 
 enum { LARGEST_RECORD = 64 << 20 };
@@ -200,19 +201,16 @@ plumb_status plumb_derived_model_open(const plumb_model *base, const char *folde
     return s;
 }
 
-plumb_status plumb_derived_same_tokens(const plumb_tokenizer *tokens, const char *name, const char *folder)
+plumb_status plumb_derived_same_tokenizer(const char *base, const char *folder)
 {
     bool there;
-    plumb_tokenizer *other;
+    const char *part;
     PLUMB_TRY(plumb_path_holds(folder, "tokenizer.json", &there));
     if (!there) return PLUMB_OK;
-    PLUMB_TRY(plumb_tokenizer_open(folder, &other));
-    int32_t id = plumb_tokenizer_difference(tokens, other);
-    plumb_tokenizer_free(other);
-    if (id < 0) return PLUMB_OK;
-    return plumb_cure(
-        plumb_fail(PLUMB_E_INPUT, "%s: has another tokenizer than %s: token %d differs", folder, name, (int)id),
-        "give the same model before and after training");
+    PLUMB_TRY(plumb_tokenizer_compare(base, folder, &part));
+    if (!part) return PLUMB_OK;
+    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: has another tokenizer than %s: the %s differ", folder, base, part),
+                      "give the same model before and after training");
 }
 
 /* An adapter of the shape that the run trains. */

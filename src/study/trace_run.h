@@ -52,10 +52,9 @@ void plumb_derived_model_close(plumb_derived_model *m);
 plumb_status plumb_derived_model_open(const plumb_model *base, const char *folder,
                                       plumb_derived_model *out) PLUMB_MUST_USE;
 
-/* PLUMB_E_INPUT, naming the first token that differs, unless FOLDER means the same tokens as the model `name` with
- * these ones; an adapter or a checkpoint-N without a tokenizer means those of its base. */
-plumb_status plumb_derived_same_tokens(const plumb_tokenizer *tokens, const char *name,
-                                       const char *folder) PLUMB_MUST_USE;
+/* PLUMB_E_INPUT, naming what differs, unless FOLDER has the same tokenizer as the folder of its base
+ * (plumb_tokenizer_compare); an adapter or a checkpoint-N without a tokenizer means that of its base. */
+plumb_status plumb_derived_same_tokenizer(const char *base, const char *folder) PLUMB_MUST_USE;
 
 /* checkpoint-STEP of a run whose start is `base` (without the adapter it may have begun with). */
 plumb_status plumb_run_model_open(const plumb_run_record *r, const plumb_model *base, const char *run, int64_t step,

@@ -300,14 +300,3 @@ int32_t plumb_tokenizer_size(const plumb_tokenizer *t)
 {
     return t->size;
 }
-
-int32_t plumb_tokenizer_difference(const plumb_tokenizer *a, const plumb_tokenizer *b)
-{
-    int32_t most = a->size > b->size ? a->size : b->size;
-    for (int32_t id = 0; id < most; id++) {
-        size_t n = 0, m = 0;
-        const char *x = plumb_tokenizer_token(a, id, &n), *y = plumb_tokenizer_token(b, id, &m);
-        if (!x != !y || n != m || (x && memcmp(x, y, n) != 0)) return id;
-    }
-    return -1;
-}

@@ -35,7 +35,5 @@ const char *plumb_tokenizer_token(const plumb_tokenizer *t, int32_t id, size_t *
 bool plumb_tokenizer_is_special(const plumb_tokenizer *t, int32_t id);
 /* One more than the largest id. */
 int32_t plumb_tokenizer_size(const plumb_tokenizer *t);
-/* The first id that is not the same token in both vocabularies; -1: there is none. */
-int32_t plumb_tokenizer_difference(const plumb_tokenizer *a, const plumb_tokenizer *b);
 
 #endif

@@ -155,13 +155,15 @@ static plumb_status build_adapter(plumb_masters *m, const plumb_model *base, con
         plumb_model_bind(&base->config, base->compute, &(plumb_weight_source){give_none, NULL, true}, &m->gradients));
     PLUMB_TRY(plumb_model_attach(m->values, m->adapter));
     PLUMB_TRY(plumb_model_attach(m->gradients, m->adapter_gradients));
-    PLUMB_TRY(plumb_arena_new(&m->arena, &m->list, 2 * start->count, sizeof *m->list));
+    PLUMB_TRY(plumb_arena_new(&m->arena, &m->list, 2 * start->count + 1, sizeof *m->list));
     m->elements = plumb_adapter_elements(start);
     for (size_t i = 0; i < start->count; i++) {
         const plumb_adapted *v = &m->adapter->list[i], *g = &m->adapter_gradients->list[i];
         add_matrix(m, v->names[0], start->r, v->k, v->a, g->a);
         add_matrix(m, v->names[1], v->n, start->r, v->b, g->b);
     }
+    if (start->head)
+        add_matrix(m, PLUMB_ADAPTER_SCORE, 1, start->score.k, m->adapter->head, m->adapter_gradients->head);
     return PLUMB_OK;
 }
 

@@ -1,8 +1,8 @@
 /* Master weights: every trainable tensor in fp32, with its gradient beside it. The two models bound to them (values,
  * gradients) are what the forward and backward passes use.
  *
- * What is trained is either all tensors of a model or the matrices of a LoRA adapter. Then the values' own weights stay
- * where the base model has them, in the mapped checkpoint, and the gradients' are NULL. */
+ * What is trained is either all tensors of a model or the matrices of a LoRA adapter, with its reward head. Then the
+ * values' own weights stay where the base model has them, in the mapped checkpoint, and the gradients' are NULL. */
 #ifndef PLUMB_TRAIN_MASTERS_H
 #define PLUMB_TRAIN_MASTERS_H
 

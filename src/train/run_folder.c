@@ -13,6 +13,7 @@
 #include "io/json.h"
 #include "io/output.h"
 #include "io/safetensors.h"
+#include "text/tokenizer.h"
 
 enum { MAX_SIDE_FILE = 512 << 20, MAX_STATE = 1 << 30 };
 
@@ -500,16 +501,6 @@ static plumb_status copy_file(const char *from, const char *to, const char *name
     return s;
 }
 
-plumb_status plumb_copy_side_files(const char *from, const char *to)
-{
-    static const char *const names[] = {
-        "tokenizer.json",      "tokenizer_config.json",  "special_tokens_map.json", "added_tokens.json",
-        "chat_template.jinja", "generation_config.json", "tokenizer.model",         "vocab.json",
-        "merges.txt"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) PLUMB_TRY(copy_file(from, to, names[i]));
-    return PLUMB_OK;
-}
-
 /* Sets the dtype under the name that the file uses (torch_dtype in form 4, dtype in form 5). */
 static plumb_status set_dtype(json_t *config, plumb_dtype dtype)
 {
@@ -534,7 +525,7 @@ static plumb_status set_score_head(json_t *config, const plumb_config *c)
     return bad ? plumb_no_memory() : PLUMB_OK;
 }
 
-static plumb_status copy_config(const char *from, const char *to, plumb_dtype dtype, const plumb_config *c)
+plumb_status plumb_copy_config(const char *from, const char *to, plumb_dtype dtype, const plumb_config *c)
 {
     plumb_text path = {0};
     json_t *config = NULL;
@@ -542,7 +533,7 @@ static plumb_status copy_config(const char *from, const char *to, plumb_dtype dt
     plumb_status s = join(&path, from, "config.json");
     if (!s) s = plumb_json_load(path.data, MAX_SIDE_FILE, &config);
     if (!s) s = set_dtype(config, dtype);
-    if (!s && c && c->head == PLUMB_HEAD_SCORE) s = set_score_head(config, c);
+    if (!s && c->head == PLUMB_HEAD_SCORE) s = set_score_head(config, c);
     if (!s && !(text = json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(17)))) s = plumb_no_memory();
     if (!s) s = join(&path, to, "config.json");
     if (text && !s) s = plumb_write_file(path.data, text, strlen(text));
@@ -552,17 +543,46 @@ static plumb_status copy_config(const char *from, const char *to, plumb_dtype dt
     return s;
 }
 
-plumb_status plumb_copy_config(const char *from, const char *to, plumb_dtype dtype)
+/* As TRL does, the tokenizer of a reward model names the token that the reward's place is found by: an adapter has no
+ * config.json to say it. */
+static plumb_status name_pad_token(const char *folder, const plumb_config *c)
 {
-    return copy_config(from, to, dtype, NULL);
+    plumb_text path = {0}, text = {0};
+    plumb_tokenizer *tokenizer = NULL;
+    size_t n;
+    bool there = false;
+    if (c->head == PLUMB_HEAD_SCORE && c->pad_id >= 0) PLUMB_TRY(plumb_path_holds(folder, "tokenizer.json", &there));
+    if (!there) return PLUMB_OK;
+    plumb_status s = plumb_tokenizer_open(folder, &tokenizer);
+    const char *token = s ? NULL : plumb_tokenizer_token(tokenizer, (int32_t)c->pad_id, &n);
+    if (!s) s = join(&path, folder, "tokenizer_config.json");
+    if (!s)
+        s = plumb_path_exists(path.data) ? plumb_read_file(path.data, MAX_SIDE_FILE, &text)
+                                         : plumb_text_string(&text, "{\n}\n");
+    if (!s && token) s = plumb_context(plumb_json_set_string(&text, "pad_token", token), "%s", path.data);
+    if (!s && token) s = plumb_write_file(path.data, text.data, text.size);
+    plumb_tokenizer_free(tokenizer);
+    plumb_text_free(&path);
+    plumb_text_free(&text);
+    return s;
+}
+
+plumb_status plumb_copy_side_files(const char *from, const char *to, const plumb_config *c)
+{
+    static const char *const names[] = {
+        "tokenizer.json",      "tokenizer_config.json",  "special_tokens_map.json", "added_tokens.json",
+        "chat_template.jinja", "generation_config.json", "tokenizer.model",         "vocab.json",
+        "merges.txt"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) PLUMB_TRY(copy_file(from, to, names[i]));
+    return name_pad_token(to, c);
 }
 
 static plumb_status finish_into(const char *folder, plumb_trainer *t, const char *model, plumb_dtype dtype)
 {
     const plumb_masters *w = plumb_trainer_masters(t);
-    PLUMB_TRY(plumb_copy_side_files(model, folder));
+    PLUMB_TRY(plumb_copy_side_files(model, folder, &w->values->config));
     if (!w->adapter)
-        PLUMB_TRY(copy_config(model, folder, dtype, &w->values->config)); /* an adapter's config is its own */
+        PLUMB_TRY(plumb_copy_config(model, folder, dtype, &w->values->config)); /* an adapter's config is its own */
     return plumb_masters_save(w, folder, dtype);
 }
 

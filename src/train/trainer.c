@@ -274,7 +274,7 @@ static plumb_status head_backward(plumb_trainer *t, const double *g, const float
     PLUMB_TRY(plumb_arena_new(&m->scratch, &dgathered, m->targets * (size_t)d, sizeof(float)));
     if (values->config.head == PLUMB_HEAD_SCORE) {
         plumb_score_gradient(values, m->gathered, d, (int)m->targets, g, dgathered, d,
-                             (float *)gradients->score.weight);
+                             (float *)plumb_model_score(gradients)->weight);
         plumb_scatter_rows(t->compute, dgathered, d, m->lists.states.data, (int)m->targets, d, dhidden, d);
         return PLUMB_OK;
     }

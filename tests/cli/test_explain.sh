@@ -109,8 +109,13 @@ expect_out '"spearman_logit":null'
 begin "--after with another tokenizer"
 run "$PLUMB" explain "$olmo" "$pairs" --pair 3 --after "$DATA/models/llama2"
 expect_code 2
-expect_err "$DATA/models/llama2: has another tokenizer than $olmo: token 0 differs"
+expect_err "$DATA/models/llama2: has another tokenizer than $olmo: the vocabularies differ"
 expect_err "give the same model before and after training"
+cp -r "$olmo" spaced # the same tokens, of another text
+sed 's/"normalizer": *null/"normalizer":{"type":"NFC"}/' "$olmo/tokenizer.json" >spaced/tokenizer.json
+run "$PLUMB" explain "$olmo" "$pairs" --pair 3 --after spaced
+expect_code 2
+expect_err "spaced: has another tokenizer than $olmo: the normalizers differ"
 
 begin "wrong pairs"
 run "$PLUMB" explain "$olmo" "$pairs"

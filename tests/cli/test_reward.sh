@@ -23,8 +23,9 @@ expect_rows()
 # expect_same_run A B: the same result, metrics and ledger.
 expect_same_run()
 {
-    expect_same "$1/model.safetensors" "$2/model.safetensors"
-    expect_same "$1/config.json" "$2/config.json"
+    for result in config.json model.safetensors adapter_config.json adapter_model.safetensors; do
+        [ ! -e "$1/$result" ] || expect_same "$1/$result" "$2/$result"
+    done
     expect_same "$1/metrics.jsonl" "$2/metrics.jsonl"
     expect_same "$1/ledger.jsonl" "$2/ledger.jsonl"
 }
@@ -90,6 +91,31 @@ run "$PLUMB" reward-score rm "$chat" --limit 8 -o resumed.jsonl --resume
 expect_code 2
 expect_err "resumed.jsonl.partial:1: was made from another row"
 
+begin "a plan of the scoring"
+run "$PLUMB" reward-score rm "$chat" --limit 8 --dry-run --max_length 60 -o planned.jsonl
+expect_code 0
+expect_out "model: rm, Qwen3ForSequenceClassification, "
+expect_out "pairs, 0 responses, "
+expect_out "TFLOP at the least, 1 thread of "
+expect_out "memory: the mapped checkpoint and about "
+expect_err "dry run: nothing was written"
+expect_no_file planned.jsonl
+expect_no_file planned.jsonl.partial
+planned=$(sed -n 's/^data: .*, \([0-9]*\) pairs.*, \([0-9]*\) rows to be skipped/\1 \2/p' stdout)
+run "$PLUMB" reward-score rm "$chat" --limit 8 --max_length 60 -q
+skipped=$(grep -c skipped stdout)
+[ "$skipped" -gt 0 ] && [ "$planned" = "$((8 - skipped)) $skipped" ] || complain "the plan counts $planned, $skipped were skipped"
+# more rows, more work
+run "$PLUMB" reward-score rm "$chat" --limit 16 --dry-run --quiet
+expect_no_err
+sed -n 's/^work: \([^ ]*\) .*/\1/p' stdout >a
+run "$PLUMB" reward-score rm "$chat" --limit 8 --dry-run --quiet
+sed -n 's/^work: \([^ ]*\) .*/\1/p' stdout >b
+paste a b | awk '{ exit !($1 > 1.5 * $2 && $2 > 0) }' || complain "the work does not grow with the rows"
+run "$PLUMB" reward-score rm "$chat" --dry-run -o nowhere/out.jsonl
+expect_code 2
+expect_err "mkdir -p nowhere"
+
 begin "rewards of responses"
 cat >responses.jsonl <<'EOF'
 {"index":7,"row":"00000000000000aa","sample":1,"prompt":"Hi","response":"Hello you","finish":"eos"}
@@ -133,26 +159,139 @@ else
     echo "left out: loading in transformers (python3 with torch and transformers is not here)"
 fi
 
+begin "a LoRA adapter and its head"
+base=$models/llama3-chat-sharded
+run "$PLUMB" reward "$base" "$chat" -o lora --limit 8 --use_peft --lora_r 4 --lora_alpha 8 --learning_rate 1e-2 \
+    --lora_target_modules all-linear --per_device_train_batch_size 2 --max_steps 6 --save_steps 2
+expect_code 0
+expect_err "reward head: new, from --seed 42"
+expect_err "6 steps, last loss"
+expect_no_file lora/config.json
+expect_no_file lora/model.safetensors
+run cat lora/adapter_config.json
+expect_out '"task_type": "SEQ_CLS"'
+expect_out '"modules_to_save": ["classifier", "score"]'
+run cat lora/tokenizer_config.json
+expect_out '"pad_token": "<|eot_id|>"'
+expect_out '"model_max_length": 1000000000000000019884624838656,'
+run "$PLUMB" reward-score lora "$chat" --limit 8 -o lora.jsonl
+expect_code 0
+tail -n 8 lora/ledger.jsonl >last
+for name in reward/chosen reward/rejected; do
+    column "$name" last >a
+    column "$name" lora.jsonl >b
+    expect_same a b # the ledger's to the last digit
+done
+run cat lora.jsonl.meta.json
+expect_out '"adapter": {'
+head -n 3 lora.jsonl >gone.jsonl.partial
+sed 's/lora.jsonl/gone.jsonl/' lora.jsonl.meta.json >gone.jsonl.partial.meta.json
+run "$PLUMB" reward-score lora "$chat" --limit 8 -o gone.jsonl --resume
+expect_code 0
+expect_same gone.jsonl lora.jsonl
+run "$PLUMB" merge "$base" lora -o merged
+expect_code 0
+expect_err "21 of 30 tensors merged"
+run cat merged/config.json
+expect_out '"LlamaForSequenceClassification"'
+expect_out '"pad_token_id": 4'
+run "$PLUMB" reward-score merged "$chat" --limit 8 -o merged.jsonl
+expect_code 0
+# close A B: columns of numbers that differ by rounding only.
+close()
+{
+    paste "$1" "$2" | awk '{ d = $1 - $2; if (d > 1e-5 || d < -1e-5) exit 1 }' || complain "$1 and $2 differ"
+}
+for name in reward/chosen reward/rejected; do
+    column "$name" lora.jsonl >a
+    column "$name" merged.jsonl >b
+    close a b
+done
+run "$PLUMB" merge merged lora -o twice # the head of a reward model gives way to the adapter's
+expect_code 0
+expect_err "21 of 30 tensors merged"
+run "$PLUMB" reward "$base" "$chat" -o further --limit 8 --adapter lora --max_steps 1 -q
+expect_code 0
+head -n 8 further/ledger.jsonl >first
+for name in reward/chosen reward/rejected; do
+    column "$name" last >a
+    column "$name" first >b
+    expect_same a b # goes on where the adapter was
+done
+run "$PLUMB" reward merged "$chat" -o on_top --limit 8 --use_peft --max_steps 1 -q
+expect_code 0
+column reward/chosen merged.jsonl >a
+head -n 8 on_top/ledger.jsonl >first
+column reward/chosen first >b
+expect_same a b # a fresh adapter begins with the reward model's head
+
+begin "the adapter in PEFT"
+if python3 -c 'import peft, torch, transformers' 2>/dev/null; then
+    ok python3 - "$base" lora lora.jsonl merged "$chat" <<'EOF'
+import json, sys, torch, transformers
+from peft import AutoPeftModelForSequenceClassification, PeftModel
+base, lora, rewards, merged, pairs = sys.argv[1:]
+kind = transformers.AutoModelForSequenceClassification
+models = [AutoPeftModelForSequenceClassification.from_pretrained(lora, num_labels=1),
+          PeftModel.from_pretrained(kind.from_pretrained(base, num_labels=1), lora), kind.from_pretrained(merged)]
+tokenizer = transformers.AutoTokenizer.from_pretrained(lora)
+for model in models[:2]: # config.json of the base names no pad token
+    model.config.pad_token_id = tokenizer.pad_token_id
+for line, pair in zip(open(rewards), open(pairs)):
+    reward, pair = json.loads(line), json.loads(pair)
+    for side in ("chosen", "rejected"):
+        text = tokenizer.apply_chat_template(pair["prompt"] + pair[side], tokenize=False)
+        ids = torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"])
+        for model in models:
+            with torch.no_grad():
+                got = model.eval()(ids[None]).logits[0, 0].item()
+            assert abs(got - reward["reward/" + side]) < 1e-4, (got, reward["reward/" + side])
+EOF
+else
+    echo "left out: loading in PEFT (python3 with torch, transformers and peft is not here)"
+fi
+
 begin "kill -9, SIGTERM and --resume"
 long="$models/reward-init $plain --limit 12 --per_device_train_batch_size 4 --gradient_accumulation_steps 2 --max_steps 40
       --logging_steps 3 --save_steps 4 --ledger_steps 10 --learning_rate 1e-4 --center_rewards_coefficient 0.01 --threads 2"
 # shellcheck disable=SC2086
 run "$PLUMB" reward $long -o whole
 expect_code 0
-for signal in KILL TERM; do
+# stop_often SIGNAL ARGUMENTS...: ends the command three times, and goes on to its end.
+stop_often()
+{
+    signal=$1
+    shift
     for turn in 1 2 3; do # a program that is done before is as good
-        # shellcheck disable=SC2086
-        "$PLUMB" reward $long -o stopped.$signal --resume >stdout 2>stderr &
+        "$PLUMB" "$@" --resume >stdout 2>stderr &
         pid=$!
         sleep 0.1
-        kill -$signal $pid 2>/dev/null
+        kill -"$signal" $pid 2>/dev/null
         wait $pid 2>/dev/null
     done
-    # shellcheck disable=SC2086
-    run "$PLUMB" reward $long -o stopped.$signal --resume --threads 1
+    run "$PLUMB" "$@" --resume --threads 1
     expect_code 0
+}
+for signal in KILL TERM; do
+    # shellcheck disable=SC2086
+    stop_often $signal reward $long -o stopped.$signal
     expect_same_run stopped.$signal whole
 done
+lora="--use_peft --lora_r 2 --lora_target_modules all-linear"
+# shellcheck disable=SC2086
+run "$PLUMB" reward $long $lora -o whole_lora
+expect_code 0
+expect_file whole_lora/adapter_model.safetensors
+# shellcheck disable=SC2086
+stop_often TERM reward $long $lora -o stopped_lora
+expect_same_run stopped_lora whole_lora
+mkdir cut_lora
+cp -r whole_lora/checkpoint-16 whole_lora/run.json whole_lora/metrics.jsonl whole_lora/ledger.jsonl cut_lora
+sed -i '/"completed"/d; s/"steps": 40/"steps": 0/' cut_lora/run.json
+# shellcheck disable=SC2086
+run "$PLUMB" reward $long $lora -o cut_lora --resume
+expect_code 0
+expect_same_run cut_lora whole_lora
 head -c 0 /dev/null >whole/none
 rm whole/none
 mkdir cut # from a checkpoint in the middle of a window of the metrics
@@ -184,7 +323,12 @@ refuses "a reward model has one label" reward three "$chat"
 refuses "is a language model, which has no rewards" reward-score "$models/qwen3" "$chat"
 refuses "make a reward model of it: plumb reward" reward-score "$models/qwen3" "$chat"
 refuses "is a reward model, which tells nothing about next tokens" dpo "$models/reward-init" "$chat"
-refuses "use_peft: not supported" reward "$models/qwen3" "$chat" --use_peft
+refuses "lora_modules_to_save: not supported" reward "$models/qwen3" "$chat" --use_peft --lora_modules_to_save score q_proj
+refuses "lora_task_type: not supported" reward "$models/qwen3" "$chat" --use_peft --lora_task_type TOKEN_CLS
+refuses "is the adapter of a reward model, which tells nothing about next tokens" dpo "$base" "$chat" --adapter lora
+refuses "is the adapter of a language model, which has no rewards" reward-score "$models/adapter-init" "$chat"
+refuses "score.weight: missing" reward "$base" "$chat" --adapter "$models/adapter-init"
+refuses "the checkpoint that adapter_config.json names" reward-score "$models/adapter-reward" "$chat"
 refuses '--pad_token: "<none>" is no token of the tokenizer' reward "$models/qwen3" "$chat" --pad_token "<none>"
 refuses "no pair is left to train on" reward "$models/qwen3" "$chat" --max_length 3
 printf '{"prompt":"A","chosen":" b","rejected":" c","margin":"much"}\n' >margin.jsonl

@@ -218,6 +218,20 @@ expect_code 0
 expect_same_run ledger halted
 expect_same ledger/ledger.jsonl halted/ledger.jsonl
 
+begin "a reward model that is a LoRA adapter"
+run "$PLUMB" reward "$reference" "$prompts" --limit 8 --use_peft --max_steps 2 -o rm-lora -q
+expect_code 0
+run "$PLUMB" grpo "$policy" "$prompts" --limit 4 --reward rm-lora --per_device_train_batch_size 8 \
+    --max_completion_length 6 --max_steps 2 --logging_steps 1 --log_completions --save_steps 1 -o graded
+expect_code 0
+expect_names graded/metrics.jsonl rewards/rm-lora/mean rewards/rm-lora/std
+grep -q '"reward_base": {' graded/run.json || complain "run.json does not name the adapter's base"
+run "$PLUMB" reward-score rm-lora graded/completions.jsonl -q
+sed 's/.*"reward": *\([^,}]*\).*/\1/' stdout >a
+sed 's|.*"rewards/rm-lora": *\([^,}]*\).*|\1|' graded/completions.jsonl >b
+expect_rows a 16
+paste a b | awk '{ d = $1 - $2; if (d > 1e-5 || d < -1e-5) exit 1 }' || complain "rewards differ from those of plumb reward-score"
+
 begin "PPO"
 ppo()
 {
@@ -254,6 +268,8 @@ expect_err "--reward is missing"
 run "$PLUMB" rloo "$policy" "$prompts" --reward "$policy" -o wrong
 expect_code 2
 expect_err "plumb: error: --reward: $policy: is a language model without a reward head"
+
+expect_err "is a language model, which has no rewards"
 run "$PLUMB" grpo "$policy" "$prompts" --limit 8 --reward rules --per_device_train_batch_size 6 -o wrong
 expect_code 2
 expect_err "holds no whole groups of 8"

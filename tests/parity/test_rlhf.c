@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "align/reward.h"
+#include "model/reward_model.h"
 #include "train/row_ledgers.h"
 #include "train/scored_pairs.h"
 #include "train/step_losses.h"
@@ -141,15 +142,17 @@ static void check_pairs(const char *run, const plumb_examples *e, const json_t *
         }
 }
 
-/* The rewards of whole sequences under the checkpoint that the run has left. */
-static void check_result(const char *run, const char *folder, plumb_compute *c, const json_t *ids, const json_t *after)
+/* The rewards of whole sequences under what the run has left, a checkpoint or an adapter of `start`. */
+static void check_result(const reference_run *r, const char *run, const char *folder, plumb_compute *c,
+                         const char *start)
 {
-    plumb_model *m;
+    const json_t *ids = r->ids, *after = r->after;
+    plumb_reward_model m;
     plumb_rewarder *rewarder;
-    bool fresh;
-    check_ok(plumb_model_open_score(folder, c, 0, &m, &fresh));
-    assert_false(fresh);
-    check_ok(plumb_rewarder_new(m, NULL, &rewarder));
+    check_ok(plumb_reward_model_open(folder, NULL, NULL, c, &m));
+    assert_int_equal(m.model->config.pad_id, option(r->config, "pad_token_id", -1));
+    if (m.adapter) assert_string_equal(m.model->folder, start);
+    check_ok(plumb_rewarder_new(m.model, NULL, &rewarder));
     for (size_t i = 0; i < PAIRS; i++)
         for (int s = 0; s < 2; s++) {
             static const char *const names[2][2] = {{"chosen_ids", "chosen"}, {"rejected_ids", "rejected"}};
@@ -163,41 +166,47 @@ static void check_result(const char *run, const char *folder, plumb_compute *c, 
             close_to(run, i, names[s][1], reward[0][0], real_of(json_array_get(after, i), names[s][1]), 1e-3);
         }
     plumb_rewarder_free(rewarder);
-    plumb_model_close(m);
+    plumb_reward_model_close(&m);
 }
 
 static void check_reward(const char *run, plumb_compute *c)
 {
     static const char *const fields[2][2] = {{"reward/chosen", "chosen"}, {"reward/rejected", "rejected"}};
     reference_run r = read_run(run);
-    const char *start = oracle_path("models", "reward-init"), *folder = new_folder(run);
+    const char *adapter = json_string_value(json_object_get(r.config, "adapter"));
+    const char *start = oracle_path("models", json_string_value(json_object_get(r.config, "start"))),
+               *folder = new_folder(run);
+    plumb_adapter *lora = NULL;
     double center = option(r.config, "center_rewards_coefficient", 0);
     plumb_model *m;
     plumb_run_report report;
     plumb_reward_notes notes = {0};
     bool fresh;
     check_ok(plumb_model_open_score(start, c, 0, &m, &fresh));
-    assert_false(fresh);
+    assert_int_equal(fresh, adapter != NULL); /* the adapter of a language model brings the head */
+    if (adapter) check_ok(plumb_adapter_load(oracle_path("models", adapter), m, &lora));
     m->config.pad_id = (int64_t)option(r.config, "pad_token_id", -1);
     plumb_examples e = read_pairs(&r, start, strcmp(run, "reward-margin") == 0, m->config.pad_id);
     check_pairs(run, &e, r.ids);
     plumb_run_options o = options(r.config, folder, start);
     o.trainer.loss = plumb_reward_step_loss(&center);
+    o.trainer.adapter = lora;
     o.ledger = plumb_reward_ledger(&notes);
     check_ok(plumb_run(&o, m, NULL, &e, &report));
     assert_int_equal(report.steps, STEPS);
     check_metrics(run, folder, r.metrics);
     check_ledger(run, folder, 0, r.before, fields, 0);
     check_ledger(run, folder, (size_t)(notes.evaluations - 1) * PAIRS, r.after, fields, 1e-3);
-    check_result(run, folder, c, r.ids, r.after);
+    check_result(&r, run, folder, c, start);
     plumb_examples_free(&e);
     plumb_model_close(m);
+    plumb_adapter_free(lora);
     free_run(&r);
 }
 
 static void rewards_match_trl(void **state)
 {
-    static const char *const runs[] = {"reward", "reward-centered", "reward-margin", "reward-pad"};
+    static const char *const runs[] = {"reward", "reward-centered", "reward-margin", "reward-pad", "reward-lora"};
     plumb_compute *c = open_isa(*state, 2);
     if (!c) return;
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) check_reward(runs[i], c);

@@ -523,6 +523,62 @@ static void folders_that_are_refused(void **state)
     plumb_compute_close(c);
 }
 
+/* ---- reward heads ---- */
+
+/* A language model under a fresh head: the adapter begins with it, owns it, and its folder brings it back. */
+static void a_reward_head_goes_with_its_adapter(void **state)
+{
+    (void)state;
+    static const char *const one[] = {"q_proj"};
+    plumb_adapter_options how = {.r = RANK, .alpha = 6, .targets = one, .target_count = 1};
+    plumb_compute *c = open_best(1);
+    plumb_model *m, *tokens = open_model("olmo", c);
+    plumb_adapter *a, *copy, *again, *plain;
+    plumb_text base = {0};
+    bool fresh, reward;
+    check_ok(plumb_model_open_score(oracle_path("models", "olmo"), c, 3, &m, &fresh));
+    check_ok(plumb_adapter_new(m, &how, &a));
+    check_ok(plumb_adapter_new(tokens, &how, &plain));
+    int d = m->config.hidden_size;
+    assert_memory_equal(a->head, m->score.weight, (size_t)d * sizeof *a->head);
+    assert_null(plain->head);
+    assert_int_equal(plumb_adapter_elements(a), plumb_adapter_elements(plain) + (size_t)d);
+    check_error(plumb_model_attach(tokens, a), PLUMB_E_INPUT, "the adapter is not one of");
+    check_error(plumb_model_attach(m, plain), PLUMB_E_INPUT, "the adapter is not one of");
+    uint64_t hash = plumb_adapter_hash(a);
+    a->head[d - 1] += 1;
+    assert_true(plumb_adapter_hash(a) != hash);
+    check_ok(plumb_adapter_copy(a, m, &copy));
+    assert_int_equal(plumb_adapter_hash(copy), plumb_adapter_hash(a));
+    assert_ptr_equal(plumb_model_score(m), &m->score);
+    check_ok(plumb_model_attach(m, a));
+    assert_ptr_equal(plumb_model_score(m)->weight, a->head);
+    const char *folder = new_folder("reward");
+    check_ok(plumb_adapter_save(a, folder, "some/base", PLUMB_F32));
+    check_ok(plumb_adapter_about(folder, &reward, &base));
+    assert_true(reward);
+    assert_string_equal(base.data, "some/base");
+    check_ok(plumb_adapter_load(folder, m, &again));
+    assert_int_equal(plumb_adapter_hash(again), plumb_adapter_hash(a));
+    plumb_adapter_free(again);
+    check_error(plumb_adapter_load(folder, tokens, &again), PLUMB_E_INPUT, "is the adapter of a reward model");
+    check_ok(plumb_adapter_save(plain, folder, NULL, PLUMB_F32));
+    check_ok(plumb_adapter_about(folder, &reward, NULL));
+    assert_false(reward);
+    check_error(plumb_adapter_load(folder, m, &again), PLUMB_E_INPUT, "neither has a reward head");
+    m->fresh_score = NULL; /* as if the head were the checkpoint's own: it is lent */
+    check_ok(plumb_adapter_load(folder, m, &again));
+    assert_memory_equal(again->head, m->score.weight, (size_t)d * sizeof *a->head);
+    plumb_text_free(&base);
+    plumb_adapter_free(again);
+    plumb_adapter_free(copy);
+    plumb_adapter_free(plain);
+    plumb_model_close(m);
+    plumb_model_close(tokens);
+    plumb_adapter_free(a);
+    plumb_compute_close(c);
+}
+
 static void weights_that_are_not_finite(void **state)
 {
     (void)state;
@@ -553,6 +609,7 @@ int main(void)
         cmocka_unit_test(spellings_that_are_read),
         cmocka_unit_test(folders_that_are_refused),
         cmocka_unit_test(weights_that_are_not_finite),
+        cmocka_unit_test(a_reward_head_goes_with_its_adapter),
     };
     return cmocka_run_group_tests(tests, NULL, remove_scratch);
 }

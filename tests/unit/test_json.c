@@ -259,6 +259,30 @@ static void writes_numbers(void **state)
     }
 }
 
+static void sets_one_member_of_a_text(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *out;
+    } cases[] = {
+        {"{}", "{\n  \"pad\": \"<\\\"p>\"}"},
+        {" { \n} ", " {\n  \"pad\": \"<\\\"p>\" \n} "},
+        {"{\n  \"n\": 1000000000000000019884624838656\n}\n",
+         "{\n  \"n\": 1000000000000000019884624838656,\n  \"pad\": \"<\\\"p>\"\n}\n"},
+        {"{\"pad\": null}", "{\"pad\": \"<\\\"p>\"}"},
+        {"{\"a\": {\"pad\": [1, \"}\\\"\"]}, \"pad\" : {\"content\": \"x,\"}\n, \"b\": 2}",
+         "{\"a\": {\"pad\": [1, \"}\\\"\"]}, \"pad\" : \"<\\\"p>\"\n, \"b\": 2}"},
+        {"{\"a\": \"pad\"}", "{\"a\": \"pad\",\n  \"pad\": \"<\\\"p>\"}"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        plumb_text t = {0};
+        assert_ok(plumb_text_string(&t, cases[i].text));
+        assert_ok(plumb_json_set_string(&t, "pad", "<\"p>"));
+        assert_string_equal(t.data, cases[i].out);
+        plumb_text_free(&t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -275,6 +299,7 @@ int main(void)
         cmocka_unit_test(quotes_strings),
         cmocka_unit_test(quoting_is_inverse_to_parsing),
         cmocka_unit_test(writes_numbers),
+        cmocka_unit_test(sets_one_member_of_a_text),
     };
     return cmocka_run_group_tests(tests, NULL, remove_scratch);
 }

@@ -412,7 +412,10 @@ static void bad_files(void **state)
     (void)state;
     expect_errors(&dpo_usage, dpo, sizeof dpo / sizeof *dpo);
     static const bad_case reward[] = {
-        {"m d -o r", "use_peft: true\n", "c.yaml:1: use_peft: not supported: a reward model is trained whole"},
+        {"m d -o r", "use_peft: true\nlora_modules_to_save: [score, q_proj]\n",
+         "c.yaml:2: lora_modules_to_save: not supported"},
+        {"m d -o r", "lora_task_type: TOKEN_CLS\n",
+         "c.yaml:1: lora_task_type: not supported: the head of a reward model"},
         {"m d -o r", "implicit_prompt: word\n", "\"implicit_prompt\" is not an option of plumb reward"},
         {"m d -o r --center_rewards_coefficient -1", NULL, "--center_rewards_coefficient: -1 is less than 0"},
         {"m d", NULL, "the run folder is missing"},
