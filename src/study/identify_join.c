@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "align/measures.h"
 #include "base/row_hash.h"
 #include "io/rows.h"
 #include "study/identify_internal.h"
@@ -159,7 +160,7 @@ static bool is_wanted(const plumb_identify_options *o, const char *name)
 {
     for (size_t i = 0; i < o->measure_count; i++)
         if (strcmp(o->measures[i], name) == 0) return true;
-    return !o->measure_count;
+    return !o->measure_count && !plumb_score_is_helper(name);
 }
 
 static plumb_status add_field(reading *r, const char *name)
