@@ -216,6 +216,7 @@ static plumb_status open_models(run *r)
 {
     const explain_values *v = r->v;
     const char *folder = v->model.items[0];
+    if (v->after) PLUMB_TRY(plumb_check_order(folder, v->after));
     PLUMB_TRY(plumb_cli_open_compute(&v->common, v->isa, 0, &r->compute));
     PLUMB_TRY(plumb_model_open(folder, r->compute, &r->model));
     PLUMB_TRY(plumb_encoder_open(folder, v->chat_template, r->model->config.eos_id, &r->encoder));

@@ -198,6 +198,7 @@ static plumb_status open_two(tracing *t)
     if (v->ledger_only)
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--ledger_only: two checkpoints have no ledger"),
                           "plumb trace RUN --ledger_only");
+    PLUMB_TRY(plumb_check_order(t->before, t->after));
     PLUMB_TRY(open_compute(t));
     PLUMB_TRY(plumb_model_open(t->before, t->compute, &t->base));
     PLUMB_TRY(plumb_encoder_open(t->before, v->chat_template, t->base->config.eos_id, &t->encoder));

@@ -92,12 +92,18 @@ void plumb_run_record_free(plumb_run_record *r)
     *r = (plumb_run_record){0};
 }
 
-plumb_status plumb_run_check_start(const plumb_run_record *r, const char *model)
+static plumb_status hash_text(const char *model, bool full, char out[17])
 {
     uint64_t hash;
+    PLUMB_TRY(plumb_model_hash(model, full, &hash));
+    snprintf(out, 17, "%016" PRIx64, hash);
+    return PLUMB_OK;
+}
+
+plumb_status plumb_run_check_start(const plumb_run_record *r, const char *model)
+{
     char text[17];
-    PLUMB_TRY(plumb_model_hash(model, r->full_hash, &hash));
-    snprintf(text, sizeof text, "%016" PRIx64, hash);
+    PLUMB_TRY(hash_text(model, r->full_hash, text));
     if (strcmp(text, r->hash) == 0) return PLUMB_OK;
     return plumb_cure(
         plumb_fail(PLUMB_E_INPUT, "%s: is not the model that the run began with (%s, now %s)", model, r->hash, text),
@@ -193,6 +199,40 @@ plumb_status plumb_derived_same_tokens(const plumb_tokenizer *tokens, const char
     return plumb_cure(
         plumb_fail(PLUMB_E_INPUT, "%s: has another tokenizer than %s: token %d differs", folder, name, (int)id),
         "give the same model before and after training");
+}
+
+/* Does FOLDER/run.json say that plumb made the folder of the model `start`? What is no such record says nothing. */
+static plumb_status began_with(const char *folder, const char *start, bool *began)
+{
+    plumb_text path = {0};
+    json_t *json = NULL;
+    plumb_status s = plumb_path_join(&path, folder, "run.json");
+    if (!s && plumb_path_exists(path.data)) plumb_status_free(plumb_json_load(path.data, LARGEST_RECORD, &json));
+    const char *hash = json_string_value(json_object_get(json_object_get(json, "run"), "hash"));
+    const char *begun = json_string_value(json_object_get(json_object_get(json, "model"), "hash"));
+    char text[17] = "";
+    if (!s && begun) s = hash_text(start, hash && strcmp(hash, "full") == 0, text);
+    *began = begun && strcmp(text, begun) == 0;
+    json_decref(json);
+    plumb_text_free(&path);
+    return s;
+}
+
+plumb_status plumb_check_order(const char *before, const char *after)
+{
+    bool whole[2], adapter, masters, began = false;
+    PLUMB_TRY(plumb_path_holds(before, "config.json", &whole[0]));
+    PLUMB_TRY(plumb_path_holds(after, "config.json", &whole[1]));
+    PLUMB_TRY(plumb_path_holds(before, "adapter_config.json", &adapter));
+    PLUMB_TRY(plumb_path_holds(before, "masters.safetensors", &masters));
+    bool is_part = !whole[0] && (adapter || masters);
+    if (whole[0] && whole[1]) PLUMB_TRY(began_with(before, after, &began));
+    if (!whole[1] || (!is_part && !began)) return PLUMB_OK;
+    plumb_status s =
+        began ? plumb_fail(PLUMB_E_INPUT, "%s: is what training made of %s, as its run.json says", before, after)
+              : plumb_fail(PLUMB_E_INPUT, "%s: is %s, which comes after a model, not before it", before,
+                           adapter ? "an adapter" : "a checkpoint-N of a run");
+    return plumb_cure(s, "give them the other way round: before training %s, after it %s", after, before);
 }
 
 /* An adapter of the shape that the run trains. */

@@ -106,6 +106,12 @@ expect_code 0
 expect_out '"dlogp_chosen":0,'
 expect_out '"spearman_logit":null'
 
+begin "--after that comes before"
+"$PLUMB" dpo "$olmo" "$pairs" -o run --max_steps 1 --limit 2 --save_strategy no -q
+run "$PLUMB" explain run "$pairs" --pair 3 --after "$olmo"
+expect_code 2
+expect_err "run: is what training made of $olmo, as its run.json says"
+
 begin "--after with another tokenizer"
 run "$PLUMB" explain "$olmo" "$pairs" --pair 3 --after "$DATA/models/llama2"
 expect_code 2

@@ -125,6 +125,23 @@ sed 's/.*"position"/"position"/; s/"p_before.*//' adapter.jsonl >got
 sed 's/.*"position"/"position"/; s/"p_before.*//' merged.jsonl >expected
 expect_same got expected
 
+begin "swapped models"
+ok "$PLUMB" dpo "$before" "$pairs" -o whole --max_steps 1 --limit 2 --save_steps 1 -q
+ok "$PLUMB" dpo "$chat" chat.jsonl -o part --max_steps 1 --use_peft --save_strategy no -q
+refuse "whole: is what training made of $before, as its run.json says" whole "$before" "$pairs"
+expect_err "before training $before, after it whole"
+refuse "whole/checkpoint-1: is a checkpoint-N of a run" whole/checkpoint-1 "$before" "$pairs"
+refuse "part: is an adapter, which comes after a model" part "$chat" chat.jsonl
+refuse "merged: is what training made of $chat" merged "$chat" chat.jsonl
+for right in "$before whole $pairs" "$before whole/checkpoint-1 $pairs" "$chat part chat.jsonl" "whole $after $pairs"; do
+    # shellcheck disable=SC2086
+    run "$PLUMB" trace $right --limit 1
+    expect_code 0
+done
+echo '{"run": 7, "model": "mine"' >whole/run.json # somebody else's file of that name
+run "$PLUMB" trace whole "$before" "$pairs" --limit 1
+expect_code 0
+
 # ---- the table ----
 
 begin "the table of pairs of single tokens"
