@@ -16,7 +16,7 @@ typedef struct explain_values {
     plumb_common common;
     plumb_list model, data;
     plumb_reals pairs;
-    int format, compat, implicit_prompt, isa;
+    int format, compat, implicit_prompt, isa, compute;
     int64_t max_length, top, cells;
     const char *after, *prompt_key, *chosen_key, *rejected_key, *chat_template;
     bool all, check, gradients;
@@ -99,6 +99,7 @@ static const plumb_option options[] = {
     PLUMB_OPTION_IMPLICIT_PROMPT(explain_values),
     PLUMB_OPTION_CHAT_TEMPLATE(explain_values),
     PLUMB_OPTION_ISA(explain_values),
+    PLUMB_OPTION_COMPUTE(explain_values),
     PLUMB_OPTION_OUTPUT(explain_values),
     PLUMB_OPTION_LIMIT(explain_values),
     PLUMB_OPTION_ROWS(explain_values),
@@ -217,7 +218,7 @@ static plumb_status open_models(run *r)
     const explain_values *v = r->v;
     const char *folder = v->model.items[0];
     if (v->after) PLUMB_TRY(plumb_check_order(folder, v->after));
-    PLUMB_TRY(plumb_cli_open_compute(&v->common, v->isa, 0, &r->compute));
+    PLUMB_TRY(plumb_cli_open_compute(&v->common, v->isa, v->compute, &r->compute));
     PLUMB_TRY(plumb_model_open(folder, r->compute, &r->model));
     PLUMB_TRY(plumb_encoder_open(folder, v->chat_template, r->model->config.eos_id, &r->encoder));
     PLUMB_TRY(open_after(r));

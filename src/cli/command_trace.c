@@ -20,7 +20,7 @@ typedef struct trace_values {
     plumb_list first, second, third;
     const char *groups, *prompt_key, *chosen_key, *rejected_key, *chat_template;
     int64_t top, max_length;
-    int positions, format, compat, implicit_prompt, isa;
+    int positions, format, compat, implicit_prompt, isa, compute;
     bool table, ledger_only;
 } trace_values;
 
@@ -86,6 +86,7 @@ static const plumb_option options[] = {
      .metavar = "FILE",
      .help = "a Jinja file instead of the checkpoint's own chat template (of a RUN: instead of the run's)"},
     PLUMB_OPTION_ISA(trace_values),
+    PLUMB_OPTION_COMPUTE(trace_values),
     PLUMB_OPTION_OUTPUT(trace_values),
     PLUMB_OPTION_LIMIT(trace_values),
     PLUMB_OPTION_ROWS(trace_values),
@@ -184,7 +185,7 @@ static void free_tracing(tracing *t)
 
 static plumb_status open_compute(tracing *t)
 {
-    return plumb_cli_open_compute(&t->v->common, t->v->isa, 0, &t->compute);
+    return plumb_cli_open_compute(&t->v->common, t->v->isa, t->v->compute, &t->compute);
 }
 
 /* ---- two checkpoints ---- */
@@ -215,11 +216,12 @@ static plumb_status open_two(tracing *t)
 
 /* ---- a run ---- */
 
-/* How rows become tokens is what the run did. */
+/* How rows become tokens is what the run did, and so is the arithmetic: its ledger's log-probs stand in one course with
+ * those of its checkpoints. */
 static plumb_status check_run_options(const tracing *t)
 {
-    static const char *const decided[] = {"max_length",   "prompt_key",      "chosen_key",
-                                          "rejected_key", "implicit_prompt", "compat"};
+    static const char *const decided[] = {"max_length",      "prompt_key", "chosen_key", "rejected_key",
+                                          "implicit_prompt", "compat",     "compute"};
     plumb_text label = {0};
     plumb_status s = PLUMB_OK;
     for (size_t i = 0; i < sizeof decided / sizeof *decided && !s; i++) {
@@ -227,7 +229,7 @@ static plumb_status check_run_options(const tracing *t)
         s = plumb_options_label(t->cli->options, decided[i], &label);
         if (!s)
             s = plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: the run has decided that", label.data),
-                           "leave it out: a run's pairs become tokens as they did in training");
+                           "leave it out: a run's pairs become tokens and log-probs as they did in training");
     }
     plumb_text_free(&label);
     return s;
