@@ -255,8 +255,11 @@ static plumb_status open_source(plumb_rows *r, const char *path)
     while (r->last < SNIFF && !r->at_end) PLUMB_TRY(fill(r));
     if (r->last >= 2 && memcmp(r->buffer, "\x1F\x8B", 2) == 0) {
         PLUMB_TRY(start_gzip(r));
-        PLUMB_TRY(fill(r)); /* once: damage behind the first rows shows when they have been read */
+        PLUMB_TRY(fill(r));
     }
+    /* Text of another form shows in the first line, which a pipe may give in parts. No further: damage behind it shows
+     * when the rows before have been read. */
+    while (!r->at_end && r->last < PACKED && !memchr(r->buffer, '\n', r->last)) PLUMB_TRY(fill(r));
     return refuse_foreign(r);
 }
 
