@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/meta.h"
 #include "cli/written_rows.h"
+#include "io/rows.h"
 #include "study/explain.h"
 #include "study/trace_run.h"
 
@@ -227,7 +228,7 @@ static plumb_status open_models(run *r)
         .after = r->after.model,
         .tokenizer = r->encoder->tokenizer,
         .after_name = v->after,
-        .data = strcmp(v->data.items[0], "-") == 0 ? "<stdin>" : v->data.items[0],
+        .data = plumb_input_name(v->data.items[0]),
         .compat = (plumb_compat)v->compat,
         .top = (int)v->top,
         .cells = v->format == JSON ? (int)v->cells : 0,

@@ -11,6 +11,7 @@
 #include "cli/meta.h"
 #include "cli/work_time.h"
 #include "cli/written_rows.h"
+#include "io/rows.h"
 #include "study/trace_rows.h"
 #include "study/trace_run.h"
 #include "train/run_folder.h"
@@ -422,7 +423,7 @@ static plumb_status trace_row(tracing *t, const plumb_row *row, const plumb_pair
 /* As messages call it. */
 static const char *data_name(const tracing *t)
 {
-    return strcmp(t->data, "-") == 0 ? "<stdin>" : t->data;
+    return plumb_input_name(t->data);
 }
 
 static plumb_status no_rows(const tracing *t)

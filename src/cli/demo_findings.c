@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "io/json.h"
-#include "io/rows.h"
+#include "io/row_walk.h"
 #include "study/ledger_reader.h"
 
 const char *const plumb_demo_measures[PLUMB_DEMO_MEASURES] = {"ches", "ln_ches", "last_hidden", "edit_similarity"};
@@ -181,8 +181,9 @@ typedef struct gains {
     int64_t pairs, fell;
 } gains;
 
-static plumb_status add_gains(const plumb_row *row, gains *g)
+static plumb_status add_gains(void *user, const plumb_row *row)
 {
+    gains *g = user;
     json_t *object = NULL;
     PLUMB_TRY(plumb_json_parse(row->bytes, row->size, true, "", &object));
     double change = number_at(object, "dlogp_chosen");
@@ -197,27 +198,13 @@ static plumb_status add_gains(const plumb_row *row, gains *g)
     return PLUMB_OK;
 }
 
-static plumb_status sum_gains(const char *path, gains *g)
-{
-    plumb_rows *rows = NULL;
-    plumb_row row;
-    bool found = true;
-    plumb_status s = PLUMB_OK;
-    PLUMB_TRY(plumb_rows_open(path, 0, -1, &rows));
-    while (!s && found) {
-        s = plumb_rows_next(rows, &row, &found);
-        if (!s && found) s = add_gains(&row, g);
-    }
-    plumb_rows_close(rows);
-    return s;
-}
-
 plumb_status plumb_demo_tell_trace(const plumb_demo *d, const char *name)
 {
     plumb_text path = {0};
     gains g = {0};
     plumb_status s = path_of(d, name, "", &path);
-    if (!s) s = sum_gains(path.data, &g);
+    plumb_row_walk walk = {.path = path.data, .end = -1, .sink = &d->cli->sink, .use = add_gains, .user = &g};
+    if (!s) s = plumb_row_walk_all(&walk);
     plumb_text_free(&path);
     if (s) return s;
     if (!g.fell || !(g.all > 0)) return plumb_demo_say(6, "   -> No preferred response fell.");

@@ -238,10 +238,15 @@ static plumb_status start_gzip(plumb_rows *r)
     return PLUMB_OK;
 }
 
+const char *plumb_input_name(const char *path)
+{
+    return strcmp(path, "-") == 0 ? "<stdin>" : path;
+}
+
 static plumb_status open_source(plumb_rows *r, const char *path)
 {
     bool is_stdin = strcmp(path, "-") == 0;
-    const char *name = is_stdin ? "<stdin>" : path;
+    const char *name = plumb_input_name(path);
     PLUMB_TRY(plumb_new(&r->name, strlen(name) + 1, 1));
     memcpy(r->name, name, strlen(name));
     struct stat about;

@@ -8,7 +8,7 @@
 
 #include "io/json.h"
 #include "io/output.h"
-#include "io/rows.h"
+#include "io/row_walk.h"
 #include "study/row_key.h"
 #include "train/run_folder.h"
 
@@ -349,21 +349,20 @@ static plumb_status read_tokens(const json_t *row, const plumb_ledger_file *ledg
     return PLUMB_OK;
 }
 
-static plumb_status read_all_tokens(plumb_rows *rows, const plumb_ledger_file *ledger, const plumb_token_groups *groups,
-                                    const plumb_sink *sink, plumb_ledger_tokens *out)
+typedef struct token_reading {
+    const plumb_ledger_file *ledger;
+    const plumb_token_groups *groups;
+    plumb_ledger_tokens *tokens;
+} token_reading;
+
+static plumb_status use_token_row(void *user, const plumb_row *row)
 {
-    plumb_row row;
-    bool found;
-    for (;;) {
-        json_t *json = NULL;
-        PLUMB_TRY(plumb_check_interrupt(sink));
-        PLUMB_TRY(plumb_rows_next(rows, &row, &found));
-        if (!found) return PLUMB_OK;
-        plumb_status s = plumb_json_parse(row.bytes, row.size, true, "", &json);
-        if (!s) s = read_tokens(json, ledger, groups, out);
-        json_decref(json);
-        if (s) return plumb_context(s, "%s:%" PRId64, plumb_rows_name(rows), row.line);
-    }
+    const token_reading *r = user;
+    json_t *json = NULL;
+    PLUMB_TRY(plumb_json_parse(row->bytes, row->size, true, "", &json));
+    plumb_status s = read_tokens(json, r->ledger, r->groups, r->tokens);
+    json_decref(json);
+    return s;
 }
 
 plumb_status plumb_ledger_tokens_read(const char *run, const plumb_ledger_file *ledger,
@@ -371,13 +370,13 @@ plumb_status plumb_ledger_tokens_read(const char *run, const plumb_ledger_file *
                                       plumb_ledger_tokens *out)
 {
     plumb_text path = {0};
-    plumb_rows *rows = NULL;
+    token_reading r = {ledger, groups, out};
+    plumb_row_walk walk = {.end = -1, .sink = sink, .use = use_token_row, .user = &r};
     plumb_status s = plumb_arena_new(&out->arena, &out->places, ledger->count, sizeof *out->places);
     if (!s) s = plumb_arena_new(&out->arena, &out->there, ledger->count, sizeof *out->there);
     if (!s) s = plumb_path_join(&path, run, "ledger.jsonl");
-    if (!s) s = plumb_rows_open(path.data, 0, -1, &rows);
-    if (!s) s = read_all_tokens(rows, ledger, groups, sink, out);
-    plumb_rows_close(rows);
+    walk.path = path.data;
+    if (!s) s = plumb_row_walk_all(&walk);
     plumb_text_free(&path);
     return s;
 }
