@@ -77,7 +77,8 @@ static const plumb_option options[] = {
      .metavar = "N",
      .low = 2,
      .high = 1 << 24,
-     .help = "cut prompt + response at N tokens, at the end; without it 1024 or the model's positions, the smaller"},
+     .help = "cut prompt + response at N tokens, at the end; without it 1024 or the model's positions, the smaller "
+             "(--compat official: no cut)"},
     PLUMB_OPTION_PROMPT_KEY(trace_values),
     PLUMB_OPTION_RESPONSE_KEYS(trace_values),
     PLUMB_OPTION_IMPLICIT_PROMPT(trace_values),

@@ -27,6 +27,8 @@ expect_out "Example:"
 cp stdout filter_help
 run "$PLUMB" help filter
 expect_same stdout filter_help
+run "$PLUMB" generate --help
+expect_out "least 0; default: 0; PLUMB_TOP_K]" # not: at most what an int holds
 run "$PLUMB" filter --nonsense -h
 expect_same stdout filter_help
 
