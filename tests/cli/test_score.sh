@@ -684,6 +684,11 @@ begin "SIGTERM while a pipe of rows is not opened by its writer"
 "$PLUMB" score "$models/olmo" slow -o never.jsonl 2>stderr &
 pid=$!
 sleep 1
+tries=0 # under load it may not have come to the pipe yet, and a signal before would leave it waiting there
+while grep -qs '^State:.R' /proc/$pid/status && [ $tries -lt 300 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+done
 kill -TERM $pid
 wait $pid
 code=$?
