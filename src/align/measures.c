@@ -70,6 +70,8 @@ enum { COUNT = sizeof table / sizeof *table };
 static const plumb_field parts[] = {{"dot", VALUE_DIGITS, get_dot},
                                     {"norm2_chosen", VALUE_DIGITS, get_norm2_chosen},
                                     {"norm2_rejected", VALUE_DIGITS, get_norm2_rejected}};
+enum { PARTS = sizeof parts / sizeof *parts, LENGTHS = 4 };
+static const char *const lengths[LENGTHS] = {"prompt_tokens", "chosen_tokens", "rejected_tokens", "shared_tokens"};
 
 const plumb_measure *plumb_measures(size_t *count)
 {
@@ -106,7 +108,7 @@ const char *plumb_score_not_finite(const plumb_score *score, uint32_t selected)
         for (int k = 0; k < PLUMB_MEASURE_FIELDS && table[i].fields[k].name; k++)
             if (!isfinite(table[i].fields[k].get(score))) return table[i].fields[k].name;
     }
-    for (size_t k = 0; has_parts(selected) && k < sizeof parts / sizeof *parts; k++)
+    for (size_t k = 0; has_parts(selected) && k < PARTS; k++)
         if (!isfinite(parts[k].get(score))) return parts[k].name;
     return NULL;
 }
@@ -126,11 +128,18 @@ plumb_status plumb_score_line(const plumb_score *score, uint32_t selected, plumb
         for (int k = 0; k < PLUMB_MEASURE_FIELDS && table[i].fields[k].name; k++)
             PLUMB_TRY(append_field(&table[i].fields[k], score, out));
     }
-    for (size_t k = 0; has_parts(selected) && k < sizeof parts / sizeof *parts; k++)
-        PLUMB_TRY(append_field(&parts[k], score, out));
-    return plumb_text_printf(out,
-                             ",\"prompt_tokens\":%d,\"chosen_tokens\":%d,\"rejected_tokens\":%d,\"shared_tokens\":%d,"
-                             "\"boundary_clean\":%s,\"truncated\":%s}\n",
-                             score->prompt_tokens, score->tokens[0], score->tokens[1], score->shared_tokens,
+    for (size_t k = 0; has_parts(selected) && k < PARTS; k++) PLUMB_TRY(append_field(&parts[k], score, out));
+    const int counts[LENGTHS] = {score->prompt_tokens, score->tokens[0], score->tokens[1], score->shared_tokens};
+    for (int i = 0; i < LENGTHS; i++) PLUMB_TRY(plumb_text_printf(out, ",\"%s\":%d", lengths[i], counts[i]));
+    return plumb_text_printf(out, ",\"boundary_clean\":%s,\"truncated\":%s}\n",
                              score->boundary_clean ? "true" : "false", score->truncated ? "true" : "false");
+}
+
+bool plumb_score_is_helper(const char *field)
+{
+    for (int i = 0; i < PARTS; i++)
+        if (strcmp(parts[i].name, field) == 0) return true;
+    for (int i = 0; i < LENGTHS; i++)
+        if (strcmp(lengths[i], field) == 0) return true;
+    return strcmp(field, "index") == 0;
 }

@@ -66,4 +66,7 @@ const char *plumb_score_not_finite(const plumb_score *score, uint32_t selected);
  * that is not finite is written as null. */
 plumb_status plumb_score_line(const plumb_score *score, uint32_t selected, plumb_text *out) PLUMB_MUST_USE;
 
+/* Is this a number of a score's line that measures nothing by itself: dot, norm2_*, *_tokens, index? */
+bool plumb_score_is_helper(const char *field);
+
 #endif

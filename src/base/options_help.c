@@ -69,7 +69,7 @@ static plumb_status option_help(const plumb_option *option, plumb_text *t)
     char twin[PLUMB_LONGEST_OPTION + 1];
     plumb_option_plain_name(option, "PLUMB_", true, twin);
     PLUMB_TRY(plumb_text_printf(t, "%s [", option->help));
-    if (plumb_has_bounds(option) && option->high == INT64_MAX)
+    if (plumb_has_bounds(option) && option->high >= INT32_MAX) /* a bound of the arithmetic, not of the matter */
         PLUMB_TRY(plumb_text_printf(t, "at least %lld; ", (long long)option->low));
     else if (plumb_has_bounds(option))
         PLUMB_TRY(plumb_text_printf(t, "%lld..%lld; ", (long long)option->low, (long long)option->high));
@@ -200,7 +200,8 @@ plumb_status plumb_options_help(const plumb_usage *usage, int columns, plumb_tex
     PLUMB_GO(plumb_wrap(t,
                         "\nOptions may be written with - or _ (--dry-run, --dry_run) and set by the environment "
                         "variable in brackets; the command line goes first, then the environment, then the config "
-                        "file.\n",
+                        "file. What needs no value takes true or false too; NAME... stands for several values, or one "
+                        "with commas.\n",
                         0, columns));
     if (usage->example) PLUMB_GO(plumb_text_printf(t, "\nExample:\n%s\n", usage->example));
 done:

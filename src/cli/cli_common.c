@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/cpus.h"
 #include "base/progress.h"
 #include "cli/config_file.h"
@@ -91,13 +91,6 @@ static bool wants_colour(void)
     return is_terminal(STDERR_FILENO) && (!no || !*no);
 }
 
-static double clock_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 static void clear_bar(struct plumb_display *d)
 {
     if (!d->bar_shown) return;
@@ -122,7 +115,7 @@ static void show_progress(struct plumb_display *d)
 static void sink_progress(void *user, const char *unit, double done, double total)
 {
     struct plumb_display *d = ((plumb_cli *)user)->display;
-    double now = clock_seconds();
+    double now = plumb_clock_seconds();
     if (d->quiet) return;
     if (!d->pace.unit || strcmp(unit, d->pace.unit) != 0 || done < d->pace.done) { /* a new job */
         d->pace = (plumb_pace){.unit = unit, .first = done};

@@ -8,7 +8,7 @@
 #include "cli/demo_findings.h"
 #include "cli/demo_steps.h"
 #include "io/json.h"
-#include "io/rows.h"
+#include "io/row_walk.h"
 
 typedef struct demo_values {
     plumb_common common;
@@ -231,33 +231,18 @@ static plumb_status tell(plumb_demo *d, int step, plumb_demo_findings *f)
 
 /* ---- the questions of the first part ---- */
 
-static plumb_status question_line(const plumb_row *row, plumb_text *out)
+static plumb_status question_line(void *user, const plumb_row *row)
 {
     json_t *object = NULL;
     PLUMB_TRY(plumb_json_parse(row->bytes, row->size, true, "", &object));
     char *prompt = json_dumps(json_object_get(object, "prompt"), JSON_COMPACT | JSON_ENCODE_ANY);
     json_decref(object);
     if (!prompt) return plumb_fail(PLUMB_E_INPUT, "the row has no prompt");
-    plumb_status s = plumb_text_printf(out,
+    plumb_status s = plumb_text_printf(user,
                                        "{\"prompt\":%s,\"chosen\":[{\"role\":\"assistant\",\"content\":\"No\"}],"
                                        "\"rejected\":[{\"role\":\"assistant\",\"content\":\"Never\"}]}\n",
                                        prompt);
     free(prompt);
-    return s;
-}
-
-static plumb_status read_questions(const char *path, plumb_text *out)
-{
-    plumb_rows *rows = NULL;
-    plumb_row row;
-    bool found = true;
-    plumb_status s = PLUMB_OK;
-    PLUMB_TRY(plumb_rows_open(path, 0, -1, &rows));
-    while (!s && found) {
-        s = plumb_rows_next(rows, &row, &found);
-        if (!s && found) s = plumb_context(question_line(&row, out), "%s:%" PRId64, path, row.line);
-    }
-    plumb_rows_close(rows);
     return s;
 }
 
@@ -268,7 +253,8 @@ static plumb_status write_questions(plumb_demo *d)
     const char *path = NULL;
     plumb_status s = PLUMB_OK;
     PLUMB_GO(plumb_text_printf(&from, "%s/persona.jsonl", d->world));
-    PLUMB_GO(read_questions(from.data, &lines));
+    plumb_row_walk walk = {.path = from.data, .end = -1, .sink = &d->cli->sink, .use = question_line, .user = &lines};
+    PLUMB_GO(plumb_row_walk_all(&walk));
     PLUMB_GO(plumb_demo_path(d, "questions.jsonl", &path));
     s = plumb_write_file(path, lines.data ? lines.data : "", lines.size);
 done:

@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/meta.h"
 #include "cli/written_rows.h"
+#include "io/rows.h"
 #include "study/explain.h"
 #include "study/trace_run.h"
 
@@ -16,7 +17,7 @@ typedef struct explain_values {
     plumb_common common;
     plumb_list model, data;
     plumb_reals pairs;
-    int format, compat, implicit_prompt, isa;
+    int format, compat, implicit_prompt, isa, compute;
     int64_t max_length, top, cells;
     const char *after, *prompt_key, *chosen_key, *rejected_key, *chat_template;
     bool all, check, gradients;
@@ -99,6 +100,7 @@ static const plumb_option options[] = {
     PLUMB_OPTION_IMPLICIT_PROMPT(explain_values),
     PLUMB_OPTION_CHAT_TEMPLATE(explain_values),
     PLUMB_OPTION_ISA(explain_values),
+    PLUMB_OPTION_COMPUTE(explain_values),
     PLUMB_OPTION_OUTPUT(explain_values),
     PLUMB_OPTION_LIMIT(explain_values),
     PLUMB_OPTION_ROWS(explain_values),
@@ -216,7 +218,8 @@ static plumb_status open_models(run *r)
 {
     const explain_values *v = r->v;
     const char *folder = v->model.items[0];
-    PLUMB_TRY(plumb_cli_open_compute(&v->common, v->isa, 0, &r->compute));
+    if (v->after) PLUMB_TRY(plumb_check_order(folder, v->after));
+    PLUMB_TRY(plumb_cli_open_compute(&v->common, v->isa, v->compute, &r->compute));
     PLUMB_TRY(plumb_model_open(folder, r->compute, &r->model));
     PLUMB_TRY(plumb_encoder_open(folder, v->chat_template, r->model->config.eos_id, &r->encoder));
     PLUMB_TRY(open_after(r));
@@ -225,7 +228,7 @@ static plumb_status open_models(run *r)
         .after = r->after.model,
         .tokenizer = r->encoder->tokenizer,
         .after_name = v->after,
-        .data = strcmp(v->data.items[0], "-") == 0 ? "<stdin>" : v->data.items[0],
+        .data = plumb_input_name(v->data.items[0]),
         .compat = (plumb_compat)v->compat,
         .top = (int)v->top,
         .cells = v->format == JSON ? (int)v->cells : 0,

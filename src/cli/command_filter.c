@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/meta.h"
 #include "io/mapped_file.h"
+#include "io/rows.h"
 
 typedef struct filter_values {
     plumb_common common;
@@ -190,7 +191,7 @@ static void say_report(plumb_cli *cli, const filter_values *v, const plumb_filte
                        const plumb_filter_report *r)
 {
     plumb_cli_tell(cli, "%s: %" PRId64 " rows read, %" PRId64 " scored, %" PRId64 " skipped%s",
-                   strcmp(v->data.items[0], "-") == 0 ? "<stdin>" : v->data.items[0], r->rows, r->scored, r->skipped,
+                   plumb_input_name(v->data.items[0]), r->rows, r->scored, r->skipped,
                    !r->skipped       ? ""
                    : v->drop_skipped ? " (dropped)"
                                      : " (kept)");

@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "align/prompt_reader.h"
+#include "base/clock.h"
 #include "base/progress.h"
 #include "cli/cli.h"
 #include "cli/meta.h"
@@ -174,13 +174,6 @@ typedef struct run {
     plumb_passed_over passed_over;
 } run;
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void drop_first(run *r)
 {
     pending *p = r->first;
@@ -320,7 +313,7 @@ static void count(run *r, const plumb_generated *g)
 static plumb_status flush_rows(run *r)
 {
     enum { A_SECOND_HAS = 10 };
-    double time = now();
+    double time = plumb_clock_seconds();
     if (A_SECOND_HAS * (time - r->flushed_at) < 1) return PLUMB_OK;
     r->flushed_at = time;
     return plumb_output_flush(r->output);
@@ -507,7 +500,7 @@ static void say_plain_strings(run *r)
 static void say_summary(run *r)
 {
     int64_t prompt, generated;
-    double seconds = now() - r->began;
+    double seconds = plumb_clock_seconds() - r->began;
     plumb_generator_tokens(r->generator, &prompt, &generated);
     plumb_cli_say(r->cli,
                   "%" PRId64 " completion%s%s: %" PRId64 " ended (eos), %" PRId64 " at a stop text, %" PRId64
@@ -563,7 +556,7 @@ static plumb_status generate_into(run *r)
 {
     PLUMB_TRY(start_meta(r));
     PLUMB_TRY(plumb_cli_open_output(r->cli, r->meta, &r->output, &r->resumed));
-    r->began = now();
+    r->began = plumb_clock_seconds();
     plumb_status s = plumb_settle_time(r->meta, r->output, r->resumed, &r->encoder->now);
     if (!s && r->resumed) s = pass_written(r);
     if (!s) s = run_prompts(r);

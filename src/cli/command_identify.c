@@ -26,8 +26,8 @@ static const plumb_option options[] = {
      .offset = offsetof(identify_values, measures),
      .metavar = "FIELD",
      .help =
-         "only these numeric fields of the score rows, such as ches, ln_ches, last_hidden, edit_similarity; without "
-         "it all of them"},
+         "only these numeric fields of the score rows; without it all of them, columns that others added too, but for "
+         "those that plumb score writes beside its measures: dot, norm2_*, *_tokens"},
     {.name = "step",
      .kind = PLUMB_OPTION_INTEGER,
      .offset = offsetof(identify_values, step),

@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/judge_report.h"
 #include "cli/meta.h"
+#include "io/rows.h"
 #include "model/eos.h"
 
 enum { LARGEST_TEMPLATE = 1 << 20 };
@@ -387,7 +388,7 @@ static plumb_status finish(run *r)
 {
     const judge_values *v = r->v;
     plumb_judge_report *p = &r->report;
-    p->responses = strcmp(v->responses.items[0], "-") == 0 ? "<stdin>" : v->responses.items[0];
+    p->responses = plumb_input_name(v->responses.items[0]);
     p->judge = r->name.data;
     p->category = v->category;
     p->categories = r->categories;

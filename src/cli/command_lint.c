@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "cli/cli.h"
 #include "cli/meta.h"
+#include "io/rows.h"
 #include "model/config.h"
 
 typedef struct lint_values {
@@ -309,7 +310,7 @@ static plumb_status lint(plumb_cli *cli, void *values)
 {
     const lint_values *v = values;
     const char *data = v->data.items[0];
-    run r = {.cli = cli, .v = v, .name = strcmp(data, "-") == 0 ? "<stdin>" : data};
+    run r = {.cli = cli, .v = v, .name = plumb_input_name(data)};
     plumb_lint_job job = {.data = data, .fix = v->fix, .emit = write_finding, .user = &r};
     plumb_status s = PLUMB_OK;
     plumb_cli_rows(&v->common, &job.begin, &job.end);

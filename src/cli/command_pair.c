@@ -6,6 +6,7 @@
 
 #include "cli/cli.h"
 #include "cli/meta.h"
+#include "io/rows.h"
 #include "study/response_pairs.h"
 
 typedef struct pair_values {
@@ -179,7 +180,7 @@ static plumb_status pair_into(plumb_cli *cli, const pair_values *v, const plumb_
                               const plumb_judgements *labels, json_t *meta)
 {
     const plumb_preference_keys keys = {"prompt", "chosen", "rejected", PLUMB_IMPLICIT_NONE};
-    const char *name = strcmp(v->labels, "-") == 0 ? "<stdin>" : v->labels;
+    const char *name = plumb_input_name(v->labels);
     plumb_response_reader *responses = NULL;
     plumb_pair_report report = {0};
     plumb_output *output = NULL;

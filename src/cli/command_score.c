@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "align/pair_reader.h"
 #include "align/scorer.h"
+#include "base/clock.h"
 #include "base/progress.h"
 #include "cli/cli.h"
 #include "cli/meta.h"
@@ -199,19 +199,12 @@ static plumb_status write_score(void *user, const plumb_score *score)
     return PLUMB_OK;
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Rows leave plumb when their batch is done, but not more often than people notice. */
 static plumb_status flush_rows(run *r)
 {
     enum { A_SECOND_HAS = 10 };
     if (!r->output || r->written <= r->flushed) return PLUMB_OK;
-    double time = now();
+    double time = plumb_clock_seconds();
     if (A_SECOND_HAS * (time - r->flushed_at) < 1) return PLUMB_OK;
     r->flushed = r->written;
     r->flushed_at = time;

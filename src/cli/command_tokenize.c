@@ -107,7 +107,7 @@ static plumb_status open_lines(const char *path, int64_t end, lines *l)
 {
     struct stat about;
     bool is_stdin = strcmp(path, "-") == 0;
-    *l = (lines){.name = is_stdin ? "<stdin>" : path, .fd = STDIN_FILENO, .size = -1, .end = end};
+    *l = (lines){.name = plumb_input_name(path), .fd = STDIN_FILENO, .size = -1, .end = end};
     if (!is_stdin) return plumb_open_file(path, &l->fd, &l->size);
     if (!fstat(l->fd, &about) && S_ISREG(about.st_mode)) l->size = about.st_size;
     return PLUMB_OK;
@@ -415,7 +415,7 @@ static plumb_status tokenize_rows(run *r)
         if (!r->is_live) show_progress(r);
     }
     if (r->given) return PLUMB_OK;
-    return plumb_fail(PLUMB_E_INPUT, "%s: there are no rows %s", strcmp(r->path, "-") == 0 ? "<stdin>" : r->path,
+    return plumb_fail(PLUMB_E_INPUT, "%s: there are no rows %s", plumb_input_name(r->path),
                       plumb_options_given(r->cli->options, "range") ? "in this range" : "in it");
 }
 

@@ -11,6 +11,7 @@
 #include "cli/meta.h"
 #include "cli/work_time.h"
 #include "cli/written_rows.h"
+#include "io/rows.h"
 #include "study/trace_rows.h"
 #include "study/trace_run.h"
 #include "train/run_folder.h"
@@ -20,7 +21,7 @@ typedef struct trace_values {
     plumb_list first, second, third;
     const char *groups, *prompt_key, *chosen_key, *rejected_key, *chat_template;
     int64_t top, max_length;
-    int positions, format, compat, implicit_prompt, isa;
+    int positions, format, compat, implicit_prompt, isa, compute;
     bool table, ledger_only;
 } trace_values;
 
@@ -76,7 +77,8 @@ static const plumb_option options[] = {
      .metavar = "N",
      .low = 2,
      .high = 1 << 24,
-     .help = "cut prompt + response at N tokens, at the end; without it 1024 or the model's positions, the smaller"},
+     .help = "cut prompt + response at N tokens, at the end; without it 1024 or the model's positions, the smaller "
+             "(--compat official: no cut)"},
     PLUMB_OPTION_PROMPT_KEY(trace_values),
     PLUMB_OPTION_RESPONSE_KEYS(trace_values),
     PLUMB_OPTION_IMPLICIT_PROMPT(trace_values),
@@ -86,6 +88,7 @@ static const plumb_option options[] = {
      .metavar = "FILE",
      .help = "a Jinja file instead of the checkpoint's own chat template (of a RUN: instead of the run's)"},
     PLUMB_OPTION_ISA(trace_values),
+    PLUMB_OPTION_COMPUTE(trace_values),
     PLUMB_OPTION_OUTPUT(trace_values),
     PLUMB_OPTION_LIMIT(trace_values),
     PLUMB_OPTION_ROWS(trace_values),
@@ -186,7 +189,7 @@ static void free_tracing(tracing *t)
 
 static plumb_status open_compute(tracing *t)
 {
-    return plumb_cli_open_compute(&t->v->common, t->v->isa, 0, &t->compute);
+    return plumb_cli_open_compute(&t->v->common, t->v->isa, t->v->compute, &t->compute);
 }
 
 /* ---- two checkpoints ---- */
@@ -200,6 +203,7 @@ static plumb_status open_two(tracing *t)
     if (v->ledger_only)
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--ledger_only: two checkpoints have no ledger"),
                           "plumb trace RUN --ledger_only");
+    PLUMB_TRY(plumb_check_order(t->before, t->after));
     PLUMB_TRY(open_compute(t));
     PLUMB_TRY(plumb_model_open(t->before, t->compute, &t->base));
     PLUMB_TRY(plumb_encoder_open(t->before, v->chat_template, t->base->config.eos_id, &t->encoder));
@@ -216,11 +220,12 @@ static plumb_status open_two(tracing *t)
 
 /* ---- a run ---- */
 
-/* How rows become tokens is what the run did. */
+/* How rows become tokens is what the run did, and so is the arithmetic: its ledger's log-probs stand in one course with
+ * those of its checkpoints. */
 static plumb_status check_run_options(const tracing *t)
 {
-    static const char *const decided[] = {"max_length",   "prompt_key",      "chosen_key",
-                                          "rejected_key", "implicit_prompt", "compat"};
+    static const char *const decided[] = {"max_length",      "prompt_key", "chosen_key", "rejected_key",
+                                          "implicit_prompt", "compat",     "compute"};
     plumb_text label = {0};
     plumb_status s = PLUMB_OK;
     for (size_t i = 0; i < sizeof decided / sizeof *decided && !s; i++) {
@@ -228,7 +233,7 @@ static plumb_status check_run_options(const tracing *t)
         s = plumb_options_label(t->cli->options, decided[i], &label);
         if (!s)
             s = plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: the run has decided that", label.data),
-                           "leave it out: a run's pairs become tokens as they did in training");
+                           "leave it out: a run's pairs become tokens and log-probs as they did in training");
     }
     plumb_text_free(&label);
     return s;
@@ -421,7 +426,7 @@ static plumb_status trace_row(tracing *t, const plumb_row *row, const plumb_pair
 /* As messages call it. */
 static const char *data_name(const tracing *t)
 {
-    return strcmp(t->data, "-") == 0 ? "<stdin>" : t->data;
+    return plumb_input_name(t->data);
 }
 
 static plumb_status no_rows(const tracing *t)

@@ -77,8 +77,8 @@ static plumb_status overview(plumb_text *t)
         plumb_text_printf(t, "  %-12s %s\n", "help", "print this text, or with a command's name that command's help"));
     return plumb_text_string(t,
                              "\nplumb COMMAND --help tells all about a command; plumb --version prints the version.\n"
-                             "Exit codes: 0 done; 1 done, with findings; 2 wrong usage or input; 3 could not finish;\n"
-                             "129, 130 and 143 after SIGHUP, Ctrl-C and SIGTERM.\n");
+                             "Exit codes: 0 done; 1 done, with findings or a failed gate; 2 wrong usage or input;\n"
+                             "3 could not finish; 129, 130 and 143 after SIGHUP, Ctrl-C and SIGTERM.\n");
 }
 
 static int print_overview(FILE *to, int code)

@@ -1,17 +1,10 @@
 #include "cli/work_time.h"
 
 #include <stdlib.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/progress.h"
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Operations per second of the linears, from one small product. */
 static plumb_status measure_speed(plumb_compute *c, double *flops)
@@ -24,9 +17,9 @@ static plumb_status measure_speed(plumb_compute *c, double *flops)
     if (!s) s = plumb_new(&w, WIDTH * WIDTH, sizeof *w);
     plumb_linear linear = {.weight = w, .dtype = PLUMB_F32, .n = WIDTH, .k = WIDTH, .name = "speed"};
     for (int i = 0; i < TURNS && !s; i++) {
-        double start = now();
+        double start = plumb_clock_seconds();
         s = plumb_linear_run(c, &linear, x, WIDTH, ROWS, y, WIDTH, PLUMB_STORE);
-        double seconds = now() - start;
+        double seconds = plumb_clock_seconds() - start;
         double speed = 2.0 * ROWS * WIDTH * WIDTH / (seconds > 0 ? seconds : 1e-9);
         if (speed > best) best = speed;
     }

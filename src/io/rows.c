@@ -238,10 +238,15 @@ static plumb_status start_gzip(plumb_rows *r)
     return PLUMB_OK;
 }
 
+const char *plumb_input_name(const char *path)
+{
+    return strcmp(path, "-") == 0 ? "<stdin>" : path;
+}
+
 static plumb_status open_source(plumb_rows *r, const char *path)
 {
     bool is_stdin = strcmp(path, "-") == 0;
-    const char *name = is_stdin ? "<stdin>" : path;
+    const char *name = plumb_input_name(path);
     PLUMB_TRY(plumb_new(&r->name, strlen(name) + 1, 1));
     memcpy(r->name, name, strlen(name));
     struct stat about;
@@ -255,8 +260,11 @@ static plumb_status open_source(plumb_rows *r, const char *path)
     while (r->last < SNIFF && !r->at_end) PLUMB_TRY(fill(r));
     if (r->last >= 2 && memcmp(r->buffer, "\x1F\x8B", 2) == 0) {
         PLUMB_TRY(start_gzip(r));
-        PLUMB_TRY(fill(r)); /* once: damage behind the first rows shows when they have been read */
+        PLUMB_TRY(fill(r));
     }
+    /* Text of another form shows in the first line, which a pipe may give in parts. No further: damage behind it shows
+     * when the rows before have been read. */
+    while (!r->at_end && r->last < PACKED && !memchr(r->buffer, '\n', r->last)) PLUMB_TRY(fill(r));
     return refuse_foreign(r);
 }
 

@@ -37,7 +37,10 @@ void plumb_rows_position(const plumb_rows *rows, int64_t *consumed, int64_t *siz
  * bytes consumed: -1 when unknown. */
 double plumb_rows_expected(const plumb_rows *rows, int64_t begin, int64_t end, int64_t given);
 
-/* The name for messages ("<stdin>" for "-"). */
+/* The name of a path for messages: "<stdin>" for "-". */
+const char *plumb_input_name(const char *path);
+
+/* The same of an open file. */
 const char *plumb_rows_name(const plumb_rows *rows);
 void plumb_rows_close(plumb_rows *rows);
 

@@ -8,7 +8,7 @@
 #include "base/row_hash.h"
 #include "io/json.h"
 #include "io/output.h"
-#include "io/rows.h"
+#include "io/row_walk.h"
 #include "report/report_data.h"
 #include "study/row_kind.h"
 
@@ -130,9 +130,7 @@ static plumb_status read_rows(plumb_rows *rows, const plumb_sink *sink, plumb_ob
         PLUMB_TRY(next_object(rows, &row, read, user));
         *hash = plumb_add_row_hash(*hash, row.hash);
         if (++*count % PROGRESS_EVERY) continue;
-        int64_t consumed, size;
-        plumb_rows_position(rows, &consumed, &size);
-        plumb_progress(sink, "bytes", (double)consumed, (double)size);
+        plumb_rows_progress(rows, sink);
         PLUMB_TRY(plumb_check_interrupt(sink));
     }
 }

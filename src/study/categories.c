@@ -7,8 +7,7 @@
 
 #include "base/memory.h"
 #include "base/options.h"
-#include "base/row_hash.h"
-#include "io/rows.h"
+#include "io/row_walk.h"
 
 enum { MOST = 10000 };
 
@@ -75,43 +74,35 @@ static plumb_status category_of(plumb_categories *c, const json_t *row, const ch
     return plumb_fail(PLUMB_E_INPUT, "\"%s\" is %s; expected a string or a number", column, plumb_json_kind(value));
 }
 
-static plumb_status add_row(plumb_categories *c, const plumb_row *row, const char *column)
+typedef struct reading {
+    plumb_categories *c;
+    const char *column;
+} reading;
+
+static plumb_status add_row(void *user, const plumb_row *row)
 {
+    const reading *r = user;
+    plumb_categories *c = r->c;
     json_t *object = NULL;
     PLUMB_TRY(plumb_reserve(&c->hashes, &c->hash_room, c->rows + 1, sizeof *c->hashes));
     PLUMB_TRY(plumb_reserve(&c->numbers, &c->number_room, c->rows + 1, sizeof *c->numbers));
     PLUMB_TRY(plumb_json_parse(row->bytes, row->size, false, "", &object));
-    plumb_status s = category_of(c, object, column, &c->numbers[c->rows]);
+    plumb_status s = category_of(c, object, r->column, &c->numbers[c->rows]);
     json_decref(object);
     c->hashes[c->rows++] = row->hash;
     return s;
-}
-
-static plumb_status read_rows(plumb_categories *c, plumb_rows *rows, const char *column, const plumb_sink *sink,
-                              uint64_t *hash)
-{
-    plumb_row row;
-    bool found;
-    for (*hash = 0;;) {
-        PLUMB_TRY(plumb_check_interrupt(sink));
-        PLUMB_TRY(plumb_rows_next(rows, &row, &found));
-        if (!found) break;
-        PLUMB_TRY(plumb_context(add_row(c, &row, column), "%s:%" PRId64, plumb_rows_name(rows), row.line));
-        *hash = plumb_add_row_hash(*hash, row.hash);
-    }
-    return c->rows ? PLUMB_OK : plumb_fail(PLUMB_E_INPUT, "%s: there are no rows in it", plumb_rows_name(rows));
 }
 
 plumb_status plumb_categories_load(const char *path, const char *key, const plumb_sink *sink, plumb_categories **out,
                                    int64_t *rows, uint64_t *hash)
 {
     plumb_categories *c;
-    plumb_rows *source = NULL;
     PLUMB_TRY(plumb_new(&c, 1, sizeof *c));
-    plumb_status s = plumb_rows_open(path, 0, -1, &source);
-    if (!s) s = read_rows(c, source, key, sink, hash);
-    plumb_rows_close(source);
-    *rows = (int64_t)c->rows;
+    reading r = {c, key};
+    plumb_row_walk walk = {.path = path, .end = -1, .sink = sink, .use = add_row, .user = &r};
+    plumb_status s = plumb_row_walk_all(&walk);
+    *rows = walk.rows;
+    *hash = walk.hash;
     if (s)
         plumb_categories_free(c);
     else

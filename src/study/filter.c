@@ -12,7 +12,7 @@
 #include "base/random.h"
 #include "base/row_hash.h"
 #include "io/json.h"
-#include "io/rows.h"
+#include "io/row_walk.h"
 #include "study/row_key.h"
 
 enum { MOST_DIGITS = 18, PROGRESS_EVERY = 4096 };
@@ -377,38 +377,19 @@ static plumb_status read_score_row(const plumb_scores *s, const plumb_row *row, 
     return status;
 }
 
-static void report_position(const plumb_rows *rows, const plumb_sink *sink)
+static plumb_status use_score_row(void *user, const plumb_row *row)
 {
-    int64_t consumed, size;
-    plumb_rows_position(rows, &consumed, &size);
-    plumb_progress(sink, "bytes", (double)consumed, (double)size);
-}
-
-static plumb_status read_scores(plumb_scores *s, plumb_rows *rows, const plumb_sink *sink, int64_t *count,
-                                uint64_t *hash)
-{
-    plumb_row row;
-    bool found;
-    for (*count = 0, *hash = 0;; ++*count) {
-        score_row read;
-        PLUMB_TRY(plumb_check_interrupt(sink));
-        PLUMB_TRY(plumb_rows_next(rows, &row, &found));
-        if (!found) break;
-        plumb_status status = read_score_row(s, &row, &read);
-        if (!status) status = add_score(s, &read);
-        if (status) return plumb_context(status, "%s:%" PRId64, plumb_rows_name(rows), row.line);
-        *hash = plumb_add_row_hash(*hash, row.hash);
-        if (*count % PROGRESS_EVERY == 0) report_position(rows, sink);
-    }
-    return *count ? PLUMB_OK : plumb_fail(PLUMB_E_INPUT, "%s: there are no rows in it", plumb_rows_name(rows));
+    score_row read;
+    PLUMB_TRY(read_score_row(user, row, &read));
+    return add_score(user, &read);
 }
 
 plumb_status plumb_scores_read(plumb_scores *s, const char *path, const plumb_sink *sink, int64_t *rows, uint64_t *hash)
 {
-    plumb_rows *source = NULL;
-    PLUMB_TRY(plumb_rows_open(path, 0, -1, &source));
-    plumb_status status = read_scores(s, source, sink, rows, hash);
-    plumb_rows_close(source);
+    plumb_row_walk walk = {.path = path, .end = -1, .sink = sink, .use = use_score_row, .user = s};
+    plumb_status status = plumb_row_walk_all(&walk);
+    *rows = walk.rows;
+    *hash = walk.hash;
     return status;
 }
 
@@ -617,7 +598,7 @@ static plumb_status copy_rows(copying *c, plumb_rows *rows, const plumb_sink *si
         if (!found) return check_end(c, plumb_rows_name(rows));
         PLUMB_TRY(plumb_context(copy_row(c, &row), "%s:%" PRId64, plumb_rows_name(rows), row.line));
         c->report->data_hash = plumb_add_row_hash(c->report->data_hash, row.hash);
-        if (c->report->rows++ % PROGRESS_EVERY == 0) report_position(rows, sink);
+        if (c->report->rows++ % PROGRESS_EVERY == 0) plumb_rows_progress(rows, sink);
     }
 }
 
@@ -643,7 +624,7 @@ plumb_status plumb_filter_run(const plumb_filter_job *job, const plumb_sink *sin
     copying c = {.job = job, .report = report, .out = {job, 0}};
     for (int i = 0; i < 2; i++) c.kept[i] = c.under[i] = c.over[i] = none;
     *report = (plumb_filter_report){0};
-    PLUMB_TRY(plumb_context(check_gaps(job->scores), "%s", strcmp(job->data, "-") == 0 ? "<stdin>" : job->data));
+    PLUMB_TRY(plumb_context(check_gaps(job->scores), "%s", plumb_input_name(job->data)));
     PLUMB_TRY(find_places(job->scores, &job->choice, &c.first, &c.last));
     PLUMB_TRY(plumb_rows_open(job->data, job->scores->begin, job->scores->end, &rows));
     plumb_status s = copy_rows(&c, rows, sink);

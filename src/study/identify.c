@@ -443,8 +443,8 @@ static plumb_status no_such_measure(const work *w, const char *name)
         s = plumb_fail(PLUMB_E_INPUT, "no score file has a numeric field \"%s\"; those of %s are %s", name,
                        w->report->files[0].path, fields.data ? fields.data : "none");
     s = near ? plumb_cure(s, "did you mean --measures %s?", near)
-             : plumb_cure(s, "score with --measures that include it, or choose others: without --measures all are "
-                             "taken");
+             : plumb_cure(s, "score with --measures that include it, or choose others: without --measures all that "
+                             "measure something are taken");
     plumb_text_free(&fields);
     return s;
 }
@@ -467,7 +467,8 @@ static size_t names_of(const work *w, size_t file, const char **names)
     size_t count = 0;
     for (size_t i = 0; i < w->o->measure_count; i++)
         if (plumb_identify_values(scores, w->o->measures[i])) names[count++] = w->o->measures[i];
-    for (size_t i = 0; !w->o->measure_count && i < scores->count; i++) names[count++] = scores->fields[i].name;
+    for (size_t i = 0; !w->o->measure_count && i < scores->count; i++)
+        if (scores->fields[i].values) names[count++] = scores->fields[i].name;
     return count;
 }
 

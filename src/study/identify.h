@@ -5,7 +5,7 @@
  * 0. Measures are taken as they stand: higher predicts more displacement (edit_similarity and last_hidden grow with
  * likeness), so a good one has a negative rank correlation with the change. Rows are joined by (index, row).
  *
- * Memory: 8 bytes for each pair, numeric field and score file, and the ledger. */
+ * Memory: 8 bytes for each pair, measure and score file, and the ledger. */
 #ifndef PLUMB_STUDY_IDENTIFY_H
 #define PLUMB_STUDY_IDENTIFY_H
 
@@ -23,7 +23,7 @@ typedef struct plumb_identify_options {
     const char *data, *ledger;
     const char *const *scores; /* [score_count], each of one model */
     size_t score_count;
-    const char *const *measures; /* fields of the score rows, in this order; none: all numeric ones */
+    const char *const *measures; /* fields of the score rows, in this order; none: the numeric ones, but for helpers */
     size_t measure_count;
     const char *const *slices; /* "Q:K", or "Q": K is 5 % of the pairs, rounded up; none: 0 25 50 75 100 */
     size_t slice_count;

@@ -5,13 +5,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/row_hash.h"
-#include "io/rows.h"
+#include "align/measures.h"
+#include "io/row_walk.h"
 #include "study/identify_internal.h"
 #include "study/ledger_reader.h"
 #include "study/row_key.h"
-
-enum { PROGRESS_EVERY = 4096 };
 
 void plumb_identify_join_free(plumb_identify_join *j, size_t file_count)
 {
@@ -38,34 +36,13 @@ typedef struct reading {
     plumb_identify_scores *scores;
 } reading;
 
-typedef plumb_status (*row_reader)(reading *r, const plumb_row *row);
-
-static plumb_status read_rows(reading *r, plumb_rows *rows, row_reader read, const plumb_sink *sink)
+static plumb_status read_file(reading *r, int64_t begin, int64_t end, plumb_status (*read)(void *, const plumb_row *),
+                              const plumb_sink *sink)
 {
-    plumb_row row;
-    bool found;
-    for (int64_t count = 0;; count++) {
-        PLUMB_TRY(plumb_check_interrupt(sink));
-        PLUMB_TRY(plumb_rows_next(rows, &row, &found));
-        if (!found && count) return PLUMB_OK;
-        if (!found) return plumb_fail(PLUMB_E_INPUT, "%s: there are no rows in it", plumb_rows_name(rows));
-        plumb_status s = read(r, &row);
-        if (s) return plumb_context(s, "%s:%" PRId64, plumb_rows_name(rows), row.line);
-        r->file->hash = plumb_add_row_hash(r->file->hash, row.hash);
-        if (count % PROGRESS_EVERY != 0) continue;
-        int64_t consumed, size;
-        plumb_rows_position(rows, &consumed, &size);
-        plumb_progress(sink, "bytes", (double)consumed, (double)size);
-    }
-}
-
-static plumb_status read_file(reading *r, int64_t begin, int64_t end, row_reader read, const plumb_sink *sink)
-{
-    plumb_rows *rows = NULL;
-    PLUMB_TRY(plumb_rows_open(r->file->path, begin, end, &rows));
-    plumb_status s = read_rows(r, rows, read, sink);
-    plumb_rows_close(rows);
-    return s;
+    plumb_row_walk walk = {.path = r->file->path, .begin = begin, .end = end, .sink = sink, .use = read, .user = r};
+    PLUMB_TRY(plumb_row_walk_all(&walk));
+    r->file->hash = walk.hash;
+    return PLUMB_OK;
 }
 
 /* ---- labels ---- */
@@ -114,8 +91,9 @@ static plumb_status read_labels(const plumb_identify_options *o, const json_t *o
 
 /* ---- data ---- */
 
-static plumb_status read_data_row(reading *r, const plumb_row *row)
+static plumb_status read_data_row(void *user, const plumb_row *row)
 {
+    reading *r = user;
     plumb_identify_join *j = r->j;
     PLUMB_TRY(plumb_reserve(&j->hashes, &j->hash_room, j->rows + 1, sizeof *j->hashes));
     PLUMB_TRY(plumb_reserve(&j->labels, &j->label_room, 2 * (j->rows + 1), sizeof *j->labels));
@@ -159,7 +137,7 @@ static bool is_wanted(const plumb_identify_options *o, const char *name)
 {
     for (size_t i = 0; i < o->measure_count; i++)
         if (strcmp(o->measures[i], name) == 0) return true;
-    return !o->measure_count;
+    return !o->measure_count && !plumb_score_is_helper(name);
 }
 
 static plumb_status add_field(reading *r, const char *name)
@@ -213,8 +191,9 @@ static plumb_status keep_score(reading *r, json_t *object)
     return is_skipped ? PLUMB_OK : keep_fields(r, object, at);
 }
 
-static plumb_status read_score_row(reading *r, const plumb_row *row)
+static plumb_status read_score_row(void *user, const plumb_row *row)
 {
+    reading *r = user;
     json_t *object = NULL;
     PLUMB_TRY(plumb_json_parse(row->bytes, row->size, true, "", &object));
     plumb_status s = keep_score(r, object);
@@ -244,8 +223,9 @@ static plumb_status keep_label(reading *r, const json_t *object)
     return PLUMB_OK;
 }
 
-static plumb_status read_label_row(reading *r, const plumb_row *row)
+static plumb_status read_label_row(void *user, const plumb_row *row)
 {
+    reading *r = user;
     json_t *object = NULL;
     PLUMB_TRY(plumb_json_parse(row->bytes, row->size, true, "", &object));
     plumb_status s = keep_label(r, object);

@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/row_hash.h"
-#include "io/rows.h"
+#include "io/row_walk.h"
 
 enum { FEWEST_SLOTS = 64, MOST_SAMPLES = 1 << 24 };
 
@@ -175,38 +174,30 @@ const plumb_judgement *plumb_judgements_all(const plumb_judgements *t, size_t *c
 
 /* ---- files ---- */
 
-static plumb_status load_row(plumb_judgements *t, const plumb_row *row, const char *field)
+typedef struct loading {
+    plumb_judgements *t;
+    const char *field;
+} loading;
+
+static plumb_status load_row(void *user, const plumb_row *row)
 {
+    const loading *l = user;
     json_t *object = NULL;
     plumb_judgement j;
     PLUMB_TRY(plumb_json_parse(row->bytes, row->size, false, "", &object));
-    plumb_status s = plumb_judgement_read(object, field, &j);
+    plumb_status s = plumb_judgement_read(object, l->field, &j);
     json_decref(object);
-    return s ? s : plumb_judgements_add(t, &j);
-}
-
-static plumb_status load_rows(plumb_judgements *t, plumb_rows *rows, const char *field, const plumb_sink *sink,
-                              int64_t *count, uint64_t *hash)
-{
-    plumb_row row;
-    bool found;
-    for (*count = 0, *hash = 0;; ++*count) {
-        PLUMB_TRY(plumb_check_interrupt(sink));
-        PLUMB_TRY(plumb_rows_next(rows, &row, &found));
-        if (!found) break;
-        PLUMB_TRY(plumb_context(load_row(t, &row, field), "%s:%" PRId64, plumb_rows_name(rows), row.line));
-        *hash = plumb_add_row_hash(*hash, row.hash);
-    }
-    return *count ? PLUMB_OK : plumb_fail(PLUMB_E_INPUT, "%s: there are no rows in it", plumb_rows_name(rows));
+    return s ? s : plumb_judgements_add(l->t, &j);
 }
 
 plumb_status plumb_judgements_load(plumb_judgements *t, const char *path, const char *field, const plumb_sink *sink,
                                    int64_t *rows, uint64_t *hash)
 {
-    plumb_rows *source = NULL;
-    PLUMB_TRY(plumb_rows_open(path, 0, -1, &source));
-    plumb_status s = load_rows(t, source, field, sink, rows, hash);
-    plumb_rows_close(source);
+    loading l = {t, field};
+    plumb_row_walk walk = {.path = path, .end = -1, .sink = sink, .use = load_row, .user = &l};
+    plumb_status s = plumb_row_walk_all(&walk);
+    *rows = walk.rows;
+    *hash = walk.hash;
     return s;
 }
 

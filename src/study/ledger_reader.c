@@ -6,10 +6,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "io/rows.h"
+#include "io/row_walk.h"
 #include "study/row_key.h"
 
-enum { PROGRESS_EVERY = 4096, FEWEST_SLOTS = 64 };
+enum { FEWEST_SLOTS = 64 };
 
 /* The numbers of a row, in the order of `names`. */
 enum { CHOSEN, REJECTED, REF_CHOSEN, REF_REJECTED, LN_CHES, WEIGHT, NUMBERS };
@@ -111,8 +111,9 @@ static plumb_status read_entry(reader *r, const json_t *row, entry *out)
     return number_of(r, &key, &out->pair);
 }
 
-static plumb_status add_row(reader *r, const plumb_row *row)
+static plumb_status add_row(void *user, const plumb_row *row)
 {
+    reader *r = user;
     json_t *object = NULL;
     PLUMB_TRY(plumb_json_parse(row->bytes, row->size, true, "", &object));
     plumb_status s = plumb_reserve(&r->entries, &r->entry_room, r->entry_count + 1, sizeof *r->entries);
@@ -120,27 +121,6 @@ static plumb_status add_row(reader *r, const plumb_row *row)
     if (!s) r->entries[r->entry_count++].line = row->line;
     json_decref(object);
     return s;
-}
-
-static plumb_status read_rows(reader *r, plumb_rows *rows, const plumb_sink *sink)
-{
-    plumb_row row;
-    bool found;
-    for (;;) {
-        PLUMB_TRY(plumb_check_interrupt(sink));
-        PLUMB_TRY(plumb_rows_next(rows, &row, &found));
-        if (!found) break;
-        plumb_status s = add_row(r, &row);
-        if (s) return plumb_context(s, "%s:%" PRId64, plumb_rows_name(rows), row.line);
-        if (r->entry_count % PROGRESS_EVERY == 0) {
-            int64_t consumed, size;
-            plumb_rows_position(rows, &consumed, &size);
-            plumb_progress(sink, "bytes", (double)consumed, (double)size);
-        }
-    }
-    if (r->entry_count) return PLUMB_OK;
-    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: there are no rows in it", plumb_rows_name(rows)),
-                      "plumb sft keeps no ledger; plumb dpo, kto, and rloo, grpo and ppo with --ledger_data do");
 }
 
 /* ---- tables ---- */
@@ -219,15 +199,19 @@ static plumb_status tabulate(const reader *r, const char *name, plumb_ledger_fil
 
 static plumb_status read_file(const char *path, const plumb_sink *sink, plumb_ledger_file *out)
 {
-    plumb_rows *rows = NULL;
     reader r = {0};
-    PLUMB_TRY(plumb_rows_open(path, 0, -1, &rows));
-    plumb_status s = read_rows(&r, rows, sink);
-    if (!s) s = tabulate(&r, plumb_rows_name(rows), out);
+    plumb_row_walk walk = {
+        .path = path,
+        .end = -1,
+        .none_cure = "plumb sft keeps no ledger; plumb dpo, kto, and rloo, grpo and ppo with --ledger_data do",
+        .sink = sink,
+        .use = add_row,
+        .user = &r};
+    plumb_status s = plumb_row_walk_all(&walk);
+    if (!s) s = tabulate(&r, plumb_input_name(path), out);
     free(r.pairs);
     free(r.entries);
     free(r.slots);
-    plumb_rows_close(rows);
     return s;
 }
 

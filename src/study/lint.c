@@ -7,6 +7,7 @@
 
 #include "base/row_hash.h"
 #include "io/json.h"
+#include "io/row_walk.h"
 #include "study/lint_internal.h"
 #include "study/lint_seen.h"
 
@@ -174,13 +175,6 @@ plumb_status plumb_lint_next(plumb_lint *l, const plumb_row *row, const plumb_fi
 
 /* ---- a whole file ---- */
 
-static void report_position(const plumb_rows *rows, const plumb_sink *sink)
-{
-    int64_t consumed, size;
-    plumb_rows_position(rows, &consumed, &size);
-    plumb_progress(sink, "bytes", (double)consumed, (double)size);
-}
-
 /* The first finding that lets the fix drop the row; NULL: the row stays. */
 static const plumb_finding *reason_to_drop(const plumb_lint_job *job, const plumb_finding *findings, size_t count)
 {
@@ -235,7 +229,7 @@ static plumb_status lint_rows(const plumb_lint_job *job, plumb_lint *lint, plumb
         if (!found) break;
         PLUMB_TRY(lint_row(job, lint, &row, report));
         report->data_hash = plumb_add_row_hash(report->data_hash, row.hash);
-        if (report->rows++ % PROGRESS_EVERY == 0) report_position(rows, sink);
+        if (report->rows++ % PROGRESS_EVERY == 0) plumb_rows_progress(rows, sink);
     }
     if (report->rows) return PLUMB_OK;
     return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: there are no rows%s", plumb_rows_name(rows),

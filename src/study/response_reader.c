@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/row_hash.h"
-#include "io/rows.h"
+#include "io/row_walk.h"
 
 enum { PROGRESS_EVERY = 1024, MOST_SAMPLES = 1 << 24 };
 
@@ -192,11 +192,7 @@ static plumb_status read_next(plumb_response_reader *r, plumb_response *out, boo
     plumb_status s = plumb_rows_next(r->rows, &r->row, found);
     if (s || !*found) return s;
     r->hash = plumb_add_row_hash(r->hash, r->row.hash);
-    if (r->count++ % PROGRESS_EVERY == 0) {
-        int64_t consumed, size;
-        plumb_rows_position(r->rows, &consumed, &size);
-        plumb_progress(r->sink, "bytes", (double)consumed, (double)size);
-    }
+    if (r->count++ % PROGRESS_EVERY == 0) plumb_rows_progress(r->rows, r->sink);
     return plumb_context(read_row(r, out), "%s:%" PRId64, plumb_rows_name(r->rows), r->row.line);
 }
 

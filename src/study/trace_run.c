@@ -8,7 +8,7 @@
 
 #include "io/json.h"
 #include "io/output.h"
-#include "io/rows.h"
+#include "io/row_walk.h"
 #include "study/row_key.h"
 #include "text/tokenizer_same.h"
 #include "train/run_folder.h"
@@ -113,12 +113,18 @@ void plumb_run_record_free(plumb_run_record *r)
     *r = (plumb_run_record){0};
 }
 
-plumb_status plumb_run_check_start(const plumb_run_record *r, const char *model)
+static plumb_status hash_text(const char *model, bool full, char out[17])
 {
     uint64_t hash;
+    PLUMB_TRY(plumb_model_hash(model, full, &hash));
+    snprintf(out, 17, "%016" PRIx64, hash);
+    return PLUMB_OK;
+}
+
+plumb_status plumb_run_check_start(const plumb_run_record *r, const char *model)
+{
     char text[17];
-    PLUMB_TRY(plumb_model_hash(model, r->full_hash, &hash));
-    snprintf(text, sizeof text, "%016" PRIx64, hash);
+    PLUMB_TRY(hash_text(model, r->full_hash, text));
     if (strcmp(text, r->hash) == 0) return PLUMB_OK;
     return plumb_cure(
         plumb_fail(PLUMB_E_INPUT, "%s: is not the model that the run began with (%s, now %s)", model, r->hash, text),
@@ -211,6 +217,40 @@ plumb_status plumb_derived_same_tokenizer(const char *base, const char *folder)
     if (!part) return PLUMB_OK;
     return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: has another tokenizer than %s: the %s differ", folder, base, part),
                       "give the same model before and after training");
+}
+
+/* Does FOLDER/run.json say that plumb made the folder of the model `start`? What is no such record says nothing. */
+static plumb_status began_with(const char *folder, const char *start, bool *began)
+{
+    plumb_text path = {0};
+    json_t *json = NULL;
+    plumb_status s = plumb_path_join(&path, folder, "run.json");
+    if (!s && plumb_path_exists(path.data)) plumb_status_free(plumb_json_load(path.data, LARGEST_RECORD, &json));
+    const char *hash = json_string_value(json_object_get(json_object_get(json, "run"), "hash"));
+    const char *begun = json_string_value(json_object_get(json_object_get(json, "model"), "hash"));
+    char text[17] = "";
+    if (!s && begun) s = hash_text(start, hash && strcmp(hash, "full") == 0, text);
+    *began = begun && strcmp(text, begun) == 0;
+    json_decref(json);
+    plumb_text_free(&path);
+    return s;
+}
+
+plumb_status plumb_check_order(const char *before, const char *after)
+{
+    bool whole[2], adapter, masters, began = false;
+    PLUMB_TRY(plumb_path_holds(before, "config.json", &whole[0]));
+    PLUMB_TRY(plumb_path_holds(after, "config.json", &whole[1]));
+    PLUMB_TRY(plumb_path_holds(before, "adapter_config.json", &adapter));
+    PLUMB_TRY(plumb_path_holds(before, "masters.safetensors", &masters));
+    bool is_part = !whole[0] && (adapter || masters);
+    if (whole[0] && whole[1]) PLUMB_TRY(began_with(before, after, &began));
+    if (!whole[1] || (!is_part && !began)) return PLUMB_OK;
+    plumb_status s =
+        began ? plumb_fail(PLUMB_E_INPUT, "%s: is what training made of %s, as its run.json says", before, after)
+              : plumb_fail(PLUMB_E_INPUT, "%s: is %s, which comes after a model, not before it", before,
+                           adapter ? "an adapter" : "a checkpoint-N of a run");
+    return plumb_cure(s, "give them the other way round: before training %s, after it %s", after, before);
 }
 
 /* An adapter of the shape that the run trains. */
@@ -327,21 +367,20 @@ static plumb_status read_tokens(const json_t *row, const plumb_ledger_file *ledg
     return PLUMB_OK;
 }
 
-static plumb_status read_all_tokens(plumb_rows *rows, const plumb_ledger_file *ledger, const plumb_token_groups *groups,
-                                    const plumb_sink *sink, plumb_ledger_tokens *out)
+typedef struct token_reading {
+    const plumb_ledger_file *ledger;
+    const plumb_token_groups *groups;
+    plumb_ledger_tokens *tokens;
+} token_reading;
+
+static plumb_status use_token_row(void *user, const plumb_row *row)
 {
-    plumb_row row;
-    bool found;
-    for (;;) {
-        json_t *json = NULL;
-        PLUMB_TRY(plumb_check_interrupt(sink));
-        PLUMB_TRY(plumb_rows_next(rows, &row, &found));
-        if (!found) return PLUMB_OK;
-        plumb_status s = plumb_json_parse(row.bytes, row.size, true, "", &json);
-        if (!s) s = read_tokens(json, ledger, groups, out);
-        json_decref(json);
-        if (s) return plumb_context(s, "%s:%" PRId64, plumb_rows_name(rows), row.line);
-    }
+    const token_reading *r = user;
+    json_t *json = NULL;
+    PLUMB_TRY(plumb_json_parse(row->bytes, row->size, true, "", &json));
+    plumb_status s = read_tokens(json, r->ledger, r->groups, r->tokens);
+    json_decref(json);
+    return s;
 }
 
 plumb_status plumb_ledger_tokens_read(const char *run, const plumb_ledger_file *ledger,
@@ -349,13 +388,13 @@ plumb_status plumb_ledger_tokens_read(const char *run, const plumb_ledger_file *
                                       plumb_ledger_tokens *out)
 {
     plumb_text path = {0};
-    plumb_rows *rows = NULL;
+    token_reading r = {ledger, groups, out};
+    plumb_row_walk walk = {.end = -1, .sink = sink, .use = use_token_row, .user = &r};
     plumb_status s = plumb_arena_new(&out->arena, &out->places, ledger->count, sizeof *out->places);
     if (!s) s = plumb_arena_new(&out->arena, &out->there, ledger->count, sizeof *out->there);
     if (!s) s = plumb_path_join(&path, run, "ledger.jsonl");
-    if (!s) s = plumb_rows_open(path.data, 0, -1, &rows);
-    if (!s) s = read_all_tokens(rows, ledger, groups, sink, out);
-    plumb_rows_close(rows);
+    walk.path = path.data;
+    if (!s) s = plumb_row_walk_all(&walk);
     plumb_text_free(&path);
     return s;
 }

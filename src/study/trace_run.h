@@ -56,6 +56,11 @@ plumb_status plumb_derived_model_open(const plumb_model *base, const char *folde
  * (plumb_tokenizer_compare); an adapter or a checkpoint-N without a tokenizer means that of its base. */
 plumb_status plumb_derived_same_tokenizer(const char *base, const char *folder) PLUMB_MUST_USE;
 
+/* PLUMB_E_INPUT when `before` is what training made of `after`, so that the two are swapped: it is only an adapter or a
+ * checkpoint-N and `after` a whole model, or its run.json has the hash of `after` as that of the model it began with.
+ * Folders that do not tell pass. */
+plumb_status plumb_check_order(const char *before, const char *after) PLUMB_MUST_USE;
+
 /* checkpoint-STEP of a run whose start is `base` (without the adapter it may have begun with). */
 plumb_status plumb_run_model_open(const plumb_run_record *r, const plumb_model *base, const char *run, int64_t step,
                                   plumb_derived_model *out) PLUMB_MUST_USE;

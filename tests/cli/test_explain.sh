@@ -106,6 +106,22 @@ expect_code 0
 expect_out '"dlogp_chosen":0,'
 expect_out '"spearman_logit":null'
 
+begin "bf16: the numbers of plumb score --compute"
+run "$PLUMB" score "$olmo" "$pairs" --measures alpha --compute bf16-rounded --range 3:4 -q
+rate=$(sed 's/.*"rate":\([^,]*\),.*/\1/' stdout)
+run "$PLUMB" explain "$olmo" "$pairs" --pair 3 --compute bf16-rounded --format json --check -o why16.jsonl
+expect_code 0
+ok grep -qF "\"rate\":$rate," why16.jsonl
+ok grep -q '"compute": "bf16-rounded"' why16.jsonl.meta.json
+run "$PLUMB" explain "$olmo" "$pairs" --pair 3 --format json
+grep -qF "\"rate\":$rate," stdout && complain "the same rate as in fp32"
+
+begin "--after that comes before"
+"$PLUMB" dpo "$olmo" "$pairs" -o run --max_steps 1 --limit 2 --save_strategy no -q
+run "$PLUMB" explain run "$pairs" --pair 3 --after "$olmo"
+expect_code 2
+expect_err "run: is what training made of $olmo, as its run.json says"
+
 begin "--after with another tokenizer"
 run "$PLUMB" explain "$olmo" "$pairs" --pair 3 --after "$DATA/models/llama2"
 expect_code 2

@@ -97,6 +97,17 @@ expect_out "models,a.jsonl,ches,b.jsonl,kendall,46,"
 expect_out "classes,b.jsonl,ln_ches,two_refusals - one_of_each,mean_difference,"
 [ "$(awk -F, 'NF != 9' stdout | wc -l)" -eq 0 ] || complain "a line has another number of columns"
 
+begin "what stands beside the measures is none, unless it is asked for"
+sed 's/"flat":/"dot":1,"norm2_chosen":2,"chosen_tokens":4,"my_own":5,&/' a.jsonl >beside.jsonl
+run "$PLUMB" identify data.jsonl beside.jsonl ledger.jsonl --resamples 0
+expect_code 0
+expect_out "my_own"
+grep -qE '^(dot|norm2_chosen|chosen_tokens) ' stdout && complain "a helper is a measure"
+run "$PLUMB" identify data.jsonl beside.jsonl ledger.jsonl --resamples 0 --measures dot chosen_tokens
+expect_code 0
+grep -qE '^dot ' stdout || complain "no dot, though asked for"
+grep -qE '^chosen_tokens ' stdout || complain "no lengths, though asked for"
+
 begin "steps, measures, slices, top"
 run "$PLUMB" identify data.jsonl a.jsonl ledger.jsonl --step 4 --measures ln_ches,ches --slices 10:4 --top 10 --resamples 0
 expect_code 0

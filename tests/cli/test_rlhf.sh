@@ -267,9 +267,8 @@ expect_code 2
 expect_err "--reward is missing"
 run "$PLUMB" rloo "$policy" "$prompts" --reward "$policy" -o wrong
 expect_code 2
-expect_err "plumb: error: --reward: $policy: is a language model without a reward head"
+expect_err "plumb: error: --reward: $policy: is a language model, which has no rewards"
 
-expect_err "is a language model, which has no rewards"
 run "$PLUMB" grpo "$policy" "$prompts" --limit 8 --reward rules --per_device_train_batch_size 6 -o wrong
 expect_code 2
 expect_err "holds no whole groups of 8"

@@ -437,6 +437,20 @@ run "$PLUMB" lint "$models/olmo" table.csv
 expect_code 2
 expect_no_out
 expect_err "table.csv: is a CSV file"
+gzip -c array.json >array.json.gz
+refuses "array.json.gz: is a JSON array" "$models/olmo" array.json.gz
+gzip -c table.csv >table.csv.gz
+refuses "table.csv.gz: is a CSV file" "$models/olmo" table.csv.gz
+for file in table.csv table.csv.gz array.json.gz; do # in parts, as a slow pipe gives them
+    size=$(wc -c <$file)
+    { head -c $((size / 2)) $file; sleep 0.2; tail -c +$((size / 2 + 1)) $file; } |
+        "$PLUMB" score "$models/olmo" - >stdout 2>stderr
+    expect_err "<stdin>: is a $(case $file in *.csv*) echo "CSV file" ;; *) echo "JSON array" ;; esac); expected JSONL"
+done
+for name in array.json table.csv; do # the first 9 bytes hold no line end
+    { head -c 9 $name; sleep 0.2; tail -c +10 $name; } | "$PLUMB" score "$models/olmo" - >stdout 2>stderr
+    expect_err "<stdin>: is a "
+done
 awk 'BEGIN { for (i = 0; i < 100000; i++) printf "["; print "" }' >deep.jsonl
 refuses "deep.jsonl:1: not valid JSON" "$models/olmo" deep.jsonl
 printf '%s\n' '{"prompt_ids":[5],"chosen_ids":[6],"rejected_ids":[2000]}' >far.jsonl
@@ -670,6 +684,11 @@ begin "SIGTERM while a pipe of rows is not opened by its writer"
 "$PLUMB" score "$models/olmo" slow -o never.jsonl 2>stderr &
 pid=$!
 sleep 1
+tries=0 # under load it may not have come to the pipe yet, and a signal before would leave it waiting there
+while grep -qs '^State:.R' /proc/$pid/status && [ $tries -lt 300 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+done
 kill -TERM $pid
 wait $pid
 code=$?

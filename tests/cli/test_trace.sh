@@ -125,6 +125,41 @@ sed 's/.*"position"/"position"/; s/"p_before.*//' adapter.jsonl >got
 sed 's/.*"position"/"position"/; s/"p_before.*//' merged.jsonl >expected
 expect_same got expected
 
+begin "swapped models"
+ok "$PLUMB" dpo "$before" "$pairs" -o whole --max_steps 2 --limit 2 --save_steps 1 -q
+ok "$PLUMB" dpo "$chat" chat.jsonl -o part --max_steps 1 --use_peft --save_strategy no -q
+refuse "whole: is what training made of $before, as its run.json says" whole "$before" "$pairs"
+expect_err "before training $before, after it whole"
+refuse "whole/checkpoint-1: is a checkpoint-N of a run" whole/checkpoint-1 "$before" "$pairs"
+refuse "part: is an adapter, which comes after a model" part "$chat" chat.jsonl
+refuse "merged: is what training made of $chat" merged "$chat" chat.jsonl
+for right in "$before whole $pairs" "$before whole/checkpoint-1 $pairs" "$chat part chat.jsonl" "whole $after $pairs"; do
+    # shellcheck disable=SC2086
+    run "$PLUMB" trace $right --limit 1
+    expect_code 0
+done
+echo '{"run": 7, "model": "mine"' >whole/run.json # somebody else's file of that name
+run "$PLUMB" trace whole "$before" "$pairs" --limit 1
+expect_code 0
+
+begin "bf16: the log-probs of plumb score --compute, recorded, and no way to go on with other arithmetic"
+run "$PLUMB" score "$after" "$pairs" --measures logps --compute bf16-rounded -q -o after16.jsonl
+run "$PLUMB" trace "$before" "$after" "$pairs" --compute bf16-rounded -q -o trace16.jsonl
+expect_code 0
+sed 's/.*"logps\/chosen":\([^,]*\),"logps\/rejected":\([^,]*\),.*/\1 \2/' after16.jsonl >expected
+sed 's/.*"logps_after\/chosen":\([^,]*\),"logps_after\/rejected":\([^,}]*\).*/\1 \2/' trace16.jsonl >got
+expect_same got expected
+cmp -s after16.jsonl after.jsonl && complain "the same numbers as in fp32"
+ok grep -q '"compute": "bf16-rounded"' trace16.jsonl.meta.json
+head -5 trace.jsonl >part16.jsonl.partial
+cp trace.jsonl.meta.json part16.jsonl.partial.meta.json
+run "$PLUMB" trace "$before" "$after" "$pairs" --compute bf16-rounded -o part16.jsonl --resume
+expect_code 2
+expect_err "compute"
+run "$PLUMB" trace whole --compute bf16
+expect_code 2
+expect_err "--compute: the run has decided that"
+
 # ---- the table ----
 
 begin "the table of pairs of single tokens"

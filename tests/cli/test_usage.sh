@@ -27,6 +27,8 @@ expect_out "Example:"
 cp stdout filter_help
 run "$PLUMB" help filter
 expect_same stdout filter_help
+run "$PLUMB" generate --help
+expect_out "least 0; default: 0; PLUMB_TOP_K]" # not: at most what an int holds
 run "$PLUMB" filter --nonsense -h
 expect_same stdout filter_help
 
@@ -166,23 +168,27 @@ expect_err "did you mean --below?" # errors are told
 
 # ---- interruption ----
 
-# Plumb waits for rows from a pipe, and gets the signal while it waits. feed NAME: sends signal NAME after four rows and
-# then one row more, so that plumb looks up in any case. Plumb runs in the foreground: in the background of a script
-# SIGINT would be ignored.
+# Plumb reads rows from a pipe and gets the signal while it does. feed NAME: rows, signal NAME, and one row more, so that
+# plumb looks up in any case. The rows are more than thrice what a pipe holds (64 KiB): whoever has written the last of
+# them knows that plumb came back for more, and so has written some. Stopped before its first row it would leave nothing
+# to go on with. Plumb runs in the foreground: in the background of a script SIGINT would be ignored.
 feed()
 {
     {
-        head -n 4 data.jsonl >&3
+        : >fed
+        head -n 50000 many.jsonl >&3
         kill -s "$1" "$(cat pid)"
-        tail -n +5 data.jsonl | head -n 1 >&3
+        tail -n 1 many.jsonl >&3
     } 3>pipe
 }
 
-# Ends what runs beside plumb: when plumb did not open the pipe it would wait for ever.
+# Ends what runs beside plumb. Once the pipe is open it ends by itself (and must: whatever it started would outlive it
+# and write into the pipe of the next case); when plumb did not open the pipe it would wait for ever.
 end_feeder()
 {
-    kill "$feeder" 2>/dev/null
+    [ -e fed ] || kill "$feeder" 2>/dev/null
     wait
+    rm -f fed
 }
 
 foreground()
@@ -193,6 +199,9 @@ foreground()
 }
 
 mkfifo pipe
+awk 'BEGIN { for (i = 0; i <= 50000; i++) print "{\"n\":\"same\"}" }' >many.jsonl
+awk 'BEGIN { for (i = 0; i <= 50000; i++) printf "{\"index\":%d,\"row\":\"056fe8b9255a9e50\",\"ln_ches\":%d}\n", i, i % 10 }' \
+    >many.scores
 signals="INT:130:Ctrl-C TERM:143:SIGTERM"
 if sh -c 'kill -s INT $$; exit 0'; then
     signals=TERM:143:SIGTERM
@@ -205,27 +214,27 @@ for each in $signals; do
     rm -f pid
     feed "$signal" &
     feeder=$!
-    foreground filter pipe scores.jsonl --below 8 -o "it's.jsonl" --quiet
+    foreground filter pipe many.scores --below 8 -o "it's.jsonl" --quiet
     end_feeder
     expect_code "${rest%:*}"
     expect_err "stopped by ${rest#*:}"
     expect_err "what was done is in it's.jsonl.partial; go on with:"
-    expect_err "plumb filter --resume pipe scores.jsonl --below 8 -o 'it'\\''s.jsonl' --quiet"
+    expect_err "plumb filter --resume pipe many.scores --below 8 -o 'it'\\''s.jsonl' --quiet"
     expect_file "it's.jsonl.partial"
     expect_file "it's.jsonl.partial.meta.json"
     expect_no_file "it's.jsonl"
 
     begin "going on after $signal"
-    run "$PLUMB" filter pipe scores.jsonl --below 7 -o "it's.jsonl" --resume # the pipe is not even opened
+    run "$PLUMB" filter pipe many.scores --below 7 -o "it's.jsonl" --resume # the pipe is not even opened
     expect_code 2
     expect_err "it's.jsonl.partial: was made with --below 8.0, now it is 7.0"
     expect_file "it's.jsonl.partial"
-    cat data.jsonl >pipe &
+    cat many.jsonl >pipe &
     feeder=$!
-    run "$PLUMB" filter pipe scores.jsonl --below 8 -o "it's.jsonl" --resume --quiet
+    run "$PLUMB" filter pipe many.scores --below 8 -o "it's.jsonl" --resume --quiet
     end_feeder
     expect_code 0
-    head -n 8 data.jsonl >expected
+    head -n 40001 many.jsonl >expected # 8 of 10
     expect_same "it's.jsonl" expected
     expect_file "it's.jsonl.meta.json"
     expect_no_file "it's.jsonl.partial"
@@ -234,6 +243,7 @@ for each in $signals; do
 done
 
 begin "nothing to go on with"
+head -n 8 data.jsonl >expected
 run "$PLUMB" filter data.jsonl scores.jsonl --below 8 -o out.jsonl --resume
 expect_code 0
 expect_err "note: there is no"
@@ -260,9 +270,6 @@ expect_same out.jsonl expected
 
 begin "the second signal ends it at once"
 # Nobody reads the output, so that the first signal alone would leave plumb waiting with the rows it has.
-awk 'BEGIN { for (i = 0; i < 50000; i++) print "{\"n\":\"same\"}" }' >many.jsonl
-awk 'BEGIN { for (i = 0; i < 50000; i++) printf "{\"index\":%d,\"row\":\"056fe8b9255a9e50\",\"ln_ches\":1}\n", i }' \
-    >many.scores
 rm -f pid
 {
     # Opened before the signals, for plumb to come as far as writing.

@@ -9,7 +9,8 @@
 #include <zlib.h>
 
 #include "base/memory.h"
-#include "io/rows.h"
+#include "base/row_hash.h"
+#include "io/row_walk.h"
 #include "unit/scratch.h"
 
 /* The rows of path as "index:line:bytes<line end>|...". */
@@ -303,9 +304,57 @@ static void standard_input(void **state)
     close(saved);
 }
 
+/* ---- all rows, one after another ---- */
+
+typedef struct walked {
+    char seen[64];
+    int64_t fails_at; /* a line; 0: none */
+    bool stop;
+} walked;
+
+static plumb_status note_row(void *user, const plumb_row *row)
+{
+    walked *w = user;
+    if (row->line == w->fails_at) return plumb_fail(PLUMB_E_INPUT, "no good");
+    strncat(w->seen, row->bytes, sizeof w->seen - strlen(w->seen) - 1);
+    return PLUMB_OK;
+}
+
+static bool wants_to_stop(void *user)
+{
+    return ((walked *)user)->stop;
+}
+
+static void walks(void **state)
+{
+    (void)state;
+    walked w = {0};
+    const plumb_sink sink = {.user = &w, .interrupted = wants_to_stop};
+    plumb_row_walk walk = {.path = scratch_file("walk.jsonl", "a\n\nb\nc\n", 7),
+                           .begin = 1,
+                           .end = -1,
+                           .none_cure = "write some",
+                           .sink = &sink,
+                           .use = note_row,
+                           .user = &w};
+    assert_ok(plumb_row_walk_all(&walk));
+    assert_string_equal(w.seen, "bc");
+    assert_int_equal(walk.rows, 2);
+    assert_true(walk.hash == plumb_add_row_hash(plumb_add_row_hash(0, XXH3_64bits("b", 1)), XXH3_64bits("c", 1)));
+    w.fails_at = 4;
+    assert_says(plumb_row_walk_all(&walk), PLUMB_E_INPUT, "walk.jsonl:4: no good");
+    assert_int_equal(walk.rows, 1);
+    walk.begin = 3;
+    assert_says(plumb_row_walk_all(&walk), PLUMB_E_INPUT, "walk.jsonl: there are no rows in it");
+    assert_says(plumb_row_walk_all(&walk), PLUMB_E_INPUT, "write some");
+    w.stop = true;
+    assert_says(plumb_row_walk_all(&walk), PLUMB_E_INTERRUPTED, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(walks),
         cmocka_unit_test(line_ends_and_blank_lines),
         cmocka_unit_test(ranges),
         cmocka_unit_test(a_row_may_hold_zero_bytes),

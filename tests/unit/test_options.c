@@ -450,6 +450,7 @@ static void help_text(void **state)
         ("      --measures NAME...  what to measure [ches, ln_ches, last_hidden; default:\n"
          "                          ches,ln_ches; PLUMB_MEASURES]\n"),
         "      --range A:B         some rows [PLUMB_RANGE]\n",
+        "What needs no value takes true or false too;\nNAME... stands for several values, or one with commas.\n",
         "\nExample:\n  plumb try a b\n",
     };
     plumb_text text = {0};
