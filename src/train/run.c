@@ -232,7 +232,7 @@ static void warn_displaced(const run *r)
     if (!s)
         plumb_note(r->o->sink,
                    "step %" PRId64
-                   ": likelihood displacement: the mean chosen log-prob fell from %.4g to %.4g, in %zu of %zu pairs, "
+                   ": likelihood displacement: the mean chosen log-prob fell from %.6g to %.6g, in %zu of %zu pairs, "
                    "most in rows %s; score and filter the pairs (plumb score, plumb filter --keep-lowest 5%%), mix in "
                    "--loss_type sigmoid sft, or try --loss_type dpop",
                    r->step, l->start_mean[0], l->mean[0], l->displaced, r->e->count, worst.data ? worst.data : "");

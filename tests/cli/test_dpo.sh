@@ -55,6 +55,14 @@ expect_same_run()
     expect_same "$1/ledger.jsonl" "$2/ledger.jsonl"
 }
 
+begin "the plan tells why rows are left out"
+run "$PLUMB" dpo "$models/olmo" "$DATA/pairs/pairs.jsonl" -o cut --max_length 16 --dry-run
+expect_code 0
+expect_out "data: "
+rows=$(sed -n 's/^data: \([0-9]*\) of 25 rows, max_length 16, .* cut, \([0-9]*\) skipped (prompt_too_long)$/\1 + \2/p' stdout)
+[ "$((rows))" -eq 25 ] || complain "the rows do not add up"
+expect_no_file cut
+
 begin "a run and its folder"
 dpo "$models/qwen3" "$chat" -o run --learning_rate 1e-3 --per_device_train_batch_size 2 --num_train_epochs 2 \
     --logging_steps 1 --save_steps 3
