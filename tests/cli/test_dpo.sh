@@ -341,6 +341,14 @@ expect_code 0
 head -n 12 stopped/metrics.jsonl >got
 expect_same got twelve/metrics.jsonl
 
+begin "a word beside a config file that gives model and data"
+printf 'model_name_or_path: %s\ndataset_name: %s\n' "$models/qwen3" "$chat" >both.yaml
+run "$PLUMB" dpo "$models/olmo" --config both.yaml -o never
+expect_code 2
+expect_err "one argument too many"
+expect_err "name the one that it replaces: --model_name_or_path $models/olmo, or --dataset_name $models/olmo"
+expect_no_file never
+
 begin "what does not belong together is not continued"
 # shellcheck disable=SC2086
 run "$PLUMB" dpo $long -o whole

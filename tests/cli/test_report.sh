@@ -49,6 +49,19 @@ expect_out "| run | step | side |"
 expect_out "## Not in this report"
 expect_out "    plumb score"
 
+begin "the format of an output's name"
+cp stdout by_format
+run "$PLUMB" report run scores.jsonl -o report.md -q
+expect_code 0
+sed 's/ -o report.md/ --format md/' report.md >by_name
+expect_same by_name by_format
+run "$PLUMB" report run scores.jsonl -o report.json -q
+expect_code 0
+grep -q '^{"kind": "report"' report.json || complain "not JSON"
+run "$PLUMB" report run scores.jsonl -o page.md --format html -q
+expect_code 0
+head -n 1 page.md | grep -q '<!doctype html>' || complain "not the format that was asked for"
+
 begin "JSON"
 run "$PLUMB" report run scores.jsonl --format json -q
 expect_code 0
