@@ -122,7 +122,7 @@ static plumb_status write_report(plumb_cli *cli, const report_values *v, const p
     s = plumb_cli_close_output(cli, meta, out, resumed, s);
     if (!s) {
         plumb_cli_say(cli, "%s", plumb_report_verdict(r));
-        plumb_cli_say(cli, "%zu figures; %zu left out for want of data%s", drawn, left_out,
+        plumb_cli_say(cli, "%zu figure%s; %zu left out for want of data%s", drawn, drawn == 1 ? "" : "s", left_out,
                       left_out ? " (listed at the end of the report)" : "");
     }
 done:

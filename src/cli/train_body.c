@@ -282,7 +282,7 @@ static plumb_status say_work(plumb_train_body *b)
     return PLUMB_OK;
 }
 
-/* How many rows are trained on, and why not the others. */
+/* How many rows are trained on, and why not the others: plumb reward, whose reason is another, has told it. */
 static plumb_status say_data(const plumb_train_body *b)
 {
     const plumb_examples *e = &b->examples;
@@ -291,7 +291,7 @@ static plumb_status say_data(const plumb_train_body *b)
     plumb_status s = PLUMB_OK;
     for (int i = PLUMB_SKIP_NONE + 1; i < PLUMB_SKIPS && !s; i++) {
         rows += e->skipped[i];
-        if (e->skipped[i])
+        if (e->skipped[i] && b->model->config.head != PLUMB_HEAD_SCORE)
             s = plumb_text_printf(&left_out, ", %" PRId64 " skipped (%s)", e->skipped[i],
                                   plumb_skip_name((plumb_skip)i));
     }

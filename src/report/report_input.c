@@ -330,6 +330,16 @@ static plumb_status read_ledger(plumb_report *r, plumb_report_run *run, const ch
     return plumb_report_objects(path, sink, read_gained, &into, NULL, NULL);
 }
 
+/* The figures are of pairs under a language model, and of policy gradients. */
+static plumb_status check_command(const char *path, const json_t *record)
+{
+    const char *command = json_string_value(json_object_get(record, "command"));
+    if (!command || (strcmp(command, "kto") != 0 && strcmp(command, "reward") != 0)) return PLUMB_OK;
+    return plumb_cure(
+        plumb_fail(PLUMB_E_INPUT, "%s: is a run of plumb %s, of which there are no figures", path, command),
+        "docs/rlhf.md tells how to read its metrics.jsonl and ledger.jsonl");
+}
+
 static plumb_status read_folder(plumb_report *r, const char *path, const plumb_sink *sink)
 {
     plumb_text metrics = {0}, ledger = {0};
@@ -348,6 +358,7 @@ static plumb_status read_folder(plumb_report *r, const char *path, const plumb_s
     }
     PLUMB_GO(add_run(r, path, &run));
     PLUMB_GO(read_record(path, "run.json", &run->record));
+    PLUMB_GO(check_command(path, run->record));
     reading into = {r, run, NULL};
     if (has_metrics) PLUMB_GO(plumb_report_objects(metrics.data, sink, read_metric, &into, NULL, NULL));
     if (has_ledger) PLUMB_GO(read_ledger(r, run, ledger.data, sink));

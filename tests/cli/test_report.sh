@@ -316,6 +316,12 @@ mkdir -p folder
 run "$PLUMB" report folder
 expect_code 2
 expect_err "folder: no run: metrics.jsonl and ledger.jsonl are missing or empty"
+mkdir kto
+echo '{"command":"kto"}' >kto/run.json
+echo '{"step":1,"loss":0.5}' >kto/metrics.jsonl
+run "$PLUMB" report kto
+expect_code 2
+expect_err "kto: is a run of plumb kto, of which there are no figures"
 run "$PLUMB" report missing.jsonl
 expect_code 2
 expect_err "missing.jsonl"
