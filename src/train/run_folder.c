@@ -196,7 +196,9 @@ static plumb_status open_there(const char *path, const char *name, int64_t size,
 static plumb_status lock_folder(plumb_run_folder *f)
 {
     f->lock = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (f->lock < 0) return plumb_fail(PLUMB_E_OUTPUT, "%s: cannot open: %s", f->path, strerror(errno));
+    if (f->lock < 0)
+        return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "%s: cannot open: %s", f->path, strerror(errno)),
+                          "the run needs a folder, in which you may read and write");
     if (flock(f->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return PLUMB_OK;
     return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "%s: another process is training in it", f->path),
                       "wait until it has finished, or give another folder with -o");

@@ -402,7 +402,7 @@ begin "a run that diverges"
 dpo "$models/olmo" "$plain" -o diverged --learning_rate 1e30 --lr_scheduler_type constant_with_warmup --warmup_steps 1 \
     --save_steps 1 --save_total_limit 1 --per_device_train_batch_size 2 --ledger_steps 100
 expect_code 3
-expect_err "error: step 3: the loss is"
+expect_err "error: step 3: the loss is not a number in the batch of rows"
 expect_err "in the batch of rows "
 expect_err "diverged/checkpoint-1 is the last good checkpoint; try a smaller --learning_rate"
 expect_file diverged/checkpoint-1/masters.safetensors
@@ -417,6 +417,13 @@ expect_no_file diverged2/model.safetensors
 begin "data that cannot be trained on"
 : >empty.jsonl
 refuses 2 "empty.jsonl" "$models/olmo" empty.jsonl
+refuses 2 "is the file empty" "$models/olmo" empty.jsonl
+run "$PLUMB" dpo "$models/olmo" "$plain" -o empty.jsonl -q
+expect_code 2
+expect_err "the run needs a folder"
+run "$PLUMB" dpo "$models/olmo" "$plain" -o "" -q
+expect_code 2
+expect_err "the run folder is missing"
 refuses 2 "no pair is left to train on" "$models/olmo" "$plain" --max_length 5
 refuses 2 "plumb score says of each row why it is skipped" "$models/olmo" "$plain" --max_length 5
 printf '%s\n' '{"prompt_ids":[5,2000],"chosen_ids":[6],"rejected_ids":[7]}' >far.jsonl
