@@ -177,9 +177,10 @@ static plumb_status read_integer(const plumb_option *option, const char *text, i
     errno = 0;
     long long value = strtoll(text, &end, 10);
     if (end == text || *end || isspace((unsigned char)*text)) return bad_value(text, "a whole number");
+    if (errno && (option->high == INT64_MAX || !plumb_has_bounds(option)))
+        return plumb_fail(PLUMB_E_INPUT, "%s does not fit into 64 bits", text);
     if (plumb_has_bounds(option) && (errno || value < option->low || value > option->high))
         return out_of_bounds(option, text);
-    if (errno) return plumb_fail(PLUMB_E_INPUT, "%s does not fit into 64 bits", text);
     *out = value;
     return PLUMB_OK;
 }
@@ -737,6 +738,19 @@ static size_t words_of(const plumb_usage *usage, size_t i, size_t count)
     return p->most >= 0 && take > (size_t)p->most ? (size_t)p->most : take;
 }
 
+/* A word is left over. Where options have given all positionals, it was meant to go before one of them: which? */
+static plumb_status one_too_many(const plumb_options *o, const char *word, bool all_given)
+{
+    plumb_status s = plumb_fail(PLUMB_E_INPUT, "\"%s\": one argument too many", word);
+    const plumb_option *twins[2] = {NULL};
+    for (size_t i = 0, n = 0; i < o->usage->positional_count && n < 2; i++)
+        if ((twins[n] = twin_of(o, &o->usage->positionals[i]))) n++;
+    if (!all_given || !twins[1]) return usage_cure(o->usage, s);
+    return plumb_cure(
+        s, "the options (or the config file) give all already; name the one that it replaces: --%s %s, or --%s %s",
+        twins[0]->name, word, twins[1]->name, word);
+}
+
 static plumb_status set_positionals(plumb_options *o, const char **given, size_t count)
 {
     bool few = leave_to_twins(o, count);
@@ -752,7 +766,7 @@ static plumb_status set_positionals(plumb_options *o, const char **given, size_t
         count -= take;
     }
     if (!count) return PLUMB_OK;
-    return usage_cure(o->usage, plumb_fail(PLUMB_E_INPUT, "\"%s\": one argument too many", given[0]));
+    return one_too_many(o, given[0], few);
 }
 
 typedef struct positionals {

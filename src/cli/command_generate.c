@@ -54,6 +54,7 @@ static const plumb_option options[] = {
      .high = 1,
      .help = "sample from the fewest likeliest tokens (of the top_k) whose probability reaches P only; 1 is off"},
     {.name = "n",
+     .alias = "num_return_sequences",
      .kind = PLUMB_OPTION_INTEGER,
      .offset = offsetof(generate_values, n),
      .fallback = "1",

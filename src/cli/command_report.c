@@ -21,7 +21,7 @@ static const plumb_option options[] = {
      .choices = "html|md|json",
      .fallback = "html",
      .help = "html: one page that needs nothing else; md: verdict and tables in Markdown; json: all numbers behind the "
-             "figures"},
+             "figures. Where it is not given, an output that is called .md or .json is one"},
     {.name = "cut",
      .kind = PLUMB_OPTION_LIST,
      .offset = offsetof(report_values, cut),
@@ -98,6 +98,17 @@ static plumb_status read_inputs(plumb_cli *cli, const report_values *v, plumb_re
     return plumb_report_finish(r, &cli->sink);
 }
 
+/* The format that was asked for, or else the one that the output's name ends in. */
+static plumb_report_format format_of(const plumb_cli *cli, const report_values *v)
+{
+    const char *end = v->common.output ? strrchr(v->common.output, '.') : NULL;
+    if (end && !plumb_options_given(cli->options, "format")) {
+        if (strcmp(end, ".md") == 0) return PLUMB_REPORT_MARKDOWN;
+        if (strcmp(end, ".json") == 0) return PLUMB_REPORT_JSON;
+    }
+    return (plumb_report_format)v->format;
+}
+
 static plumb_status write_report(plumb_cli *cli, const report_values *v, const plumb_report *r, json_t *meta)
 {
     plumb_output *out = NULL;
@@ -105,13 +116,13 @@ static plumb_status write_report(plumb_cli *cli, const report_values *v, const p
     bool resumed = false;
     size_t left_out, drawn = plumb_report_figures(r, &left_out);
     plumb_status s;
-    PLUMB_GO(plumb_report_write(r, (plumb_report_format)v->format, &text));
+    PLUMB_GO(plumb_report_write(r, format_of(cli, v), &text));
     PLUMB_GO(plumb_cli_open_output(cli, meta, &out, &resumed));
     s = plumb_output_write(out, text.data, text.size);
     s = plumb_cli_close_output(cli, meta, out, resumed, s);
     if (!s) {
         plumb_cli_say(cli, "%s", plumb_report_verdict(r));
-        plumb_cli_say(cli, "%zu figures; %zu left out for want of data%s", drawn, left_out,
+        plumb_cli_say(cli, "%zu figure%s; %zu left out for want of data%s", drawn, drawn == 1 ? "" : "s", left_out,
                       left_out ? " (listed at the end of the report)" : "");
     }
 done:

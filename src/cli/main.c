@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 
@@ -108,8 +109,19 @@ static void *json_memory(size_t size)
     return memory;
 }
 
+/* OpenMP's threads spin when they wait for each other, unless OMP_WAIT_POLICY says otherwise before the program begins:
+ * on a machine that does other work too, processors are then spent on waiting for a thread that has none, and
+ * everything takes ten times as long and more. So where nothing is said, the program begins once more with threads that
+ * sleep; where that cannot be done, it goes on as it is. */
+static void sleep_when_waiting(char **argv)
+{
+    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;
+    if (setenv("OMP_WAIT_POLICY", "passive", 0) == 0) execv("/proc/self/exe", argv);
+}
+
 int main(int argc, char **argv)
 {
+    sleep_when_waiting(argv);
     signal(SIGPIPE, SIG_IGN); /* a reader that went away is a write error, with a message and an exit code */
     signal(SIGXFSZ, SIG_IGN); /* and so is a file at the limit of ulimit -f */
     json_set_alloc_funcs(json_memory, free);

@@ -313,6 +313,26 @@ static plumb_status say_work(plumb_train_body *b)
     return PLUMB_OK;
 }
 
+/* How many rows are trained on, and why not the others: plumb reward, whose reason is another, has told it. */
+static plumb_status say_data(const plumb_train_body *b)
+{
+    const plumb_examples *e = &b->examples;
+    int64_t rows = (int64_t)e->count;
+    plumb_text left_out = {0};
+    plumb_status s = PLUMB_OK;
+    for (int i = PLUMB_SKIP_NONE + 1; i < PLUMB_SKIPS && !s; i++) {
+        rows += e->skipped[i];
+        if (e->skipped[i] && b->model->config.head != PLUMB_HEAD_SCORE)
+            s = plumb_text_printf(&left_out, ", %" PRId64 " skipped (%s)", e->skipped[i],
+                                  plumb_skip_name((plumb_skip)i));
+    }
+    if (!s)
+        plumb_cli_tell(b->cli, "data: %zu of %" PRId64 " rows, max_length %d, %" PRId64 " cut%s", e->count, rows,
+                       b->max_length, e->truncated, left_out.data ? left_out.data : "");
+    plumb_text_free(&left_out);
+    return s;
+}
+
 static plumb_status say_plan(plumb_train_body *b)
 {
     int64_t steps = 0, per_epoch = 0;
@@ -322,11 +342,7 @@ static plumb_status say_plan(plumb_train_body *b)
     plumb_format_count((double)plumb_config_parameters(&b->model->config), parameters, sizeof parameters);
     plumb_cli_tell(b->cli, "model: %s, %s, %s parameters", b->options.model,
                    b->model->config.head == PLUMB_HEAD_SCORE ? a->score_class_name : a->class_name, parameters);
-    plumb_cli_tell(b->cli, "data: %zu of %" PRId64 " rows, max_length %d, %" PRId64 " cut", b->examples.count,
-                   (int64_t)b->examples.count + b->examples.skipped[PLUMB_SKIP_PROMPT_TOO_LONG] +
-                       b->examples.skipped[PLUMB_SKIP_EMPTY_RESPONSE] +
-                       b->examples.skipped[PLUMB_SKIP_NO_PROMPT_TOKEN] + b->examples.skipped[PLUMB_SKIP_BAD_ROW],
-                   b->max_length, b->examples.truncated);
+    PLUMB_TRY(say_data(b));
     plumb_cli_tell(b->cli, "run: %" PRId64 " steps (%" PRId64 " an epoch) of %" PRId64 " rows, into %s", steps,
                    per_epoch, b->options.order.batch * b->options.order.accumulation,
                    b->options.folder ? b->options.folder : "nothing");

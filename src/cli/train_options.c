@@ -418,7 +418,8 @@ static void note_no_effect(const plumb_options *o, const char *name, const plumb
 
 static plumb_status check_output(const plumb_options *o, const plumb_common *common)
 {
-    if (!common->output && !common->dry_run)
+    bool missing = !common->output || !*common->output;
+    if (missing && !common->dry_run)
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "the run folder is missing"), "write -o RUN");
     if (common->output && strcmp(common->output, "-") == 0)
         return blame(

@@ -273,6 +273,8 @@ const plumb_foreign_option plumb_trl_keys[] = {
      .reason = GONE "; loss_type sigmoid sft with loss_weights 1 and that number, or sft_coeff"},
     {REFUSED(FLAG, "reference_free", "false"), .only = "dpo", .reason = GONE "; simpo and cpo need no reference"},
     {REFUSED(FLAG, "generate_during_eval", "false"), .only = "dpo", .reason = GONE "; nothing is evaluated"},
+    {REFUSED(FLAG, "overwrite_output_dir", "false"),
+     .reason = GONE "; a run is never written over: remove its folder, or give another one"},
     {REFUSED(FLAG, "group_by_length", "false"), .reason = GONE "; it would change the order of rows"},
     {0},
 };

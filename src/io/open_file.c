@@ -6,6 +6,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+bool plumb_is_hub_name(const char *name)
+{
+    char owner[128];
+    struct stat about;
+    const char *slash = strchr(name, '/');
+    size_t n = slash ? (size_t)(slash - name) : 0;
+    if (!n || n >= sizeof owner || !slash[1] || strchr(slash + 1, '/') || *name == '.' || *name == '~') return false;
+    memcpy(owner, name, n);
+    owner[n] = 0;
+    return stat(owner, &about) != 0;
+}
+
 static plumb_status open_error(const char *path, int error)
 {
     if (error == EINTR) return plumb_fail(PLUMB_E_INTERRUPTED, "interrupted"); /* a pipe into which nobody writes */
@@ -14,6 +26,11 @@ static plumb_status open_error(const char *path, int error)
     switch (error) {
     case ENOENT:
     case ENOTDIR:
+        if (plumb_is_hub_name(path) && !strchr(path, '.')) /* names of files mostly have a dot */
+            return plumb_cure(s,
+                              "a data set of the Hub must be saved to a file first: python -c \"import datasets; "
+                              "datasets.load_dataset('%s', split='train').to_json('data.jsonl')\"",
+                              path);
         return plumb_cure(s, "check the path; relative paths start at the current folder");
     case EACCES:
     case EPERM:

@@ -2,6 +2,7 @@
 #ifndef PLUMB_IO_OPEN_FILE_H
 #define PLUMB_IO_OPEN_FILE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -10,5 +11,8 @@
  * one that may not be read is PLUMB_E_INPUT "path: ..." with a cure; a signal while a pipe has no writer
  * yet is PLUMB_E_INTERRUPTED. The caller closes *fd. */
 plumb_status plumb_open_file(const char *path, int *fd, int64_t *size) PLUMB_MUST_USE;
+
+/* OWNER/NAME, as the Hub calls models and data sets, and no path of this machine. */
+bool plumb_is_hub_name(const char *name);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "base/memory.h"
 #include "io/json.h"
+#include "io/open_file.h"
 #include "io/output.h"
 
 /* Larger than any published model by far; keeps products of sizes inside 64 bits. */
@@ -463,24 +464,11 @@ plumb_status plumb_config_parse(const char *text, size_t n, const char *what, pl
     return plumb_context(s, "%s", what);
 }
 
-/* OWNER/NAME, as the Hub calls its models, and no path of this machine. */
-static bool is_hub_name(const char *name)
-{
-    char owner[128];
-    struct stat about;
-    const char *slash = strchr(name, '/');
-    size_t n = slash ? (size_t)(slash - name) : 0;
-    if (!n || n >= sizeof owner || !slash[1] || strchr(slash + 1, '/') || *name == '.' || *name == '~') return false;
-    memcpy(owner, name, n);
-    owner[n] = 0;
-    return stat(owner, &about) != 0;
-}
-
 /* What is wrong with the folder itself, before any file in it is asked for. */
 static plumb_status check_folder(const char *folder)
 {
     struct stat about;
-    if (is_hub_name(folder)) {
+    if (plumb_is_hub_name(folder)) {
         const char *slash = strchr(folder, '/');
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s/config.json: not found", folder),
                           "MODEL is a folder; a model of the Hub must be downloaded first: huggingface-cli download %s "
@@ -499,16 +487,20 @@ static plumb_status check_folder(const char *folder)
 plumb_status plumb_config_load(const char *folder, plumb_config *out)
 {
     plumb_text path = {0}, text = {0};
-    bool adapter = false;
+    bool adapter = false, checkpoint = false;
     PLUMB_TRY(check_folder(folder));
     plumb_status s = plumb_path_join(&path, folder, "config.json");
     if (!s) s = plumb_path_holds(folder, "adapter_config.json", &adapter);
+    if (!s) s = plumb_path_holds(folder, "masters.safetensors", &checkpoint);
     if (!s && !plumb_path_exists(path.data))
         s = plumb_cure(
             plumb_fail(PLUMB_E_INPUT, "%s: not found", path.data), "%s",
-            adapter
-                ? "it is a LoRA adapter: give the model it was trained on and --adapter with this folder, or make "
-                  "one model of both with plumb merge"
+            adapter ? "it is a LoRA adapter: make one model of it and the one it was trained on with plumb merge; "
+                      "commands with --adapter also take the two as they are"
+            : checkpoint
+                ? "it is a checkpoint to go on from (--resume) and to look at with plumb trace; the model is in the "
+                  "run's "
+                  "folder when the run is done"
                 : "MODEL is a folder with config.json, tokenizer.json and *.safetensors, as downloaded from the Hub");
     if (!s) s = plumb_read_file(path.data, MAX_CONFIG_BYTES, &text);
     if (!s) s = plumb_config_parse(text.data ? text.data : "", text.size, path.data, out);

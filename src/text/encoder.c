@@ -161,7 +161,7 @@ static plumb_status render(const plumb_encoder *e, const json_t *messages, bool 
                                .add_generation_prompt = generation_prompt,
                                .variables = e->variables,
                                .now = e->now};
-    return plumb_context(plumb_template_render_marked(e->chat, &in, out, spans), "chat template");
+    return plumb_template_render_marked(e->chat, &in, out, spans);
 }
 
 plumb_status plumb_encoder_render(const plumb_encoder *e, const json_t *messages, bool generation_prompt,

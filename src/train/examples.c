@@ -59,7 +59,7 @@ plumb_status plumb_examples_read(plumb_pair_reader *reader, plumb_examples *out)
     plumb_pair_reader_rows(reader, &out->hash, NULL);
     if (out->count) return PLUMB_OK;
     return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: no pair is left to train on", plumb_pair_reader_name(reader)),
-                      "plumb score says of each row why it is skipped; is --max_length too small?");
+                      "is the file empty, or --max_length too small? plumb score says of each row why it is skipped");
 }
 
 size_t plumb_examples_rows(const plumb_examples *e)

@@ -265,7 +265,7 @@ void plumb_ledger_warn(const plumb_ledger_summary *l, const plumb_examples *e, i
     if (!s)
         plumb_note(sink,
                    "step %" PRId64
-                   ": likelihood displacement: the mean chosen log-prob fell from %.4g to %.4g, in %zu of %zu pairs, "
+                   ": likelihood displacement: the mean chosen log-prob fell from %.6g to %.6g, in %zu of %zu pairs, "
                    "most in rows %s; %s",
                    step, l->start_mean[0], l->mean[0], l->displaced, e->count, worst.data ? worst.data : "", advice);
     plumb_status_free(s);

@@ -43,6 +43,8 @@ static uint32_t twister_draw(twister *t)
     return y ^ y >> 18;
 }
 
+/* So that the steps of a run fit into 64 bits. */
+static const double most_epochs = 1e9;
 /* The largest n for which torch takes one 32-bit draw per row. */
 static const int64_t most_rows = UINT32_MAX / 20 - 1;
 
@@ -87,8 +89,8 @@ static plumb_status check(const plumb_order_options *how)
     if (how->accumulation < 1)
         return plumb_fail(PLUMB_E_INPUT, "gradient_accumulation_steps: %lld is not above 0",
                           (long long)how->accumulation);
-    if (how->max_steps <= 0 && !(how->epochs > 0 && how->epochs < 1e9))
-        return plumb_fail(PLUMB_E_INPUT, "num_train_epochs: %g is not above 0", how->epochs);
+    if (how->max_steps <= 0 && !(how->epochs > 0 && how->epochs < most_epochs))
+        return plumb_fail(PLUMB_E_INPUT, "num_train_epochs: %g is not above 0 and below %g", how->epochs, most_epochs);
     if (how->rows > most_rows)
         return plumb_fail(PLUMB_E_INPUT, "%lld rows; at most %lld can be shuffled", (long long)how->rows,
                           (long long)most_rows);

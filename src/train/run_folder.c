@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@ enum { MAX_SIDE_FILE = 512 << 20, MAX_STATE = 1 << 30 };
 struct plumb_run_folder {
     char *path;
     plumb_text from;                  /* the checkpoint that is gone on with */
+    int lock;                         /* descriptor of the folder itself, which is locked while it is open; -1: none */
     int metrics, ledger, completions; /* descriptors, open for appending; -1: there is none yet */
 };
 
@@ -190,10 +192,24 @@ static plumb_status open_there(const char *path, const char *name, int64_t size,
     return there ? open_lines(path, name, size, out) : PLUMB_OK;
 }
 
+/* Two processes in one folder would cut off each other's lines and remove each other's checkpoints: a run that is
+ * resumed while it still goes on. Where a file system has no locks, this safeguard is not to be had. */
+static plumb_status lock_folder(plumb_run_folder *f)
+{
+    f->lock = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (f->lock < 0)
+        return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "%s: cannot open: %s", f->path, strerror(errno)),
+                          "the run needs a folder, in which you may read and write");
+    if (flock(f->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return PLUMB_OK;
+    return plumb_cure(plumb_fail(PLUMB_E_OUTPUT, "%s: another process is training in it", f->path),
+                      "wait until it has finished, or give another folder with -o");
+}
+
 static plumb_status open_all(plumb_run_folder *f, const char *path, bool resume, json_t **state)
 {
     PLUMB_TRY(check_folder(path, resume));
     PLUMB_TRY(create_folder(path));
+    PLUMB_TRY(lock_folder(f));
     if (resume) PLUMB_TRY(read_state(f, state));
     remove_partial_checkpoints(path);
     PLUMB_TRY(open_lines(path, "metrics.jsonl", recorded(*state, "metrics_bytes"), &f->metrics));
@@ -207,7 +223,7 @@ plumb_status plumb_run_folder_open(const char *path, bool resume, plumb_run_fold
     *out = NULL;
     *state = NULL;
     PLUMB_TRY(plumb_new(&f, 1, sizeof *f));
-    f->metrics = f->ledger = f->completions = -1;
+    f->lock = f->metrics = f->ledger = f->completions = -1;
     f->path = strdup(path);
     plumb_status s = f->path ? open_all(f, path, resume, state) : plumb_no_memory();
     if (s) {
@@ -224,6 +240,7 @@ void plumb_run_folder_close(plumb_run_folder *f)
     if (f->metrics >= 0) close(f->metrics);
     if (f->ledger >= 0) close(f->ledger);
     if (f->completions >= 0) close(f->completions);
+    if (f->lock >= 0) close(f->lock);
     plumb_text_free(&f->from);
     free(f->path);
     free(f);

@@ -19,7 +19,8 @@ typedef struct plumb_run_folder plumb_run_folder;
 /* Creates the folder (its parent must be there). One that holds a run already (a line of metrics.jsonl or ledger.jsonl,
  * or a checkpoint) is PLUMB_E_OUTPUT; with `resume` it is opened: *state is then the state.json of the newest
  * checkpoint that the .jsonl files reach (a new reference), or NULL when there is none, and the .jsonl files are cut
- * back to it. A folder that holds a model and no run is PLUMB_E_OUTPUT always. */
+ * back to it. A folder that holds a model and no run is PLUMB_E_OUTPUT always, and so is one that is open elsewhere: it
+ * is locked until it is closed. */
 plumb_status plumb_run_folder_open(const char *path, bool resume, plumb_run_folder **out,
                                    json_t **state) PLUMB_MUST_USE;
 void plumb_run_folder_close(plumb_run_folder *f);

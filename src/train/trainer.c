@@ -128,7 +128,9 @@ static plumb_status not_finite(const plumb_micro_batch *m, double loss)
     plumb_status s = PLUMB_OK;
     for (size_t i = 0; i < m->count && !s; i++)
         s = plumb_text_printf(&rows, "%s%" PRId64, i ? ", " : "", m->examples[i]->index);
-    if (!s) s = plumb_fail(PLUMB_E_DIVERGED, "the loss is %g in the batch of rows %s", loss, rows.data);
+    if (!s)
+        s = plumb_fail(PLUMB_E_DIVERGED, "the loss is %s in the batch of rows %s",
+                       isnan(loss) ? "not a number" : "infinite", rows.data);
     plumb_text_free(&rows);
     return s;
 }

@@ -55,6 +55,14 @@ expect_same_run()
     expect_same "$1/ledger.jsonl" "$2/ledger.jsonl"
 }
 
+begin "the plan tells why rows are left out"
+run "$PLUMB" dpo "$models/olmo" "$DATA/pairs/pairs.jsonl" -o cut --max_length 16 --dry-run
+expect_code 0
+expect_out "data: "
+sed -n 's/^data: \([0-9]*\) of 25 rows, max_length 16, .* cut, \([0-9]*\) skipped (prompt_too_long)$/\1 \2/p' stdout |
+    awk '$1 + $2 == 25 { found = 1 } END { exit !found }' || complain "the rows do not add up"
+expect_no_file cut
+
 begin "a run and its folder"
 dpo "$models/qwen3" "$chat" -o run --learning_rate 1e-3 --per_device_train_batch_size 2 --num_train_epochs 2 \
     --logging_steps 1 --save_steps 3
@@ -333,6 +341,14 @@ expect_code 0
 head -n 12 stopped/metrics.jsonl >got
 expect_same got twelve/metrics.jsonl
 
+begin "a word beside a config file that gives model and data"
+printf 'model_name_or_path: %s\ndataset_name: %s\n' "$models/qwen3" "$chat" >both.yaml
+run "$PLUMB" dpo "$models/olmo" --config both.yaml -o never
+expect_code 2
+expect_err "one argument too many"
+expect_err "name the one that it replaces: --model_name_or_path $models/olmo, or --dataset_name $models/olmo"
+expect_no_file never
+
 begin "what does not belong together is not continued"
 # shellcheck disable=SC2086
 run "$PLUMB" dpo $long -o whole
@@ -386,7 +402,7 @@ begin "a run that diverges"
 dpo "$models/olmo" "$plain" -o diverged --learning_rate 1e30 --lr_scheduler_type constant_with_warmup --warmup_steps 1 \
     --save_steps 1 --save_total_limit 1 --per_device_train_batch_size 2 --ledger_steps 100
 expect_code 3
-expect_err "error: step 3: the loss is"
+expect_err "error: step 3: the loss is not a number in the batch of rows"
 expect_err "in the batch of rows "
 expect_err "diverged/checkpoint-1 is the last good checkpoint; try a smaller --learning_rate"
 expect_file diverged/checkpoint-1/masters.safetensors
@@ -401,6 +417,13 @@ expect_no_file diverged2/model.safetensors
 begin "data that cannot be trained on"
 : >empty.jsonl
 refuses 2 "empty.jsonl" "$models/olmo" empty.jsonl
+refuses 2 "is the file empty" "$models/olmo" empty.jsonl
+run "$PLUMB" dpo "$models/olmo" "$plain" -o empty.jsonl -q
+expect_code 2
+expect_err "the run needs a folder"
+run "$PLUMB" dpo "$models/olmo" "$plain" -o "" -q
+expect_code 2
+expect_err "the run folder is missing"
 refuses 2 "no pair is left to train on" "$models/olmo" "$plain" --max_length 5
 refuses 2 "plumb score says of each row why it is skipped" "$models/olmo" "$plain" --max_length 5
 printf '%s\n' '{"prompt_ids":[5,2000],"chosen_ids":[6],"rejected_ids":[7]}' >far.jsonl

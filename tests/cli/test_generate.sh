@@ -70,7 +70,7 @@ for how in "--threads 2" "--slots 1" "--batch 5"; do
     generates other.jsonl "$models/llama2" prompts.jsonl --n 3 --max_new_tokens 7 $how
     expect_same other.jsonl out.jsonl
 done
-generates a.jsonl "$models/llama2" prompts.jsonl --n 3 --max_new_tokens 7 --range :2
+generates a.jsonl "$models/llama2" prompts.jsonl --num_return_sequences 3 --max_new_tokens 7 --range :2
 generates b.jsonl "$models/llama2" prompts.jsonl --n 3 --max_new_tokens 7 --range 2:
 cat a.jsonl b.jsonl >other.jsonl
 expect_same other.jsonl out.jsonl

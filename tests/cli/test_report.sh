@@ -49,6 +49,19 @@ expect_out "| run | step | side |"
 expect_out "## Not in this report"
 expect_out "    plumb score"
 
+begin "the format of an output's name"
+cp stdout by_format
+run "$PLUMB" report run scores.jsonl -o report.md -q
+expect_code 0
+sed 's/ -o report.md/ --format md/' report.md >by_name
+expect_same by_name by_format
+run "$PLUMB" report run scores.jsonl -o report.json -q
+expect_code 0
+grep -q '^{"kind": "report"' report.json || complain "not JSON"
+run "$PLUMB" report run scores.jsonl -o page.md --format html -q
+expect_code 0
+head -n 1 page.md | grep -q '<!doctype html>' || complain "not the format that was asked for"
+
 begin "JSON"
 run "$PLUMB" report run scores.jsonl --format json -q
 expect_code 0
@@ -303,6 +316,12 @@ mkdir -p folder
 run "$PLUMB" report folder
 expect_code 2
 expect_err "folder: no run: metrics.jsonl and ledger.jsonl are missing or empty"
+mkdir rm
+echo '{"command":"reward"}' >rm/run.json
+echo '{"step":1,"loss":0.5}' >rm/metrics.jsonl
+run "$PLUMB" report rm
+expect_code 2
+expect_err "rm: is a run of plumb reward, of which there are no figures"
 run "$PLUMB" report missing.jsonl
 expect_code 2
 expect_err "missing.jsonl"

@@ -476,6 +476,11 @@ begin "models that cannot be used"
 refuses "nowhere/config.json: not found" nowhere "$plain"
 refuses "downloaded from the Hub" nowhere "$plain"
 refuses "huggingface-cli download allenai/OLMo-1B-hf --local-dir OLMo-1B-hf" allenai/OLMo-1B-hf "$plain"
+refuses "load_dataset('trl-lib/ultrafeedback_binarized', split='train')" "$models/olmo" trl-lib/ultrafeedback_binarized
+refuses "check the path" "$models/olmo" nowhere/pairs.jsonl
+mkdir checkpoint-8
+: >checkpoint-8/masters.safetensors
+refuses "it is a checkpoint to go on from" checkpoint-8 "$plain"
 refuses "pairs.jsonl: is a file, and MODEL is a folder" "$plain" "$models/olmo"
 refuses "are MODEL and DATA swapped?" "$plain" "$models/olmo"
 if [ "$(id -u)" -ne 0 ]; then

@@ -377,7 +377,7 @@ after_of first.jsonl >expected
 expect_same got expected
 run "$PLUMB" generate lora chat.jsonl
 expect_code 2
-expect_err "it is a LoRA adapter: give the model it was trained on and --adapter with this folder"
+expect_err "it is a LoRA adapter: make one model of it and the one it was trained on with plumb merge"
 
 begin "a template that tells the date: the run's own"
 cat >date.jinja <<'END'

@@ -46,6 +46,15 @@ cp stdout version
 run "$PLUMB" filter --version
 expect_same stdout version
 
+begin "threads sleep when they wait, unless the environment says otherwise"
+run env -u OMP_WAIT_POLICY -u GOMP_SPINCOUNT OMP_DISPLAY_ENV=true "$PLUMB" --version
+expect_code 0
+expect_same stdout version
+grep -q "OMP_WAIT_POLICY *= *'PASSIVE'" stderr || complain "another policy"
+run env OMP_WAIT_POLICY=active OMP_DISPLAY_ENV=true "$PLUMB" --version
+expect_code 0
+grep -q "OMP_WAIT_POLICY *= *'ACTIVE'" stderr || complain "another policy"
+
 begin "unknown commands and options"
 run "$PLUMB" fliter
 expect_code 2

@@ -256,6 +256,7 @@ static const struct bad_case {
     {"d s --output --fast", "--output: a value is missing",
      "a value that starts with a dash is written --output=--fast"},
     {"d s --steps -2", "--steps: -2 is less than -1", NULL},
+    {"d s --steps 99999999999999999999", "--steps: 99999999999999999999 does not fit into 64 bits", NULL},
     {"d s --below nan", "--below: \"nan\" is not a number", NULL},
     {"d s --below 0x10", "--below: \"0x10\" is not a number", NULL},
     {"d s --below 1e999", "--below: 1e999 is beyond the range of numbers", NULL},

@@ -4,7 +4,10 @@
 
 #include <dirent.h>
 #include <math.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { PAIRS = 6, LENGTH = 64 };
 
@@ -404,6 +407,12 @@ static void a_folder_with_work_is_left_alone(void **state)
     run_whole(&plain, &(way){.folder = folder});
     assert_says(run_it(&plain, &(way){.folder = folder}, &report), PLUMB_E_OUTPUT, "holds a run already");
     assert_says(run_it(&plain, &(way){.folder = folder}, &report), PLUMB_E_OUTPUT, "--resume");
+    int elsewhere = open(folder, O_RDONLY | O_DIRECTORY);
+    assert_int_equal(flock(elsewhere, LOCK_EX | LOCK_NB), 0); /* as the run that is still going on has it */
+    assert_says(run_it(&plain, &(way){.folder = folder, .resume = true}, &report), PLUMB_E_OUTPUT,
+                "another process is training in it");
+    close(elsewhere);
+    run_whole(&plain, &(way){.folder = folder, .resume = true});
     const char *model = new_folder("model");
     copy_folder(oracle_path("models", "olmo"), model);
     for (int resume = 0; resume < 2; resume++)
