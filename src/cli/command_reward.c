@@ -32,11 +32,18 @@ const plumb_usage plumb_usage_reward = {
                "  plumb reward-score rm held-out.jsonl -o rewards.jsonl",
 };
 
-/* The token that the place of the reward is found by, as TRL chooses it. */
-static plumb_status choose_pad(plumb_train_body *b, const plumb_reward_values *v)
+static const char *own_pad(const plumb_encoder *e)
+{
+    return json_string_value(json_object_get(e->variables, "pad_token"));
+}
+
+/* The token that the place of the reward is found by, as TRL chooses it; `earlier` is that of the adapter to go on
+ * with.
+ */
+static plumb_status choose_pad(plumb_train_body *b, const plumb_reward_values *v, const char *earlier)
 {
     const plumb_encoder *e = b->encoder;
-    const char *own = json_string_value(json_object_get(e->variables, "pad_token"));
+    const char *own = earlier ? earlier : own_pad(e);
     const char *token = v->pad_token ? v->pad_token : own ? own : e->eos;
     if (!token)
         return plumb_cure(
@@ -51,6 +58,19 @@ static plumb_status choose_pad(plumb_train_body *b, const plumb_reward_values *v
     plumb_cli_say(b->cli, "reward: read at the last token that is not %s (%d)%s", token, id,
                   closing ? ", so that the EOS that closes a response is passed over" : "");
     return PLUMB_OK;
+}
+
+/* An adapter that is trained further says with its tokenizer where rewards are read. */
+static plumb_status settle_pad(plumb_train_body *b, const plumb_reward_values *v)
+{
+    const char *adapter = v->train.adapter;
+    plumb_encoder *earlier = NULL;
+    bool there = false;
+    if (adapter) PLUMB_TRY(plumb_path_holds(adapter, "tokenizer.json", &there));
+    if (there) PLUMB_TRY(plumb_encoder_open(adapter, NULL, -1, &earlier));
+    plumb_status s = choose_pad(b, v, earlier ? own_pad(earlier) : NULL);
+    plumb_encoder_close(earlier);
+    return s;
 }
 
 static plumb_status read_pairs(plumb_train_body *b)
@@ -82,7 +102,7 @@ static plumb_status reward_with(plumb_train_body *b, plumb_cli *cli, plumb_rewar
     PLUMB_TRY(plumb_train_open_score(b, cli, &v->train));
     if (b->fresh_head && !v->train.adapter)
         plumb_cli_say(cli, "reward head: new, from --seed %" PRId64, v->train.common.seed);
-    PLUMB_TRY(choose_pad(b, v));
+    PLUMB_TRY(settle_pad(b, v));
     b->options.trainer.loss = plumb_reward_step_loss(&v->center_rewards_coefficient);
     b->options.ledger = plumb_reward_ledger(&notes);
     PLUMB_TRY(read_pairs(b));

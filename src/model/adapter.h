@@ -73,8 +73,7 @@ typedef struct plumb_adapter_options {
 
 /* A fresh adapter for a model (borrowed for the call): B = 0, A uniform in +-1/sqrt(k), which is PEFT's
  * kaiming_uniform_(a = sqrt(5)), from plumb_uniform(seed, hash of the module's name, element); a reward head as the
- * model has it. A target that names no
- * linear of the layers is PLUMB_E_INPUT listing those there are. */
+ * model has it. A target that names no linear of the layers is PLUMB_E_INPUT listing those there are. */
 plumb_status plumb_adapter_new(const plumb_model *m, const plumb_adapter_options *options,
                                plumb_adapter **out) PLUMB_MUST_USE;
 void plumb_adapter_free(plumb_adapter *a); /* NULL is fine */

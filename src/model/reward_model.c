@@ -13,15 +13,18 @@ plumb_status plumb_is_adapter_folder(const char *folder, bool *out)
     return PLUMB_OK;
 }
 
-/* Takes s over. */
-static plumb_status no_base(const char *folder, plumb_status s)
+/* The checkpoint that the adapter's folder names, which must be there. */
+static plumb_status check_base(const char *folder, const plumb_text *base)
 {
+    bool there = false;
+    if (base->size) PLUMB_TRY(plumb_path_holds(base->data, "config.json", &there));
+    if (there) return PLUMB_OK;
     return plumb_cure(
-        plumb_context(s, "%s: the checkpoint that adapter_config.json names", folder),
+        plumb_fail(PLUMB_E_INPUT, "%s: the checkpoint that adapter_config.json names is not there: %s", folder,
+                   base->size ? base->data : "none is named"),
         "correct \"base_model_name_or_path\" there, or make one model of both: plumb merge BASE %s -o OUT", folder);
 }
 
-/* The checkpoint of the adapter in `folder`. */
 static plumb_status open_base(const char *folder, const char *base, plumb_compute *compute, plumb_reward_model *m)
 {
     plumb_text named = {0};
@@ -31,13 +34,8 @@ static plumb_status open_base(const char *folder, const char *base, plumb_comput
         s = plumb_cure(
             plumb_fail(PLUMB_E_INPUT, "%s: is the adapter of a language model, which has no rewards", folder),
             "plumb reward --use_peft makes one of a reward model");
-    if (!s && base) s = plumb_model_open_score(base, compute, 0, &m->model, &fresh);
-    if (!s && !base && !named.size)
-        s = no_base(folder, plumb_fail(PLUMB_E_INPUT, "\"base_model_name_or_path\" is missing"));
-    if (!s && !base) {
-        s = plumb_model_open_score(named.data, compute, 0, &m->model, &fresh);
-        if (s) s = no_base(folder, s);
-    }
+    if (!s && !base) s = check_base(folder, &named);
+    if (!s) s = plumb_model_open_score(base ? base : named.data, compute, 0, &m->model, &fresh);
     plumb_text_free(&named);
     return s;
 }

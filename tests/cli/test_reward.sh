@@ -218,6 +218,17 @@ for name in reward/chosen reward/rejected; do
     column "$name" first >b
     expect_same a b # goes on where the adapter was
 done
+run "$PLUMB" reward "$base" "$chat" -o closing --limit 8 --use_peft --max_steps 1 --pad_token '<|end_of_text|>'
+expect_err "reward: read at the last token that is not <|end_of_text|> (1)"
+run "$PLUMB" reward "$base" "$chat" -o closing_further --limit 8 --adapter closing --dry-run
+expect_err "reward: read at the last token that is not <|end_of_text|> (1)"
+run "$PLUMB" reward-score closing "$chat" --limit 8 -q
+tail -n 8 closing/ledger.jsonl >first
+for name in reward/chosen reward/rejected; do
+    column "$name" first >a
+    column "$name" stdout >b
+    expect_same a b # read at the same token
+done
 run "$PLUMB" reward merged "$chat" -o on_top --limit 8 --use_peft --max_steps 1 -q
 expect_code 0
 column reward/chosen merged.jsonl >a
@@ -328,7 +339,8 @@ refuses "lora_task_type: not supported" reward "$models/qwen3" "$chat" --use_pef
 refuses "is the adapter of a reward model, which tells nothing about next tokens" dpo "$base" "$chat" --adapter lora
 refuses "is the adapter of a language model, which has no rewards" reward-score "$models/adapter-init" "$chat"
 refuses "score.weight: missing" reward "$base" "$chat" --adapter "$models/adapter-init"
-refuses "the checkpoint that adapter_config.json names" reward-score "$models/adapter-reward" "$chat"
+refuses "the checkpoint that adapter_config.json names is not there: llama3-chat-sharded" reward-score "$models/adapter-reward" "$chat"
+refuses "make one model of both: plumb merge BASE $models/adapter-reward" reward-score "$models/adapter-reward" "$chat"
 refuses '--pad_token: "<none>" is no token of the tokenizer' reward "$models/qwen3" "$chat" --pad_token "<none>"
 refuses "no pair is left to train on" reward "$models/qwen3" "$chat" --max_length 3
 printf '{"prompt":"A","chosen":" b","rejected":" c","margin":"much"}\n' >margin.jsonl
