@@ -14,8 +14,10 @@ typedef struct plumb_batch {
     plumb_ids positions; /* [rows] */
     plumb_ids wanted;    /* row numbers whose final states are wanted, ascending */
     plumb_ids wanted_positions;
-    plumb_ids cache_rows;    /* [rows] of a batch that goes on with sequences in a cache; else empty */
-    plumb_segment *segments; /* all rows as queries */
+    plumb_ids partners; /* [rows] of a row of branch 1 the row of branch 0 at the same position, if any; else -1 */
+    plumb_ids wanted_partners; /* the same of the wanted rows, counted among these */
+    plumb_ids cache_rows;      /* [rows] of a batch that goes on with sequences in a cache; else empty */
+    plumb_segment *segments;   /* all rows as queries */
     size_t segment_count, segment_capacity;
     plumb_segment *wanted_segments; /* the wanted rows as queries; query.row counts wanted rows */
     size_t wanted_segment_count, wanted_segment_capacity;
