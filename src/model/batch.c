@@ -95,6 +95,18 @@ int plumb_group_rows(const int counts[], int branches, int shared)
     return rows;
 }
 
+int plumb_partners_cut(const plumb_ids *partners, int first, int limit)
+{
+    const int32_t *partner = partners->data;
+    int rows = (int)partners->count, next = limit; /* the first row from the cut on that has a partner */
+    while (next < rows && partner[next] < 0) next++;
+    for (int cut = limit; cut > first; cut--) {
+        if (partner[cut] >= 0) next = cut;
+        if (next == rows || partner[next] >= cut) return cut;
+    }
+    return limit;
+}
+
 void plumb_batch_clear(plumb_batch *b)
 {
     b->ids.count = b->positions.count = b->wanted.count = b->wanted_positions.count = b->cache_rows.count = 0;

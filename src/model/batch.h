@@ -50,6 +50,12 @@ plumb_status plumb_batch_check(const plumb_batch *b, int vocab, int *positions) 
 /* Rows that a group needs. */
 int plumb_group_rows(const int counts[], int branches, int shared);
 
+/* Where rows that are worked on from row `first` on may be cut, first < limit < partners->count. A row whose partner a
+ * cut leaves behind goes without, and that must not depend on which groups stand beside its own: the last cut up to
+ * `limit` that leaves no partner behind, or, where there is none, `limit`, which then counts from the group's first row
+ * that is a partner. */
+int plumb_partners_cut(const plumb_ids *partners, int first, int limit);
+
 void plumb_batch_clear(plumb_batch *b); /* keeps the memory */
 void plumb_batch_free(plumb_batch *b);
 

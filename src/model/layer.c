@@ -256,26 +256,14 @@ static plumb_status mlp_part(const step *s, const float *n, int first, int count
     return add_branch(s, &l->down, &in, &l->post_mlp_norm, st->mlp_out ? st->mlp_out + at : NULL, st->x_out + at);
 }
 
-/* Where a part of the MLP that begins with row `first` ends. Rows whose partners a cut would leave behind go without
- * them: the cut is made where it leaves none, else as far away as can be, which depends on the group alone. */
-static int end_of_part(const step *s, int first)
-{
-    const int32_t *partner = partners_of_queries(s)->data;
-    int limit = first + s->st->mlp_rows, next = limit;
-    if (limit >= s->queries) return s->queries;
-    if (!differs(s)) return limit;
-    while (next < s->queries && partner[next] < 0) next++; /* the first row from the cut on that has a partner */
-    for (int cut = limit; cut > first; cut--) {
-        if (partner[cut] >= 0) next = cut;
-        if (next == s->queries || partner[next] >= cut) return cut;
-    }
-    return limit;
-}
-
 static plumb_status mlp(const step *s, const float *n)
 {
     for (int first = 0, end; first < s->queries; first = end) {
-        end = end_of_part(s, first);
+        end = first + s->st->mlp_rows;
+        if (end >= s->queries)
+            end = s->queries;
+        else if (differs(s))
+            end = plumb_partners_cut(partners_of_queries(s), first, end);
         PLUMB_TRY(mlp_part(s, n, first, end - first));
     }
     return PLUMB_OK;
