@@ -11,7 +11,7 @@ enum { N = 35, ROWS = 4, LD = N + 2 };
 static void differences_give_the_products_back(void **state)
 {
     (void)state;
-    plumb_compute *c = open_isa(NULL, 2);
+    plumb_compute *c;
     float x[ROWS * LD], out[ROWS * LD], y[ROWS * LD], bias[N];
     bool taken[1 + ROWS];
     /* Buffers begin with row 1 of the batch. Row 2 is near its partner; 3 is far from it; that of 4 lies before. */
@@ -21,6 +21,7 @@ static void differences_give_the_products_back(void **state)
             x[i * LD + j] = (float)(j + 1) * (i == 2 ? -1.0F : 1 + 0.125F * (float)i);
             bias[j] = (float)j;
         }
+    check_ok(plumb_compute_open(NULL, 2, &c));
     memcpy(out, x, sizeof x);
     plumb_take_differences(c, &p, out, LD, ROWS, N, out, LD);
     assert_false(taken[1] || taken[3] || taken[4]);

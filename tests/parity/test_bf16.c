@@ -29,7 +29,8 @@ static plumb_status keep(void *user, const plumb_score *score)
 /* False, saying so, where this CPU lacks the arithmetic. */
 static bool scored(plumb_arithmetic arithmetic, int threads, int batch_rows, results *r)
 {
-    plumb_compute *c = open_isa(NULL, threads);
+    plumb_compute *c;
+    check_ok(plumb_compute_open(NULL, threads, &c));
     plumb_status s = plumb_compute_use(c, arithmetic);
     if (s) {
         print_message("left out: %s\n", plumb_status_message(s));
@@ -43,7 +44,7 @@ static bool scored(plumb_arithmetic arithmetic, int threads, int batch_rows, res
     plumb_pair_reader *pairs;
     *r = (results){.count = 0};
     plumb_scorer_options options = {
-        .measures = PLUMB_MEASURE_LN_CHES, .batch_rows = batch_rows, .emit = keep, .user = r};
+        .measures = 1U << plumb_measure_find("ln_ches"), .batch_rows = batch_rows, .emit = keep, .user = r};
     check_ok(plumb_model_open(WORLD, c, &m));
     check_ok(plumb_encoder_open(WORLD, NULL, -1, &e));
     check_ok(plumb_scorer_new(m, &options, &scorer));
@@ -102,7 +103,7 @@ static void threads_and_batches_do_not_matter(void **state)
     assert_true(scored(PLUMB_BF16_ROUNDED, 1, 0, &one));
     assert_true(scored(PLUMB_BF16_ROUNDED, 2, 0, &other));
     assert_memory_equal(one.ln_ches, other.ln_ches, sizeof one.ln_ches);
-    assert_true(scored(PLUMB_BF16_ROUNDED, 2, 1, &other));
+    assert_true(scored(PLUMB_BF16_ROUNDED, 1, 1, &other));
     assert_memory_equal(one.ln_ches, other.ln_ches, sizeof one.ln_ches);
 }
 
