@@ -42,10 +42,11 @@ void plumb_compute_close(plumb_compute *c);
 const char *plumb_compute_isa(const plumb_compute *c);
 
 /* What the linears of a model compute with. fp32: stored weights are widened, all is fp32. bf16: weights and inputs are
- * rounded to bf16, sums are fp32; products that are no linear (attention, norms, softmax, sums, gradients) stay fp32.
- * BF16 takes bf16 dot products (two steps of k in one instruction) where this CPU has them and a measurement of a
- * millisecond shows them to be faster than fp32; else, and with BF16_ROUNDED always, rounded operands go through the
- * fp32 kernels: the same accuracy, no faster than fp32. The two differ in the last bits, as instruction sets do. */
+ * rounded to bf16 (but not where plumb_linear.exact is set), sums are fp32; products that are no linear (attention,
+ * norms, softmax, sums, gradients) stay fp32. BF16 takes bf16 dot products (two steps of k in one instruction) where
+ * this CPU has them and a measurement of a millisecond shows them to be faster than fp32; else, and with BF16_ROUNDED
+ * always, rounded operands go through the fp32 kernels: the same accuracy, no faster than fp32. The two differ in the
+ * last bits, as instruction sets do. */
 typedef enum plumb_arithmetic { PLUMB_FP32, PLUMB_BF16_AUTO, PLUMB_BF16_DOT, PLUMB_BF16_ROUNDED } plumb_arithmetic;
 /* Settles on one of PLUMB_FP32, PLUMB_BF16_DOT, PLUMB_BF16_ROUNDED. PLUMB_BF16_DOT is PLUMB_E_INPUT on a CPU without
  * such products. A context begins with fp32. */
