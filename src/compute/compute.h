@@ -42,10 +42,11 @@ void plumb_compute_close(plumb_compute *c);
 const char *plumb_compute_isa(const plumb_compute *c);
 
 /* What the linears of a model compute with. fp32: stored weights are widened, all is fp32. bf16: weights and inputs are
- * rounded to bf16, sums are fp32; products that are no linear (attention, norms, softmax, sums, gradients) stay fp32.
- * BF16 takes bf16 dot products (two steps of k in one instruction) where this CPU has them and a measurement of a
- * millisecond shows them to be faster than fp32; else, and with BF16_ROUNDED always, rounded operands go through the
- * fp32 kernels: the same accuracy, no faster than fp32. The two differ in the last bits, as instruction sets do. */
+ * rounded to bf16 (but not where plumb_linear.exact is set), sums are fp32; products that are no linear (attention,
+ * norms, softmax, sums, gradients) stay fp32. BF16 takes bf16 dot products (two steps of k in one instruction) where
+ * this CPU has them and a measurement of a millisecond shows them to be faster than fp32; else, and with BF16_ROUNDED
+ * always, rounded operands go through the fp32 kernels: the same accuracy, no faster than fp32. The two differ in the
+ * last bits, as instruction sets do. */
 typedef enum plumb_arithmetic { PLUMB_FP32, PLUMB_BF16_AUTO, PLUMB_BF16_DOT, PLUMB_BF16_ROUNDED } plumb_arithmetic;
 /* Settles on one of PLUMB_FP32, PLUMB_BF16_DOT, PLUMB_BF16_ROUNDED. PLUMB_BF16_DOT is PLUMB_E_INPUT on a CPU without
  * such products. A context begins with fp32. */
@@ -71,7 +72,7 @@ typedef struct plumb_linear {
     const float *bias; /* [n] or NULL */
     int n, k;
     const char *name; /* for messages: "model.layers.3.mlp.up_proj.weight" */
-    bool exact;       /* always fp32: no weight of a model, but activations in its place */
+    bool exact;       /* always fp32: the first layer's, or no weight of a model, but activations in its place */
 } plumb_linear;
 
 typedef enum plumb_store {
@@ -88,6 +89,9 @@ plumb_status plumb_linear_run(plumb_compute *c, const plumb_linear *w, const flo
  */
 plumb_status plumb_linear_run_many(plumb_compute *c, const plumb_linear *const w[], int count, const float *x, int ldx,
                                    int rows, float *const y[], const int ldy[], plumb_store store) PLUMB_MUST_USE;
+
+/* Are inputs of w rounded to bf16? */
+bool plumb_linear_rounds(const plumb_compute *c, const plumb_linear *w);
 
 /* The transposed product: y [rows][k] (+)= x [rows][n] W, i.e. a gradient with respect to the input of w (bias unused).
  * A chain over ascending n. */
@@ -131,6 +135,23 @@ void plumb_activate(plumb_compute *c, plumb_activation act, const float *gate, i
 void plumb_clip(plumb_compute *c, float *x, int ldx, int rows, int n, float bound);
 /* y += x, row by row (a residual that a norm separates from its linear). */
 void plumb_add(plumb_compute *c, const float *x, int ldx, int rows, int n, float *y, int ldy);
+
+/* Rows that much resemble another one, before them in the batch: their *partner*. A linear that rounds its inputs may
+ * take the difference of the two in the place of the row, W x = W (x - p) + W p: what rounding does to W p is then
+ * common to both rows, and what it does to W (x - p) is the smaller, the more they resemble each other. A partner has
+ * none. */
+typedef struct plumb_partners {
+    const int32_t *row; /* of each row of the batch its partner's number, or -1: there is none */
+    int first;          /* the row of the batch that is row 0 of the buffers; partners before it do not count */
+    bool *taken;        /* [rows of the batch]: which rows are differences, by plumb_take_differences */
+} plumb_partners;
+
+/* out [rows][n] = x, less the partner where that makes the row's Euclidean norm smaller. out may be x. */
+void plumb_take_differences(plumb_compute *c, const plumb_partners *p, const float *x, int ldx, int rows, int n,
+                            float *out, int ldo);
+/* Of the rows taken: y += factor * (the partner's y - bias). bias: NULL or [n], which both rows have got. */
+void plumb_add_partners(plumb_compute *c, const plumb_partners *p, float factor, const float *bias, int rows, int n,
+                        float *y, int ldy);
 
 /* y [count][n]: row i is row index[i] of x. */
 void plumb_gather_rows(plumb_compute *c, const float *x, int ldx, const int32_t *index, int count, int n, float *y,

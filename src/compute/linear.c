@@ -327,10 +327,15 @@ static void note_bad(plumb_compute *c, const job *j, unsigned bad)
         if (bad >> i & 1) c->bad_weight = j->w[i]->name;
 }
 
+bool plumb_linear_rounds(const plumb_compute *c, const plumb_linear *w)
+{
+    return !w->exact && c->arithmetic != PLUMB_FP32;
+}
+
 static plumb_status run(plumb_compute *c, job *j)
 {
     if (j->rows <= 0 || !outputs(j, 0)) return PLUMB_OK;
-    bool fp32 = j->transposed || j->w[0]->exact || c->arithmetic == PLUMB_FP32;
+    bool fp32 = j->transposed || !plumb_linear_rounds(c, j->w[0]);
     j->gemm = !fp32 && c->arithmetic == PLUMB_BF16_DOT ? &c->kernels.gemm_bf16 : &c->kernels.gemm;
     j->round = !fp32 && c->arithmetic == PLUMB_BF16_ROUNDED;
     cut(j, c->threads);

@@ -1,5 +1,7 @@
 /* Kernels that work row by row: embedding, norms, activations, clipping, sums, rotary positions. Rows are shared out
  * over threads; a row's arithmetic is its kernel's. */
+#include <string.h>
+
 #include "compute/kernels.h"
 
 /* Below this many elements a team of threads costs more than it saves. */
@@ -62,6 +64,63 @@ void plumb_add(plumb_compute *c, const float *x, int ldx, int rows, int n, float
         const float *from = x + (size_t)i * (size_t)ldx;
         float *to = y + (size_t)i * (size_t)ldy;
         for (int j = 0; j < n; j++) to[j] += from[j];
+    }
+}
+
+static int local_partner(const plumb_partners *p, int i)
+{
+    return p->row[p->first + i] - p->first;
+}
+
+/* |x - p| < |x|? In fixed lanes, so that a compiler may use vectors. */
+static bool is_near(const float *x, const float *p, int n)
+{
+    enum { LANES = 16 };
+    float whole[LANES] = {0}, apart[LANES] = {0}, more = 0;
+    int j = 0;
+    for (; j + LANES <= n; j += LANES)
+        for (int i = 0; i < LANES; i++) {
+            float difference = x[j + i] - p[j + i];
+            whole[i] += x[j + i] * x[j + i];
+            apart[i] += difference * difference;
+        }
+    for (int i = 0; j < n; i++, j++) {
+        float difference = x[j] - p[j];
+        whole[i] += x[j] * x[j];
+        apart[i] += difference * difference;
+    }
+    for (int i = 0; i < LANES; i++) more += whole[i] - apart[i];
+    return more > 0;
+}
+
+void plumb_take_differences(plumb_compute *c, const plumb_partners *p, const float *x, int ldx, int rows, int n,
+                            float *out, int ldo)
+{
+#pragma omp parallel for num_threads(c->threads) if (worth_a_team(c, rows, n))
+    for (int i = 0; i < rows; i++) {
+        int at = local_partner(p, i);
+        const float *from = x + (size_t)i * (size_t)ldx, *partner = at < 0 ? NULL : x + (size_t)at * (size_t)ldx;
+        float *to = out + (size_t)i * (size_t)ldo;
+        p->taken[p->first + i] = partner && is_near(from, partner, n);
+        if (p->taken[p->first + i])
+            for (int j = 0; j < n; j++) to[j] = from[j] - partner[j];
+        else if (to != from)
+            memcpy(to, from, (size_t)n * sizeof *to);
+    }
+}
+
+void plumb_add_partners(plumb_compute *c, const plumb_partners *p, float factor, const float *bias, int rows, int n,
+                        float *y, int ldy)
+{
+#pragma omp parallel for num_threads(c->threads) if (worth_a_team(c, rows, n))
+    for (int i = 0; i < rows; i++) {
+        if (!p->taken[p->first + i]) continue;
+        const float *from = y + (size_t)local_partner(p, i) * (size_t)ldy;
+        float *to = y + (size_t)i * (size_t)ldy;
+        if (bias)
+            for (int j = 0; j < n; j++) to[j] += factor * (from[j] - bias[j]);
+        else
+            for (int j = 0; j < n; j++) to[j] += factor * from[j];
     }
 }
 

@@ -126,6 +126,7 @@ static plumb_status add_module(plumb_adapter *a, const plumb_model *m, int i, co
         float *own = module->part_a && p > first ? module->part_a + (size_t)(p - first - 1) * r * k : module->a;
         PLUMB_TRY(bind(m->compute, own, a->r, w[p]->k, module->names[0], &view->a));
         PLUMB_TRY(bind(m->compute, b, w[p]->n, a->r, module->names[1], &view->b));
+        view->a.exact = view->b.exact = w[p]->exact;
         view->scale = a->scale;
         b += (size_t)w[p]->n * r;
     }

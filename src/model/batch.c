@@ -29,6 +29,13 @@ static plumb_status append_span(plumb_batch *b, const int32_t *ids, int first, i
     return PLUMB_OK;
 }
 
+/* The first min(own, partners) of `own` rows get partners from row `first` on. */
+static plumb_status push_partners(plumb_ids *list, int own, int first, int partners)
+{
+    for (int i = 0; i < own; i++) PLUMB_TRY(plumb_ids_push(list, i < partners ? first + i : -1));
+    return PLUMB_OK;
+}
+
 static plumb_status push_both(plumb_batch *b, plumb_span query, plumb_span wanted, plumb_span prefix, plumb_span own)
 {
     PLUMB_TRY(push_segment(&b->segments, &b->segment_count, &b->segment_capacity, (plumb_segment){query, prefix, own}));
@@ -39,16 +46,22 @@ static plumb_status push_both(plumb_batch *b, plumb_span query, plumb_span wante
 plumb_status plumb_batch_add(plumb_batch *b, const int32_t *const ids[], const int counts[], int branches, int shared,
                              int wanted_from, plumb_group_place *place)
 {
-    plumb_span prefix, own, wanted, none = {0, 0, shared};
+    plumb_span prefix, own, wanted, none = {0, 0, shared}, before = none, wanted_before = none;
     *place = (plumb_group_place){.first = (int)b->wanted.count};
     PLUMB_TRY(append_span(b, ids[0], 0, shared, wanted_from, &prefix, &wanted));
     PLUMB_TRY(push_both(b, prefix, wanted, prefix, none));
+    PLUMB_TRY(push_partners(&b->partners, prefix.count, 0, 0));
+    PLUMB_TRY(push_partners(&b->wanted_partners, wanted.count, 0, 0));
     place->prefix_wanted = wanted.count;
     for (int i = 0; i < branches; i++) {
         PLUMB_TRY(append_span(b, ids[i] + shared, shared, counts[i] - shared, wanted_from, &own, &wanted));
         PLUMB_TRY(push_both(b, own, wanted, prefix, own));
+        PLUMB_TRY(push_partners(&b->partners, own.count, before.row, before.count));
+        PLUMB_TRY(push_partners(&b->wanted_partners, wanted.count, wanted_before.row, wanted_before.count));
         place->branch[i] = wanted.row;
         place->own_wanted[i] = wanted.count;
+        before = own;
+        wanted_before = wanted;
     }
     return PLUMB_OK;
 }
@@ -82,9 +95,22 @@ int plumb_group_rows(const int counts[], int branches, int shared)
     return rows;
 }
 
+int plumb_partners_cut(const plumb_ids *partners, int first, int limit)
+{
+    const int32_t *partner = partners->data;
+    int rows = (int)partners->count, next = limit; /* the first row from the cut on that has a partner */
+    while (next < rows && partner[next] < 0) next++;
+    for (int cut = limit; cut > first; cut--) {
+        if (partner[cut] >= 0) next = cut;
+        if (next == rows || partner[next] >= cut) return cut;
+    }
+    return limit;
+}
+
 void plumb_batch_clear(plumb_batch *b)
 {
     b->ids.count = b->positions.count = b->wanted.count = b->wanted_positions.count = b->cache_rows.count = 0;
+    b->partners.count = b->wanted_partners.count = 0;
     b->segment_count = b->wanted_segment_count = 0;
 }
 
@@ -94,6 +120,8 @@ void plumb_batch_free(plumb_batch *b)
     plumb_ids_free(&b->positions);
     plumb_ids_free(&b->wanted);
     plumb_ids_free(&b->wanted_positions);
+    plumb_ids_free(&b->partners);
+    plumb_ids_free(&b->wanted_partners);
     plumb_ids_free(&b->cache_rows);
     free(b->segments);
     free(b->wanted_segments);

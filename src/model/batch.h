@@ -14,8 +14,10 @@ typedef struct plumb_batch {
     plumb_ids positions; /* [rows] */
     plumb_ids wanted;    /* row numbers whose final states are wanted, ascending */
     plumb_ids wanted_positions;
-    plumb_ids cache_rows;    /* [rows] of a batch that goes on with sequences in a cache; else empty */
-    plumb_segment *segments; /* all rows as queries */
+    plumb_ids partners; /* [rows] of a row of branch 1 the row of branch 0 at the same position, if any; else -1 */
+    plumb_ids wanted_partners; /* the same of the wanted rows, counted among these */
+    plumb_ids cache_rows;      /* [rows] of a batch that goes on with sequences in a cache; else empty */
+    plumb_segment *segments;   /* all rows as queries */
     size_t segment_count, segment_capacity;
     plumb_segment *wanted_segments; /* the wanted rows as queries; query.row counts wanted rows */
     size_t wanted_segment_count, wanted_segment_capacity;
@@ -47,6 +49,12 @@ plumb_status plumb_batch_check(const plumb_batch *b, int vocab, int *positions) 
 
 /* Rows that a group needs. */
 int plumb_group_rows(const int counts[], int branches, int shared);
+
+/* Where rows that are worked on from row `first` on may be cut, first < limit < partners->count. A row whose partner a
+ * cut leaves behind goes without, and that must not depend on which groups stand beside its own: the last cut up to
+ * `limit` that leaves no partner behind, or, where there is none, `limit`, which then counts from the group's first row
+ * that is a partner. */
+int plumb_partners_cut(const plumb_ids *partners, int first, int limit);
 
 void plumb_batch_clear(plumb_batch *b); /* keeps the memory */
 void plumb_batch_free(plumb_batch *b);

@@ -25,6 +25,7 @@ struct plumb_forward {
     float *fused;                  /* [rows][3 heads head_dim], INTERLEAVED only */
     float *gate, *up;              /* [mlp_rows][ff] */
     float *low_rank;               /* [rows][r], with an adapter only */
+    bool *taken;                   /* [rows] scratch of partners, where inputs are rounded only */
 };
 
 plumb_status plumb_forward_new(const plumb_model *model, plumb_forward **out)
@@ -43,6 +44,8 @@ static void release_rows(plumb_forward *f)
         plumb_compute_release(f->compute, *all[i]);
         *all[i] = NULL;
     }
+    plumb_compute_release(f->compute, f->taken);
+    f->taken = NULL;
     f->rows = f->wanted = 0;
 }
 
@@ -92,6 +95,12 @@ int64_t plumb_forward_bytes(const plumb_config *c, int rows, int wanted)
            (int64_t)sizeof(float);
 }
 
+/* The last layer stands for all but the first, which never rounds. */
+static bool rounds(const plumb_forward *f)
+{
+    return plumb_linear_rounds(f->compute, &f->model->layers[f->model->config.layers - 1].down);
+}
+
 static plumb_status reserve_rows(plumb_forward *f, int rows, int wanted)
 {
     int rank = plumb_model_rank(f->model);
@@ -123,6 +132,7 @@ static plumb_status reserve_rows(plumb_forward *f, int rows, int wanted)
                 {&f->low_rank, n * (size_t)rank}};
     for (size_t i = 0; i < sizeof plan / sizeof *plan; i++)
         if (plan[i].count) PLUMB_TRY(plumb_compute_alloc(f->compute, plan[i].buffer, plan[i].count, sizeof(float)));
+    if (rounds(f)) PLUMB_TRY(plumb_compute_alloc(f->compute, &f->taken, n, sizeof *f->taken));
     f->rows = rows;
     f->wanted = wanted;
     f->rank = rank;
@@ -154,6 +164,7 @@ static plumb_layer_state layer_state(const plumb_forward *f, bool last)
         .gate = f->gate,
         .up = f->up,
         .low_rank = f->low_rank,
+        .taken = f->taken,
         .mlp_rows = f->mlp_rows,
     };
 }

@@ -77,32 +77,66 @@ static void norm(const step *s, const plumb_norm *n, const float *x, int rows, f
     plumb_norm_run(s->compute, n, x, n->d, rows, 1, y, n->d);
 }
 
-/* The linears w of this layer, all of one input x, each with what an adapter adds to it. */
-static plumb_status run_many(const step *s, const plumb_linear *const w[], int count, const float *x, int rows,
-                             float *const y[], plumb_store store)
+/* The input of linears: rows first .. first + rows - 1 of all rows or of those that go on. */
+typedef struct input {
+    const float *x;
+    float *room; /* where differences of partners are put; may be x */
+    int first, rows;
+    const int32_t *partners;
+} input;
+
+/* One that is used once. */
+static input spent(float *x, int rows, const plumb_ids *partners)
 {
-    int widths[PLUMB_PROJECTIONS] = {0};
-    for (int i = 0; i < count; i++) widths[i] = w[i]->n;
-    PLUMB_TRY(plumb_linear_run_many(s->compute, w, count, x, w[0]->k, rows, y, widths, store));
+    return (input){x, x, 0, rows, partners->data};
+}
+
+static const plumb_ids *partners_of_queries(const step *s)
+{
+    return s->last ? &s->b->wanted_partners : &s->b->partners;
+}
+
+/* Do linears of the layer take differences? */
+static bool differs(const step *s)
+{
+    return s->st->taken && s->b->partners.count && plumb_linear_rounds(s->compute, &s->l->down);
+}
+
+/* The linears w of this layer, all of one input, each with what an adapter adds to it. */
+static plumb_status run_many(const step *s, const plumb_linear *const w[], int count, const input *in, float *const y[],
+                             plumb_store store)
+{
+    int widths[PLUMB_PROJECTIONS] = {0}, k = w[0]->k;
+    plumb_partners partners = {in->partners, in->first, s->st->taken};
+    bool differences = differs(s);
+    const float *x = differences ? in->room : in->x;
+    if (differences) plumb_take_differences(s->compute, &partners, in->x, k, in->rows, k, in->room, k);
+    for (int i = 0; i < count; i++) {
+        widths[i] = w[i]->n;
+        if (differences && store == PLUMB_ADD)
+            plumb_add_partners(s->compute, &partners, -1, NULL, in->rows, w[i]->n, y[i], w[i]->n);
+    }
+    PLUMB_TRY(plumb_linear_run_many(s->compute, w, count, x, k, in->rows, y, widths, store));
     for (int i = 0; i < count; i++) {
         const plumb_low_rank *addition = plumb_low_rank_of(s->m, s->l, w[i]);
-        if (addition) PLUMB_TRY(plumb_low_rank_add(s->compute, addition, x, rows, s->st->low_rank, y[i]));
+        if (addition) PLUMB_TRY(plumb_low_rank_add(s->compute, addition, x, in->rows, s->st->low_rank, y[i]));
+        if (differences) plumb_add_partners(s->compute, &partners, 1, w[i]->bias, in->rows, w[i]->n, y[i], w[i]->n);
     }
     return PLUMB_OK;
 }
 
-static plumb_status run(const step *s, const plumb_linear *w, const float *x, int rows, float *y, plumb_store store)
+static plumb_status run(const step *s, const plumb_linear *w, const input *in, float *y, plumb_store store)
 {
-    return run_many(s, &w, 1, x, rows, &y, store);
+    return run_many(s, &w, 1, in, &y, store);
 }
 
 /* q, k, v from a matrix that holds them head by head. */
-static plumb_status project_interleaved(const step *s, const float *n)
+static plumb_status project_interleaved(const step *s, const input *n)
 {
     const plumb_config *c = &s->m->config;
     const plumb_layer_state *st = s->st;
     int hd = c->head_dim, q = c->heads * hd;
-    PLUMB_TRY(run(s, &s->l->q, n, s->rows, st->fused, PLUMB_STORE));
+    PLUMB_TRY(run(s, &s->l->q, n, st->fused, PLUMB_STORE));
     plumb_copy_blocks(s->compute, st->fused + hd, 3 * q, s->rows, hd, 3 * hd, c->heads, st->k_raw, q);
     plumb_copy_blocks(s->compute, st->fused + (size_t)2 * hd, 3 * q, s->rows, hd, 3 * hd, c->heads, st->v_raw, q);
     if (!s->last) {
@@ -122,15 +156,17 @@ static plumb_status project(const step *s, const float *n)
     const plumb_layer *l = s->l;
     const plumb_layer_state *st = s->st;
     int d = c->hidden_size;
-    if (c->architecture->qkv == PLUMB_QKV_INTERLEAVED) return project_interleaved(s, n);
+    input all = {n, st->normed, 0, s->rows, s->b->partners.data};
+    if (c->architecture->qkv == PLUMB_QKV_INTERLEAVED) return project_interleaved(s, &all);
     if (!s->last) {
         const plumb_linear *w[] = {&l->q, &l->k, &l->v};
-        return run_many(s, w, 3, n, s->rows, (float *[]){st->q_raw, st->k_raw, st->v_raw}, PLUMB_STORE);
+        return run_many(s, w, 3, &all, (float *[]){st->q_raw, st->k_raw, st->v_raw}, PLUMB_STORE);
     }
     const plumb_linear *w[] = {&l->k, &l->v};
     plumb_gather_rows(s->compute, n, d, s->b->wanted.data, s->queries, d, st->normed_wanted, d);
-    PLUMB_TRY(run(s, &l->q, st->normed_wanted, s->queries, st->q_raw, PLUMB_STORE));
-    return run_many(s, w, 2, n, s->rows, (float *[]){st->k_raw, st->v_raw}, PLUMB_STORE);
+    input wanted = spent(st->normed_wanted, s->queries, &s->b->wanted_partners);
+    PLUMB_TRY(run(s, &l->q, &wanted, st->q_raw, PLUMB_STORE));
+    return run_many(s, w, 2, &all, (float *[]){st->k_raw, st->v_raw}, PLUMB_STORE);
 }
 
 static void copy(float *to, const float *from, size_t rows, size_t width)
@@ -186,14 +222,14 @@ static plumb_status attend(const step *s)
 
 /* x += w y, through a norm of w y where the architecture has one after the branch: y is the input of w, its last
  * linear. */
-static plumb_status add_branch(const step *s, const plumb_linear *w, const float *y, int rows, const plumb_norm *after,
+static plumb_status add_branch(const step *s, const plumb_linear *w, const input *y, const plumb_norm *after,
                                float *out, float *x)
 {
     int d = w->n;
-    if (!after->d) return run(s, w, y, rows, x, PLUMB_ADD);
-    PLUMB_TRY(run(s, w, y, rows, out, PLUMB_STORE));
-    norm(s, after, out, rows, s->st->branch_normed);
-    plumb_add(s->compute, s->st->branch_normed, d, rows, d, x, d);
+    if (!after->d) return run(s, w, y, x, PLUMB_ADD);
+    PLUMB_TRY(run(s, w, y, out, PLUMB_STORE));
+    norm(s, after, out, y->rows, s->st->branch_normed);
+    plumb_add(s->compute, s->st->branch_normed, d, y->rows, d, x, d);
     return PLUMB_OK;
 }
 
@@ -206,24 +242,29 @@ static plumb_status mlp_part(const step *s, const float *n, int first, int count
     int d = c->hidden_size, ff = c->intermediate_size;
     size_t at = (size_t)first * (size_t)d, wide = st->whole_mlp ? (size_t)first * (size_t)ff : 0;
     float *gate = st->gate + wide, *up = NULL;
+    input in = {n + at, st->mlp_normed ? st->mlp_normed + at : NULL, first, count, partners_of_queries(s)->data};
     if (l->gate.n) {
         const plumb_linear *w[] = {&l->gate, &l->up};
         up = st->up + wide;
-        PLUMB_TRY(run_many(s, w, 2, n + at, count, (float *[]){gate, up}, PLUMB_STORE));
+        PLUMB_TRY(run_many(s, w, 2, &in, (float *[]){gate, up}, PLUMB_STORE));
     } else {
-        PLUMB_TRY(run(s, &l->up, n + at, count, gate, PLUMB_STORE));
+        PLUMB_TRY(run(s, &l->up, &in, gate, PLUMB_STORE));
     }
     float *product = st->whole_mlp ? st->product : gate;
     plumb_activate(s->compute, c->activation, gate, ff, up, ff, count, ff, product, ff);
-    return add_branch(s, &l->down, product, count, &l->post_mlp_norm, st->mlp_out ? st->mlp_out + at : NULL,
-                      st->x_out + at);
+    in.x = in.room = product;
+    return add_branch(s, &l->down, &in, &l->post_mlp_norm, st->mlp_out ? st->mlp_out + at : NULL, st->x_out + at);
 }
 
 static plumb_status mlp(const step *s, const float *n)
 {
-    for (int first = 0; first < s->queries; first += s->st->mlp_rows) {
-        int left = s->queries - first;
-        PLUMB_TRY(mlp_part(s, n, first, left < s->st->mlp_rows ? left : s->st->mlp_rows));
+    for (int first = 0, end; first < s->queries; first = end) {
+        end = first + s->st->mlp_rows;
+        if (end >= s->queries)
+            end = s->queries;
+        else if (differs(s))
+            end = plumb_partners_cut(partners_of_queries(s), first, end);
+        PLUMB_TRY(mlp_part(s, n, first, end - first));
     }
     return PLUMB_OK;
 }
@@ -257,7 +298,8 @@ plumb_status plumb_layer_forward(const plumb_model *m, const plumb_rotations *ro
     begin_stream(&s);
     if (c->parallel_residual) /* both branches read the stream before either is added */
         norm(&s, &l->pre_mlp_norm, st->x_mid, queries, st->mlp_normed);
-    PLUMB_TRY(add_branch(&s, &l->o, st->attended, queries, &l->post_attention_norm, st->attention_out, st->x_mid));
+    input attended = spent(st->attended, queries, partners_of_queries(&s));
+    PLUMB_TRY(add_branch(&s, &l->o, &attended, &l->post_attention_norm, st->attention_out, st->x_mid));
     if (!c->parallel_residual && l->pre_mlp_norm.d) norm(&s, &l->pre_mlp_norm, st->x_mid, queries, st->mlp_normed);
     n_mlp = l->pre_mlp_norm.d ? st->mlp_normed : st->x_mid;
     copy(st->x_out, st->x_mid, (size_t)queries, (size_t)c->hidden_size);

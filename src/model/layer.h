@@ -42,8 +42,10 @@ typedef struct plumb_layer_state {
     float *gate, *up;     /* [queries][ff], or [mlp_rows][ff] when not `whole_mlp`; gate is PLAIN's only one */
     float *product;       /* [mlp_rows][ff] act(gate) * up; may be gate when not `whole_mlp` */
     float *low_rank;      /* [rows][r] where the model has an adapter; else NULL */
-    bool whole_mlp;       /* gate and up hold all rows */
-    int mlp_rows;         /* the MLP runs over so many rows at a time */
+    bool *taken;    /* [rows] scratch: linears that round their inputs take differences of partners, in the place of
+                       the inputs in normed, normed_wanted, mlp_normed, attended, product; NULL: they do not */
+    bool whole_mlp; /* gate and up hold all rows */
+    int mlp_rows;   /* the MLP runs over so many rows at a time */
 } plumb_layer_state;
 
 /* Layer i. PLUMB_OK leaves the stream in st->x_out. */

@@ -268,6 +268,12 @@ static plumb_status bind_mlp(plumb_model *m, int i, plumb_layer *l)
     return bind_linear(m, names->down, i, d, ff, c->mlp_bias, &l->down);
 }
 
+/* The stream is smallest where it begins, so that what rounding adds in the first layer weighs most (SPEED.md). */
+static void keep_exact(plumb_layer *l)
+{
+    l->q.exact = l->k.exact = l->v.exact = l->o.exact = l->gate.exact = l->up.exact = l->down.exact = true;
+}
+
 static plumb_status bind_all(plumb_model *m)
 {
     const plumb_config *c = &m->config;
@@ -283,6 +289,7 @@ static plumb_status bind_all(plumb_model *m)
         PLUMB_TRY(bind_norm(m, names->post_mlp_norm, i, d, &l->post_mlp_norm));
         PLUMB_TRY(bind_attention(m, i, l));
         PLUMB_TRY(bind_mlp(m, i, l));
+        if (i == 0) keep_exact(l);
     }
     PLUMB_TRY(bind_norm(m, names->final_norm, 0, d, &m->final_norm));
     if (c->head == PLUMB_HEAD_SCORE) return bind_linear(m, PLUMB_SCORE_NAME, 0, 1, d, false, &m->score);
