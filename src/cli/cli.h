@@ -107,8 +107,8 @@ typedef enum plumb_on_error { PLUMB_ON_ERROR_STOP, PLUMB_ON_ERROR_SKIP } plumb_o
         .name = "compute", .kind = PLUMB_OPTION_CHOICE, .offset = offsetof(type, compute),                             \
         .choices = "fp32|bf16|bf16-dot|bf16-rounded", .fallback = "fp32",                                              \
         .help = "arithmetic of the model's matrix products. bf16 rounds weights and inputs to bf16 and sums in fp32, " \
-                "by bf16 dot products (bf16-dot) where a short measurement shows that they pay on this processor; "    \
-                "elsewhere (bf16-rounded) it is as accurate and no faster than fp32"                                   \
+                "by bf16 dot products (bf16-dot) where a measurement, made once and kept in ~/.cache/plumb, shows "    \
+                "that they pay on this processor; elsewhere (bf16-rounded) it is as accurate and no faster than fp32"  \
     }
 
 /* Of commands that read preference data: fields of these names in the values struct, strings but for the int

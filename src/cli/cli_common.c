@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/cpus.h"
 #include "base/progress.h"
+#include "cli/calibration.h"
 #include "cli/config_file.h"
 #include "cli/file_fault.h"
 
@@ -343,8 +344,10 @@ plumb_status plumb_cli_open_compute(const plumb_common *common, int isa, int com
 {
     static const char *const isas[] = {NULL, "ref", "avx2", "avx512"}; /* as in PLUMB_OPTION_ISA */
     static const plumb_arithmetic kinds[] = {PLUMB_FP32, PLUMB_BF16_AUTO, PLUMB_BF16_DOT, PLUMB_BF16_ROUNDED};
+    plumb_arithmetic arithmetic = kinds[compute];
     PLUMB_TRY(plumb_compute_open(isas[isa], plumb_cli_threads(common), out));
-    plumb_status s = plumb_context(plumb_compute_use(*out, kinds[compute]), "--compute");
+    plumb_status s = arithmetic == PLUMB_BF16_AUTO ? plumb_calibrated_bf16(*out, &arithmetic) : PLUMB_OK;
+    if (!s) s = plumb_context(plumb_compute_use(*out, arithmetic), "--compute");
     if (!s) return PLUMB_OK;
     plumb_compute_close(*out);
     *out = NULL;

@@ -1,9 +1,7 @@
 #include "compute/compute.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #ifdef PLUMB_X86
 #    include <cpuid.h>
@@ -118,43 +116,16 @@ void plumb_compute_close(plumb_compute *c)
     free(c);
 }
 
-/* Seconds of multiplying panels of the first cache, as many steps of k in either format. */
-static double time_tile(const plumb_gemm *g, const float *a, const float *b, float *y, int k)
-{
-    struct timespec begin, end;
-    double best = INFINITY;
-    for (int run = 0; run < 8; run++) {
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
-        for (int i = 0; i < 64; i++) g->tile(k / g->pair, a, b, y, g->nr, g->mr, g->nr, false, NULL);
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
-        double seconds = (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec);
-        if (seconds < best) best = seconds;
-    }
-    return best / (g->mr * g->nr);
-}
-
-/* Are bf16 dot products faster here than fp32? Some CPUs have them at twice the rate, others at half of it. */
-static plumb_status dot_pays(const plumb_kernels *k, bool *out)
-{
-    enum { STEPS = 256, WIDEST = 64 };
-    float *panels;
-    PLUMB_TRY(plumb_new_aligned(&panels, (2 * STEPS + WIDEST) * WIDEST, sizeof *panels));
-    memset(panels, 0, (2 * STEPS + WIDEST) * WIDEST * sizeof *panels);
-    float *b = panels + STEPS * WIDEST, *y = b + STEPS * WIDEST;
-    *out = time_tile(&k->gemm_bf16, panels, b, y, STEPS) < time_tile(&k->gemm, panels, b, y, STEPS);
-    free(panels);
-    return PLUMB_OK;
-}
-
 plumb_status plumb_compute_use(plumb_compute *c, plumb_arithmetic arithmetic)
 {
-    bool dot = c->kernels.gemm_bf16.mr > 0, pays = dot;
+    bool dot = plumb_compute_has_dot(c);
     if (arithmetic == PLUMB_BF16_DOT && !dot)
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s has no bf16 dot products on this CPU", c->kernels.isa),
                           "use bf16-rounded for the same accuracy, or fp32");
     if (arithmetic == PLUMB_BF16_AUTO) {
-        if (dot) PLUMB_TRY(dot_pays(&c->kernels, &pays));
-        arithmetic = pays ? PLUMB_BF16_DOT : PLUMB_BF16_ROUNDED;
+        double gain = 0;
+        if (dot) PLUMB_TRY(plumb_compute_calibrate(c, &gain));
+        arithmetic = gain > 1 ? PLUMB_BF16_DOT : PLUMB_BF16_ROUNDED;
     }
     c->arithmetic = arithmetic;
     return PLUMB_OK;

@@ -31,6 +31,7 @@
 #include <stdint.h>
 
 #include "base/dtype.h"
+#include "base/memory.h"
 #include "base/status.h"
 
 typedef struct plumb_compute plumb_compute;
@@ -43,8 +44,8 @@ const char *plumb_compute_isa(const plumb_compute *c);
 
 /* What the linears of a model compute with. fp32: stored weights are widened, all is fp32. bf16: weights and inputs are
  * rounded to bf16 (but not where plumb_linear.exact is set), sums are fp32; products that are no linear (attention,
- * norms, softmax, sums, gradients) stay fp32. BF16 takes bf16 dot products (two steps of k in one instruction) where
- * this CPU has them and a measurement of a millisecond shows them to be faster than fp32; else, and with BF16_ROUNDED
+ * norms, softmax, sums, gradients) stay fp32. BF16_AUTO takes bf16 dot products (two steps of k in one instruction)
+ * where this CPU has them and plumb_compute_calibrate shows them to be faster than fp32; else, and with BF16_ROUNDED
  * always, rounded operands go through the fp32 kernels: the same accuracy, no faster than fp32. The two differ in the
  * last bits, as instruction sets do. */
 typedef enum plumb_arithmetic { PLUMB_FP32, PLUMB_BF16_AUTO, PLUMB_BF16_DOT, PLUMB_BF16_ROUNDED } plumb_arithmetic;
@@ -54,6 +55,16 @@ plumb_status plumb_compute_use(plumb_compute *c, plumb_arithmetic arithmetic) PL
 /* "fp32", "bf16-dot" or "bf16-rounded": with the instruction set what numbers of a model depend on. */
 const char *plumb_compute_arithmetic(const plumb_compute *c);
 int plumb_compute_threads(const plumb_compute *c);
+
+/* Has this back end bf16 dot products on this CPU? Some CPUs have them at twice the rate of fp32, others at half of it.
+ */
+bool plumb_compute_has_dot(const plumb_compute *c);
+/* Measures for some milliseconds how many times as fast as in fp32 a tile is with them: above 1 they pay. Near 1 the
+ * answer may change from one call to the next. PLUMB_E_INTERNAL where there are none. */
+plumb_status plumb_compute_calibrate(const plumb_compute *c, double *gain) PLUMB_MUST_USE;
+/* Appends what such a measurement holds for: the instruction set and what CPUID tells of maker, model, stepping and
+ * features. */
+plumb_status plumb_compute_identity(const plumb_compute *c, plumb_text *out) PLUMB_MUST_USE;
 
 /* A buffer of n bytes, aligned to 64, not zeroed; released with plumb_compute_release (NULL is fine). */
 plumb_status plumb_compute_alloc(plumb_compute *c, void *out, size_t count, size_t size) PLUMB_MUST_USE;

@@ -13,7 +13,7 @@ struct plumb_forward {
     const plumb_model *model;
     plumb_compute *compute;
     const plumb_sink *sink; /* borrowed; NULL: none */
-    bool stream;
+    plumb_prefetch *ahead;  /* NULL: layers stay in memory */
     plumb_observe *observe;
     void *observe_user;
     plumb_rotations rotations;
@@ -52,6 +52,7 @@ static void release_rows(plumb_forward *f)
 void plumb_forward_free(plumb_forward *f)
 {
     if (!f) return;
+    plumb_prefetch_free(f->ahead);
     release_rows(f);
     plumb_rotations_free(f->model, &f->rotations);
     free(f);
@@ -62,9 +63,9 @@ void plumb_forward_watch(plumb_forward *f, const plumb_sink *sink)
     f->sink = sink;
 }
 
-void plumb_forward_stream(plumb_forward *f, bool stream)
+plumb_status plumb_forward_stream(plumb_forward *f)
 {
-    f->stream = stream;
+    return f->ahead ? PLUMB_OK : plumb_prefetch_new(&f->ahead);
 }
 
 void plumb_forward_observe(plumb_forward *f, plumb_observe *observe, void *user)
@@ -177,18 +178,19 @@ static plumb_status run(plumb_forward *f, const plumb_batch *b, const plumb_cach
     PLUMB_TRY(reserve_rows(f, rows, (int)b->wanted.count));
     PLUMB_TRY(plumb_rotations_reserve(f->model, positions, &f->rotations));
     plumb_embed(f->compute, &f->model->embed, b->ids.data, rows, (float)c->embed_scale, f->x, d);
+    if (f->ahead) plumb_model_drop_layer(f->model, -1);
     float *x = f->x;
     for (int i = 0; i < c->layers; i++) {
         PLUMB_TRY(plumb_check_interrupt(f->sink));
         if (f->observe) f->observe(f->observe_user, i, f->x, rows, d);
         plumb_layer_state state = layer_state(f, i == c->layers - 1);
-        if (f->stream) plumb_model_want_layer(f->model, i + 1);
+        if (f->ahead && i + 1 < c->layers) plumb_model_want_layer(f->model, i + 1, f->ahead);
         if (cache) {
             state.k_cache = cache->k[i];
             state.v_cache = cache->v[i];
         }
         PLUMB_TRY(plumb_layer_forward(f->model, &f->rotations, i, b, &state));
-        if (f->stream) plumb_model_drop_layer(f->model, i);
+        if (f->ahead) plumb_model_drop_layer(f->model, i);
         x = state.x_out;
     }
     plumb_norm_run(f->compute, &f->model->final_norm, x, d, (int)b->wanted.count, 1, x, d);

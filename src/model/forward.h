@@ -22,9 +22,10 @@ void plumb_forward_free(plumb_forward *f);
 /* The sink is asked before each layer whether to stop (PLUMB_E_INTERRUPTED); NULL: never. Borrowed. */
 void plumb_forward_watch(plumb_forward *f, const plumb_sink *sink);
 
-/* Layers are dropped from memory once they are computed, and the next one is read meanwhile: for checkpoints larger
- * than the memory, with batches large enough to hide the reading. Changes no result. */
-void plumb_forward_stream(plumb_forward *f, bool stream);
+/* From now on the embedding and the layers are dropped from memory once they are used, and the next layer is read
+ * meanwhile: for checkpoints larger than the memory, with batches large enough to hide the reading. Changes no result.
+ * The model must outlive f. */
+plumb_status plumb_forward_stream(plumb_forward *f) PLUMB_MUST_USE;
 
 /* Called with the residual stream x [rows][d] after the embedding (layer 0) and after layers 1 .. layers - 1, all rows
  * of the batch. For inspection and tests. */

@@ -376,31 +376,44 @@ plumb_status plumb_model_bind(const plumb_config *config, plumb_compute *compute
     return PLUMB_OK;
 }
 
-static void advise(const plumb_linear *w, void (*advice)(const void *, size_t))
+typedef void advice(plumb_prefetch *ahead, const void *bytes, size_t count);
+
+static void want(plumb_prefetch *ahead, const void *bytes, size_t count)
 {
-    if (w->weight) advice(w->weight, (size_t)w->n * (size_t)w->k * plumb_dtype_size(w->dtype));
+    plumb_prefetch_want(ahead, bytes, count);
 }
 
-static void advise_layer(const plumb_model *m, int i, void (*advice)(const void *, size_t))
+static void drop(plumb_prefetch *ahead, const void *bytes, size_t count)
+{
+    (void)ahead;
+    plumb_map_drop(bytes, count);
+}
+
+static void advise(const plumb_linear *w, advice *give, plumb_prefetch *ahead)
+{
+    if (w->weight) give(ahead, w->weight, (size_t)w->n * (size_t)w->k * plumb_dtype_size(w->dtype));
+}
+
+static void advise_layer(const plumb_model *m, int i, advice *give, plumb_prefetch *ahead)
 {
     if (!m->tensors) return; /* the weights are not mapped */
-    if (i >= m->config.layers) {
-        advise(&m->unembed, advice);
+    if (i < 0 || i >= m->config.layers) {
+        advise(i < 0 ? &m->embed : &m->unembed, give, ahead);
         return;
     }
     const plumb_layer *l = &m->layers[i];
     const plumb_linear *all[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
-    for (size_t k = 0; k < sizeof all / sizeof *all; k++) advise(all[k], advice);
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++) advise(all[k], give, ahead);
 }
 
-void plumb_model_want_layer(const plumb_model *m, int i)
+void plumb_model_want_layer(const plumb_model *m, int i, plumb_prefetch *ahead)
 {
-    advise_layer(m, i, plumb_map_want);
+    advise_layer(m, i, want, ahead);
 }
 
 void plumb_model_drop_layer(const plumb_model *m, int i)
 {
-    advise_layer(m, i, plumb_map_drop);
+    advise_layer(m, i, drop, NULL);
 }
 
 plumb_status plumb_model_check(const plumb_model *m)

@@ -10,6 +10,7 @@
 
 #include "base/memory.h"
 #include "compute/compute.h"
+#include "io/prefetch.h"
 #include "io/safetensors.h"
 #include "model/config.h"
 
@@ -82,9 +83,10 @@ plumb_status plumb_model_bind(const plumb_config *config, plumb_compute *compute
 /* Reads norm weights and biases again from their source, after a trainer changed them. */
 plumb_status plumb_model_refresh(plumb_model *m) PLUMB_MUST_USE;
 
-/* For models larger than the memory: the mapped weights of layer i (config.layers: the unembedding) will be wanted
- * soon, or not for a while (their pages leave the memory). Only for models opened from a folder. */
-void plumb_model_want_layer(const plumb_model *m, int i);
+/* For models larger than the memory: the mapped weights of layer i (-1: the embedding, config.layers: the unembedding)
+ * will be wanted soon, so that `ahead` reads them, or not for a while (their pages leave the memory). Only for models
+ * opened from a folder. */
+void plumb_model_want_layer(const plumb_model *m, int i, plumb_prefetch *ahead);
 void plumb_model_drop_layer(const plumb_model *m, int i);
 
 /* plumb_compute_check, with the checkpoint named. */

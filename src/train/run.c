@@ -178,7 +178,7 @@ static plumb_status first_passes(run *r)
         PLUMB_TRY(plumb_ledger_start(r->ledger, r->start, r->e, own && !found ? &visit : NULL, o->sink));
     else if (r->ledger)
         plumb_ledger_start_as_reference(r->ledger, r->e);
-    for (int i = 0; r->reference && r->reference != r->start && i <= r->reference->config.layers; i++)
+    for (int i = -1; r->reference && r->reference != r->start && i <= r->reference->config.layers; i++)
         plumb_model_drop_layer(r->reference, i); /* it is not needed any more, or seldom */
     return cached && !found ? plumb_reference_cache_write(o->folder, o->reference_key, r->e, r->ln_ches) : PLUMB_OK;
 }

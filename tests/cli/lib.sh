@@ -29,7 +29,8 @@ code=0
 for name in $(env | sed -n 's/^\(PLUMB_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
 unset NO_COLOR
 TERM=dumb
-export TERM
+XDG_CACHE_HOME=$SCRATCH/cache # not the user's
+export TERM XDG_CACHE_HOME
 
 begin()
 {

@@ -200,13 +200,41 @@ static void damaged_weights(void **state)
             }
 }
 
+/* The choice that PLUMB_BF16_AUTO makes is one of two, and what it holds for tells back ends apart. */
+static void calibration(void **state)
+{
+    (void)state;
+    plumb_text before = {0}, now = {0};
+    for (int isa = 0; isa < TEST_ISAS; isa++) {
+        plumb_compute *c = open_kind(test_isas[isa], PLUMB_BF16_AUTO, 1);
+        if (!c) continue;
+        double gain = 0;
+        bool dot = plumb_compute_has_dot(c);
+        if (dot) {
+            check_ok(plumb_compute_calibrate(c, &gain));
+            assert_true(isfinite(gain) && gain > 0);
+        } else {
+            check_error(plumb_compute_calibrate(c, &gain), PLUMB_E_INTERNAL, "no bf16 dot products");
+            assert_string_equal(plumb_compute_arithmetic(c), "bf16-rounded");
+        }
+        plumb_text_clear(&now);
+        check_ok(plumb_compute_identity(c, &now));
+        assert_int_equal(strncmp(now.data, plumb_compute_isa(c), strlen(plumb_compute_isa(c))), 0);
+        if (before.size) assert_string_not_equal(now.data, before.data);
+        plumb_text_clear(&before);
+        check_ok(plumb_compute_identity(c, &before));
+        assert_string_equal(now.data, before.data);
+        plumb_compute_close(c);
+    }
+    plumb_text_free(&before);
+    plumb_text_free(&now);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accuracy),
-        cmocka_unit_test(same_bits_everywhere),
-        cmocka_unit_test(exact_products),
-        cmocka_unit_test(damaged_weights),
+        cmocka_unit_test(accuracy),        cmocka_unit_test(same_bits_everywhere), cmocka_unit_test(exact_products),
+        cmocka_unit_test(damaged_weights), cmocka_unit_test(calibration),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
