@@ -242,6 +242,7 @@ if python3 -c 'import peft, torch, transformers' 2>/dev/null; then
 import json, sys, torch, transformers
 from peft import AutoPeftModelForSequenceClassification, PeftModel
 base, lora, rewards, merged, pairs = sys.argv[1:]
+torch.set_num_threads(1) # small models
 kind = transformers.AutoModelForSequenceClassification
 models = [AutoPeftModelForSequenceClassification.from_pretrained(lora, num_labels=1),
           PeftModel.from_pretrained(kind.from_pretrained(base, num_labels=1), lora), kind.from_pretrained(merged)]
