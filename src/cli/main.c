@@ -115,8 +115,12 @@ static void *json_memory(size_t size)
  * sleep; where that cannot be done, it goes on as it is. */
 static void sleep_when_waiting(char **argv)
 {
+    char program[4096];
     if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;
-    if (setenv("OMP_WAIT_POLICY", "passive", 0) == 0) execv("/proc/self/exe", argv);
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (n <= 0 || setenv("OMP_WAIT_POLICY", "passive", 0)) return;
+    program[n] = 0; /* by its own name, which ps and top show */
+    execv(program, argv);
 }
 
 int main(int argc, char **argv)

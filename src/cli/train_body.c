@@ -343,8 +343,8 @@ static plumb_status say_plan(plumb_train_body *b)
     plumb_cli_tell(b->cli, "model: %s, %s, %s parameters", b->options.model,
                    b->model->config.head == PLUMB_HEAD_SCORE ? a->score_class_name : a->class_name, parameters);
     PLUMB_TRY(say_data(b));
-    plumb_cli_tell(b->cli, "run: %" PRId64 " steps (%" PRId64 " an epoch) of %" PRId64 " rows, into %s", steps,
-                   per_epoch, b->options.order.batch * b->options.order.accumulation,
+    plumb_cli_tell(b->cli, "run: %" PRId64 " step%s (%" PRId64 " an epoch) of %" PRId64 " rows, into %s", steps,
+                   steps == 1 ? "" : "s", per_epoch, b->options.order.batch * b->options.order.accumulation,
                    b->options.folder ? b->options.folder : "nothing");
     plumb_memory_plan p = plumb_run_memory(&b->options, &b->model->config, &b->examples);
     PLUMB_TRY(plumb_train_fit(b, &p));
@@ -527,8 +527,8 @@ void plumb_train_say_pairs(plumb_train_body *b, const plumb_ledger_summary *l, b
 
 static void say_report(plumb_train_body *b, const plumb_run_report *r)
 {
-    plumb_cli_say(b->cli, "%" PRId64 " steps, last loss %.6g; the model is in %s", r->steps, r->last.loss,
-                  b->options.folder);
+    plumb_cli_say(b->cli, "%" PRId64 " step%s, last loss %.6g; the model is in %s", r->steps, r->steps == 1 ? "" : "s",
+                  r->last.loss, b->options.folder);
     plumb_train_say_pairs(b, &r->ledger, r->evaluated);
 }
 
