@@ -17,9 +17,9 @@
 #include "compute/rounding.h"
 
 enum {
-    BLOCK = 512,       /* steps of k */
+    BLOCK = 1024,      /* steps of k */
     CHUNK = 1024,      /* rows */
-    STRIP = 128,       /* columns */
+    STRIP = 64,        /* columns */
     MATRICES = 4,      /* that share their inputs */
     SHARE = 2,         /* pieces of work wanted per thread, so that a slow one does not hold up the others */
     FEW_OUTPUTS = 64,  /* outputs that a thread takes at a time where there are few rows */
