@@ -1,4 +1,4 @@
-/* What the matrix products of AVX-512 share: masks, transposition, widening. */
+/* The registers of AVX-512 as the matrix products see them (gemm_kernels.h). */
 #ifndef PLUMB_COMPUTE_AVX512_LANES_H
 #define PLUMB_COMPUTE_AVX512_LANES_H
 
@@ -10,19 +10,89 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* The first `count` lanes of 16 (or of 32); count may be negative or too large. */
-INLINE __mmask16 lanes16(int count)
+enum { LANES = 16 };
+
+typedef __m512 floats;      /* LANES of fp32 */
+typedef __m512i words;      /* LANES of 32 bits */
+typedef __mmask16 lane_set; /* some of the lanes */
+
+/* The first `count` lanes; count may be negative or too large. */
+INLINE lane_set first_lanes(int count)
 {
     return count >= 16 ? 0xffff : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
 }
 
-INLINE __mmask32 lanes32(int count)
+/* Lanes outside the set are zero and not read. */
+INLINE floats load_lanes(const float *from, lane_set lanes)
 {
-    return count >= 32 ? 0xffffffffu : count <= 0 ? 0 : (1u << count) - 1;
+    return _mm512_maskz_loadu_ps(lanes, from);
 }
 
-/* Transposes 16 x 16 elements of 32 bits in place: first 4 x 4 within the 128-bit lanes, then the lanes. */
-INLINE void transpose(__m512i v[16])
+INLINE void store_lanes(float *to, lane_set lanes, floats value)
+{
+    _mm512_mask_storeu_ps(to, lanes, value);
+}
+
+INLINE floats load(const float *from)
+{
+    return _mm512_loadu_ps(from);
+}
+
+INLINE void store(float *to, floats value)
+{
+    _mm512_storeu_ps(to, value);
+}
+
+INLINE floats broadcast(float value)
+{
+    return _mm512_set1_ps(value);
+}
+
+INLINE floats add(floats a, floats b)
+{
+    return _mm512_add_ps(a, b);
+}
+
+INLINE words no_words(void)
+{
+    return _mm512_setzero_si512();
+}
+
+INLINE floats as_floats(words v)
+{
+    return _mm512_castsi512_ps(v);
+}
+
+/* Two bf16 in each lane: the lower or the upper one widened. */
+INLINE floats widen_lower(words v)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(v, 16));
+}
+
+INLINE floats widen_upper(words v)
+{
+    return _mm512_castsi512_ps(_mm512_and_si512(v, _mm512_set1_epi32((int)0xffff0000u)));
+}
+
+/* The first `count` of 2 LANES elements of 16 bits; the others are zero and not read. */
+INLINE words load_halves(const void *w, int count)
+{
+    const __mmask32 lanes = count >= 32 ? 0xffffffffu : count <= 0 ? 0 : (1u << count) - 1;
+    return _mm512_maskz_loadu_epi16(lanes, w);
+}
+
+/* The first `count` of LANES elements widened to fp32; the others are zero and not read. */
+INLINE words load_wide(const void *w, plumb_dtype dtype, int count)
+{
+    const __mmask16 lanes = first_lanes(count);
+    if (dtype == PLUMB_F32) return _mm512_maskz_loadu_epi32(lanes, w);
+    const __m256i halves = _mm256_maskz_loadu_epi16(lanes, w);
+    if (dtype == PLUMB_F16) return _mm512_castps_si512(_mm512_cvtph_ps(halves));
+    return _mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16);
+}
+
+/* Transposes LANES x LANES elements in place: first 4 x 4 within the 128-bit lanes, then the lanes. */
+INLINE void transpose(words v[LANES])
 {
     __m512i t[16];
 #pragma GCC unroll 16
@@ -49,48 +119,24 @@ INLINE void transpose(__m512i v[16])
 }
 
 /* Exponent fields all ones mean NaN or infinity: `largest` is the maximum of values without their signs, doubled. */
-INLINE __m512i larger16(__m512i largest, __m512i halves)
+INLINE words larger16(words largest, words halves)
 {
     return _mm512_max_epu16(largest, _mm512_slli_epi16(halves, 1));
 }
 
-INLINE bool finite16(__m512i largest)
+INLINE bool finite16(words largest)
 {
     return _mm512_cmpge_epu16_mask(largest, _mm512_set1_epi16((short)0xff00)) == 0;
 }
 
-INLINE __m512i larger32(__m512i largest, __m512i words)
+INLINE words larger32(words largest, words wide)
 {
-    return _mm512_max_epu32(largest, _mm512_slli_epi32(words, 1));
+    return _mm512_max_epu32(largest, _mm512_slli_epi32(wide, 1));
 }
 
-INLINE bool finite32(__m512i largest)
+INLINE bool finite32(words largest)
 {
     return _mm512_cmpge_epu32_mask(largest, _mm512_set1_epi32((int)0xff000000u)) == 0;
-}
-
-/* Element i of an array, by its address. */
-INLINE const void *element(const void *w, plumb_dtype dtype, size_t i)
-{
-    return (const char *)w + i * plumb_dtype_size(dtype);
-}
-
-/* 16 elements, those of the mask, widened to fp32; the others are zero and not read. */
-INLINE __m512i load_wide(const void *w, plumb_dtype dtype, __mmask16 mask)
-{
-    if (dtype == PLUMB_F32) return _mm512_maskz_loadu_epi32(mask, w);
-    const __m256i halves = _mm256_maskz_loadu_epi16(mask, w);
-    if (dtype == PLUMB_F16) return _mm512_castps_si512(_mm512_cvtph_ps(halves));
-    return _mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16);
-}
-
-/* Where the sums of 16 outputs of row i start from. */
-INLINE __m512 begin_sum(const float *y, bool start, const float *bias, __mmask16 outputs)
-{
-    __m512 sum = start ? _mm512_maskz_loadu_ps(outputs, y) : _mm512_setzero_ps();
-    if (!bias) return sum;
-    const __m512 add = _mm512_maskz_loadu_ps(outputs, bias);
-    return start ? _mm512_add_ps(sum, add) : add;
 }
 
 #endif
