@@ -1,4 +1,5 @@
-/* The registers of AVX2 as the matrix products see them (gemm_kernels.h). */
+/* The registers of AVX2 as the kernels see them that are written once for all widths (gemm_kernels.h,
+ * gradient_kernels.h, lanes_math.h). */
 #ifndef PLUMB_COMPUTE_AVX2_LANES_H
 #define PLUMB_COMPUTE_AVX2_LANES_H
 
@@ -145,6 +146,178 @@ INLINE bool finite32(words largest)
 {
     const __m256i limit = _mm256_set1_epi32((int)0xff000000u);
     return _mm256_testz_si256(_mm256_cmpeq_epi32(_mm256_max_epu32(largest, limit), largest), _mm256_set1_epi32(-1));
+}
+
+/* --- arithmetic --------------------------------------------------------------------------------------------------- */
+
+INLINE floats subtract(floats a, floats b)
+{
+    return _mm256_sub_ps(a, b);
+}
+
+INLINE floats times(floats a, floats b)
+{
+    return _mm256_mul_ps(a, b);
+}
+
+INLINE floats divide(floats a, floats b)
+{
+    return _mm256_div_ps(a, b);
+}
+
+/* a b + c and c - a b, rounded once. */
+INLINE floats add_product(floats a, floats b, floats c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
+
+INLINE floats minus_product(floats a, floats b, floats c)
+{
+    return _mm256_fnmadd_ps(a, b, c);
+}
+
+/* a b - c, rounded once. */
+INLINE floats product_minus(floats a, floats b, floats c)
+{
+    return _mm256_fmsub_ps(a, b, c);
+}
+
+/* The larger and the smaller of two; b where one is NaN. */
+INLINE floats larger(floats a, floats b)
+{
+    return _mm256_max_ps(a, b);
+}
+
+INLINE floats smaller(floats a, floats b)
+{
+    return _mm256_min_ps(a, b);
+}
+
+/* |x|, -|x|, and |x| (x >= 0) with the sign of another. */
+INLINE floats magnitude(floats x)
+{
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
+}
+
+INLINE floats negative_magnitude(floats x)
+{
+    return _mm256_or_ps(x, _mm256_set1_ps(-0.0f));
+}
+
+INLINE floats with_sign(floats x, floats sign)
+{
+    return _mm256_or_ps(x, _mm256_and_ps(sign, _mm256_set1_ps(-0.0f)));
+}
+
+/* What a comparison says of each lane: all bits or none. */
+typedef __m256 answers;
+
+INLINE answers below(floats a, floats b)
+{
+    return _mm256_cmp_ps(a, b, _CMP_LT_OQ);
+}
+
+INLINE answers differs(floats a, floats b) /* false for NaN */
+{
+    return _mm256_cmp_ps(a, b, _CMP_NEQ_OQ);
+}
+
+INLINE answers not_at_most(floats a, floats b) /* true for NaN */
+{
+    return _mm256_cmp_ps(a, b, _CMP_NLE_UQ);
+}
+
+INLINE floats choose(answers yes, floats a, floats b)
+{
+    return _mm256_blendv_ps(b, a, yes);
+}
+
+/* To the nearest whole number, of two the even one. */
+INLINE floats whole(floats x)
+{
+    return _mm256_round_ps(x, 0x08);
+}
+
+/* 2^n for whole numbers n in [-127, 127]; 0 for -127. */
+INLINE floats power_of_two(words n)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
+}
+
+/* x 2^n for whole numbers n in [-252, 254], denormal results included: in two halves, as n may lie outside a float's
+ * exponents. */
+INLINE floats times_power_of_two(floats x, floats n)
+{
+    words all = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(all, 1);
+    return times(times(x, power_of_two(half)), power_of_two(_mm256_sub_epi32(all, half)));
+}
+
+/* --- fp64 --------------------------------------------------------------------------------------------------------- */
+
+typedef __m256d doubles;
+
+/* LANES of fp64, in two registers. */
+typedef struct pair {
+    doubles low, high;
+} pair;
+
+INLINE pair widen(floats x)
+{
+    return (pair){_mm256_cvtps_pd(_mm256_castps256_ps128(x)), _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1))};
+}
+
+INLINE floats narrow(pair x)
+{
+    return _mm256_set_m128(_mm256_cvtpd_ps(x.high), _mm256_cvtpd_ps(x.low));
+}
+
+INLINE pair broadcast_pair(double x)
+{
+    return (pair){_mm256_set1_pd(x), _mm256_set1_pd(x)};
+}
+
+INLINE pair add_pair(pair a, pair b)
+{
+    return (pair){_mm256_add_pd(a.low, b.low), _mm256_add_pd(a.high, b.high)};
+}
+
+INLINE pair subtract_pair(pair a, pair b)
+{
+    return (pair){_mm256_sub_pd(a.low, b.low), _mm256_sub_pd(a.high, b.high)};
+}
+
+INLINE pair times_pair(pair a, pair b)
+{
+    return (pair){_mm256_mul_pd(a.low, b.low), _mm256_mul_pd(a.high, b.high)};
+}
+
+/* a b + c and c - a b, rounded once. */
+INLINE pair add_product_pair(pair a, pair b, pair c)
+{
+    return (pair){_mm256_fmadd_pd(a.low, b.low, c.low), _mm256_fmadd_pd(a.high, b.high, c.high)};
+}
+
+INLINE pair minus_product_pair(pair a, pair b, pair c)
+{
+    return (pair){_mm256_fnmadd_pd(a.low, b.low, c.low), _mm256_fnmadd_pd(a.high, b.high, c.high)};
+}
+
+/* Zero outside the set. */
+INLINE pair only(pair x, lane_set lanes)
+{
+    if (lanes.count >= LANES) return x;
+    const __m256i low = _mm256_cvtepi32_epi64(_mm256_castsi256_si128(lanes.mask));
+    const __m256i high = _mm256_cvtepi32_epi64(_mm256_extracti128_si256(lanes.mask, 1));
+    return (pair){_mm256_and_pd(x.low, _mm256_castsi256_pd(low)), _mm256_and_pd(x.high, _mm256_castsi256_pd(high))};
+}
+
+/* The lanes one after the other: one order, whatever the compiler. */
+INLINE double sum_lanes(pair x)
+{
+    double lane[4], sum = 0;
+    _mm256_storeu_pd(lane, _mm256_add_pd(x.low, x.high));
+    for (int i = 0; i < 4; i++) sum += lane[i];
+    return sum;
 }
 
 #endif

@@ -1,4 +1,5 @@
-/* The registers of AVX-512 as the matrix products see them (gemm_kernels.h). */
+/* The registers of AVX-512 as the kernels see them that are written once for all widths (gemm_kernels.h,
+ * gradient_kernels.h, lanes_math.h). */
 #ifndef PLUMB_COMPUTE_AVX512_LANES_H
 #define PLUMB_COMPUTE_AVX512_LANES_H
 
@@ -137,6 +138,167 @@ INLINE words larger32(words largest, words wide)
 INLINE bool finite32(words largest)
 {
     return _mm512_cmpge_epu32_mask(largest, _mm512_set1_epi32((int)0xff000000u)) == 0;
+}
+
+/* --- arithmetic --------------------------------------------------------------------------------------------------- */
+
+INLINE floats subtract(floats a, floats b)
+{
+    return _mm512_sub_ps(a, b);
+}
+
+INLINE floats times(floats a, floats b)
+{
+    return _mm512_mul_ps(a, b);
+}
+
+INLINE floats divide(floats a, floats b)
+{
+    return _mm512_div_ps(a, b);
+}
+
+/* a b + c and c - a b, rounded once. */
+INLINE floats add_product(floats a, floats b, floats c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+
+INLINE floats minus_product(floats a, floats b, floats c)
+{
+    return _mm512_fnmadd_ps(a, b, c);
+}
+
+/* a b - c, rounded once. */
+INLINE floats product_minus(floats a, floats b, floats c)
+{
+    return _mm512_fmsub_ps(a, b, c);
+}
+
+/* The larger and the smaller of two; b where one is NaN. */
+INLINE floats larger(floats a, floats b)
+{
+    return _mm512_max_ps(a, b);
+}
+
+INLINE floats smaller(floats a, floats b)
+{
+    return _mm512_min_ps(a, b);
+}
+
+/* |x|, -|x|, and |x| (x >= 0) with the sign of another. */
+INLINE floats magnitude(floats x)
+{
+    return _mm512_abs_ps(x);
+}
+
+INLINE floats negative_magnitude(floats x)
+{
+    return _mm512_or_ps(x, _mm512_set1_ps(-0.0f));
+}
+
+INLINE floats with_sign(floats x, floats sign)
+{
+    return _mm512_or_ps(x, _mm512_and_ps(sign, _mm512_set1_ps(-0.0f)));
+}
+
+/* What a comparison says of each lane. */
+typedef __mmask16 answers;
+
+INLINE answers below(floats a, floats b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
+}
+
+INLINE answers differs(floats a, floats b) /* false for NaN */
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_NEQ_OQ);
+}
+
+INLINE answers not_at_most(floats a, floats b) /* true for NaN */
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_NLE_UQ);
+}
+
+INLINE floats choose(answers yes, floats a, floats b)
+{
+    return _mm512_mask_blend_ps(yes, b, a);
+}
+
+/* To the nearest whole number, of two the even one. */
+INLINE floats whole(floats x)
+{
+    return _mm512_roundscale_ps(x, 0x08);
+}
+
+/* x 2^n for whole numbers n, denormal results included. */
+INLINE floats times_power_of_two(floats x, floats n)
+{
+    return _mm512_scalef_ps(x, n);
+}
+
+/* --- fp64 --------------------------------------------------------------------------------------------------------- */
+
+typedef __m512d doubles;
+
+/* LANES of fp64, in two registers. */
+typedef struct pair {
+    doubles low, high;
+} pair;
+
+INLINE pair widen(floats x)
+{
+    return (pair){_mm512_cvtps_pd(_mm512_castps512_ps256(x)), _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1))};
+}
+
+INLINE floats narrow(pair x)
+{
+    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(x.low)), _mm512_cvtpd_ps(x.high), 1);
+}
+
+INLINE pair broadcast_pair(double x)
+{
+    return (pair){_mm512_set1_pd(x), _mm512_set1_pd(x)};
+}
+
+INLINE pair add_pair(pair a, pair b)
+{
+    return (pair){_mm512_add_pd(a.low, b.low), _mm512_add_pd(a.high, b.high)};
+}
+
+INLINE pair subtract_pair(pair a, pair b)
+{
+    return (pair){_mm512_sub_pd(a.low, b.low), _mm512_sub_pd(a.high, b.high)};
+}
+
+INLINE pair times_pair(pair a, pair b)
+{
+    return (pair){_mm512_mul_pd(a.low, b.low), _mm512_mul_pd(a.high, b.high)};
+}
+
+/* a b + c and c - a b, rounded once. */
+INLINE pair add_product_pair(pair a, pair b, pair c)
+{
+    return (pair){_mm512_fmadd_pd(a.low, b.low, c.low), _mm512_fmadd_pd(a.high, b.high, c.high)};
+}
+
+INLINE pair minus_product_pair(pair a, pair b, pair c)
+{
+    return (pair){_mm512_fnmadd_pd(a.low, b.low, c.low), _mm512_fnmadd_pd(a.high, b.high, c.high)};
+}
+
+/* Zero outside the set. */
+INLINE pair only(pair x, lane_set lanes)
+{
+    return (pair){_mm512_maskz_mov_pd((__mmask8)lanes, x.low), _mm512_maskz_mov_pd((__mmask8)(lanes >> 8), x.high)};
+}
+
+/* The lanes one after the other: one order, whatever the compiler. */
+INLINE double sum_lanes(pair x)
+{
+    double lane[8], sum = 0;
+    _mm512_storeu_pd(lane, _mm512_add_pd(x.low, x.high));
+    for (int i = 0; i < 8; i++) sum += lane[i];
+    return sum;
 }
 
 #endif
