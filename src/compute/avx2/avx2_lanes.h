@@ -1,5 +1,5 @@
 /* The registers of AVX2 as the kernels see them that are written once for all widths (gemm_kernels.h,
- * gradient_kernels.h, lanes_math.h). */
+ * attention_kernels.h, row_kernels.h, gradient_kernels.h, lanes_math.h). */
 #ifndef PLUMB_COMPUTE_AVX2_LANES_H
 #define PLUMB_COMPUTE_AVX2_LANES_H
 
