@@ -14,12 +14,13 @@
 
 #include "compute/compute.h"
 #include "compute/kernels.h"
+#include "compute/parts.h"
 #include "compute/rounding.h"
 
 enum {
-    BLOCK = 512,       /* steps of k */
+    BLOCK = 1024,      /* steps of k */
     CHUNK = 1024,      /* rows */
-    STRIP = 128,       /* columns */
+    STRIP = 64,        /* columns */
     MATRICES = 4,      /* that share their inputs */
     SHARE = 2,         /* pieces of work wanted per thread, so that a slow one does not hold up the others */
     FEW_OUTPUTS = 64,  /* outputs that a thread takes at a time where there are few rows */
@@ -52,23 +53,6 @@ typedef struct job {
     float *weights; /* [threads][strip / nr][block][nr] */
 } job;
 
-static int ceil_div(int a, int b)
-{
-    return a / b + (a % b != 0);
-}
-
-static int smaller(int a, int b)
-{
-    return a < b ? a : b;
-}
-
-/* Cuts `total` into equal parts of at most about `part`, each a multiple of `step`. */
-static int even_part(int total, int part, int step)
-{
-    int parts = ceil_div(total, part);
-    return parts ? ceil_div(ceil_div(total, parts), step) * step : step;
-}
-
 static int outputs(const job *j, int matrix)
 {
     return j->transposed ? j->w[matrix]->k : j->w[matrix]->n;
@@ -84,27 +68,27 @@ static int all_strips(const job *j)
 static void cut_columns(job *j, int strip)
 {
     j->strip = strip;
-    for (int i = 0; i < j->count; i++) j->strips[i] = ceil_div(outputs(j, i), strip);
+    for (int i = 0; i < j->count; i++) j->strips[i] = plumb_ceil_div(outputs(j, i), strip);
 }
 
 /* Strips get narrower, then shorter, until there is work for every thread. */
 static void cut(job *j, int threads)
 {
-    int mr = j->gemm->mr, nr = j->gemm->nr, depth = ceil_div(j->depth, j->gemm->pair);
+    int mr = j->gemm->mr, nr = j->gemm->nr, depth = plumb_ceil_div(j->depth, j->gemm->pair);
     double work = 0;
     for (int i = 0; i < j->count; i++) work += (double)outputs(j, i) * j->depth * j->rows;
     j->threads = work < ALONE ? 1 : threads;
-    j->block = even_part(depth, BLOCK, 32);
-    j->blocks = depth ? ceil_div(depth, j->block) : 1;
-    j->chunk = even_part(j->rows, CHUNK, mr);
-    int strip = ceil_div(STRIP, nr) * nr;
+    j->block = plumb_even_part(depth, BLOCK, 32);
+    j->blocks = depth ? plumb_ceil_div(depth, j->block) : 1;
+    j->chunk = plumb_even_part(j->rows, CHUNK, mr);
+    int strip = plumb_ceil_div(STRIP, nr) * nr;
     cut_columns(j, strip);
     while (strip > nr && all_strips(j) < SHARE * j->threads) {
-        strip = ceil_div(strip / 2, nr) * nr;
+        strip = plumb_ceil_div(strip / 2, nr) * nr;
         cut_columns(j, strip);
     }
-    int wanted = all_strips(j) ? ceil_div(SHARE * j->threads, all_strips(j)) : 1;
-    j->pieces = all_strips(j) >= j->threads ? 1 : smaller(wanted, j->chunk / mr);
+    int wanted = all_strips(j) ? plumb_ceil_div(SHARE * j->threads, all_strips(j)) : 1;
+    j->pieces = all_strips(j) >= j->threads ? 1 : plumb_smaller(wanted, j->chunk / mr);
     j->units = (size_t)all_strips(j) * (size_t)j->pieces;
 }
 
@@ -123,15 +107,15 @@ static unit find_unit(const job *j, size_t index)
     size_t step = index / j->units, blocks = (size_t)j->blocks;
     int strip = (int)(index % j->units) / j->pieces, piece = (int)(index % j->units) % j->pieces;
     u.row0 = (int)(step / blocks) * j->chunk;
-    u.rows = smaller(j->chunk, j->rows - u.row0);
+    u.rows = plumb_smaller(j->chunk, j->rows - u.row0);
     u.k0 = (int)(step % blocks) * j->block * j->gemm->pair;
-    u.kc = smaller(j->block * j->gemm->pair, j->depth - u.k0);
-    int height = ceil_div(j->chunk / j->gemm->mr, j->pieces) * j->gemm->mr;
-    u.first = smaller(piece * height, u.rows);
-    u.last = smaller(u.first + height, u.rows);
+    u.kc = plumb_smaller(j->block * j->gemm->pair, j->depth - u.k0);
+    int height = plumb_ceil_div(j->chunk / j->gemm->mr, j->pieces) * j->gemm->mr;
+    u.first = plumb_smaller(piece * height, u.rows);
+    u.last = plumb_smaller(u.first + height, u.rows);
     while (strip >= j->strips[u.matrix]) strip -= j->strips[u.matrix++];
     u.column = strip * j->strip;
-    u.columns = smaller(j->strip, outputs(j, u.matrix) - u.column);
+    u.columns = plumb_smaller(j->strip, outputs(j, u.matrix) - u.column);
     return u;
 }
 
@@ -180,7 +164,7 @@ static void ask_for_outputs(const float *y, size_t ldy, int m, int n)
 
 static int steps_of(const job *j, int kc)
 {
-    return ceil_div(kc, j->gemm->pair);
+    return plumb_ceil_div(kc, j->gemm->pair);
 }
 
 static void pack_panel(const job *j, int row0, int rows, int panel, int k0, int kc)
@@ -188,7 +172,7 @@ static void pack_panel(const job *j, int row0, int rows, int panel, int k0, int 
     int mr = j->gemm->mr, first = panel * mr;
     const float *x = j->x + ((size_t)row0 + (size_t)first) * (size_t)j->ldx;
     float *a = j->inputs + (size_t)first * (size_t)j->block;
-    j->gemm->pack_inputs(x, j->ldx, smaller(mr, rows - first), k0, kc, mr, a);
+    j->gemm->pack_inputs(x, j->ldx, plumb_smaller(mr, rows - first), k0, kc, mr, a);
     if (j->round) plumb_round_bf16(a, (size_t)kc * (size_t)mr);
 }
 
@@ -201,7 +185,7 @@ static bool pack_strip(const job *j, const unit *u, float *panels)
     int nr = gemm->nr;
     bool finite = true;
     for (int c = 0; c < u->columns; c += nr, panels += (size_t)nr * (size_t)j->block) {
-        int n = smaller(nr, u->columns - c), column = u->column + c;
+        int n = plumb_smaller(nr, u->columns - c), column = u->column + c;
         const char *row = (const char *)w->weight + (size_t)column * k * plumb_dtype_size(w->dtype);
         if (j->transposed)
             finite &= gemm->pack_weights_transposed(w->weight, w->dtype, k, u->k0, u->kc, column, n, nr, panels);
@@ -217,22 +201,23 @@ static void multiply(const job *j, const unit *u, const float *panels, wish *nex
 {
     const plumb_gemm *gemm = j->gemm;
     int mr = gemm->mr, nr = gemm->nr, steps = steps_of(j, u->kc);
-    size_t ldy = (size_t)j->ldy[u->matrix], tiles = (size_t)ceil_div(u->last - u->first, mr);
-    tiles *= (size_t)ceil_div(u->columns, nr);
+    size_t ldy = (size_t)j->ldy[u->matrix], tiles = (size_t)plumb_ceil_div(u->last - u->first, mr);
+    tiles *= (size_t)plumb_ceil_div(u->columns, nr);
     size_t share = tiles ? lines_of(next) / tiles + 1 : 0;
     const float *bias = j->transposed || u->k0 ? NULL : j->w[u->matrix]->bias;
     bool start = u->k0 > 0 || j->store == PLUMB_ADD, small = mr * nr <= SMALL_TILE;
     for (int i = u->first; i < u->last; i += mr) {
         float *y = j->y[u->matrix] + ((size_t)u->row0 + (size_t)i) * ldy + u->column;
         const float *a = j->inputs + (size_t)i * (size_t)j->block, *b = panels;
-        int m = smaller(mr, u->last - i);
+        int m = plumb_smaller(mr, u->last - i);
         for (int c = 0; c < u->columns; c += nr, b += (size_t)nr * (size_t)j->block) {
             ask(next, share);
             if (small && c + nr < u->columns)
-                ask_for_outputs(y + c + nr, ldy, m, smaller(nr, u->columns - c - nr));
+                ask_for_outputs(y + c + nr, ldy, m, plumb_smaller(nr, u->columns - c - nr));
             else if (small && i + mr < u->last)
-                ask_for_outputs(y + (size_t)mr * ldy, ldy, smaller(mr, u->last - i - mr), smaller(nr, u->columns));
-            gemm->tile(steps, a, b, y + c, (int)ldy, m, smaller(nr, u->columns - c), start,
+                ask_for_outputs(y + (size_t)mr * ldy, ldy, plumb_smaller(mr, u->last - i - mr),
+                                plumb_smaller(nr, u->columns));
+            gemm->tile(steps, a, b, y + c, (int)ldy, m, plumb_smaller(nr, u->columns - c), start,
                        bias ? bias + u->column + c : NULL);
         }
     }
@@ -251,7 +236,7 @@ static size_t take(size_t *next_unit)
 static unsigned run_threads(const job *j)
 {
     unsigned bad = 0;
-    size_t next_unit = 0, steps = (size_t)ceil_div(j->rows, j->chunk) * (size_t)j->blocks;
+    size_t next_unit = 0, steps = (size_t)plumb_ceil_div(j->rows, j->chunk) * (size_t)j->blocks;
 #pragma omp parallel num_threads(j->threads) reduction(| : bad)
     {
         float *panels = j->weights + (size_t)omp_get_thread_num() * (size_t)j->strip * (size_t)j->block;
@@ -259,7 +244,7 @@ static unsigned run_threads(const job *j)
         for (size_t step = 0; step < steps; step++) {
             unit u = find_unit(j, step * j->units);
 #pragma omp for schedule(static)
-            for (int panel = 0; panel < ceil_div(u.rows, j->gemm->mr); panel++)
+            for (int panel = 0; panel < plumb_ceil_div(u.rows, j->gemm->mr); panel++)
                 pack_panel(j, u.row0, u.rows, panel, u.k0, u.kc);
             while (mine / j->units == step) {
                 size_t following = take(&next_unit);
@@ -310,12 +295,12 @@ static unsigned run_few(const job *j)
 {
     unsigned bad = 0;
     int pieces[MATRICES], all = 0;
-    for (int i = 0; i < j->count; i++) all += pieces[i] = ceil_div(j->w[i]->n, FEW_OUTPUTS);
+    for (int i = 0; i < j->count; i++) all += pieces[i] = plumb_ceil_div(j->w[i]->n, FEW_OUTPUTS);
 #pragma omp parallel for schedule(dynamic) num_threads(j->threads) reduction(| : bad) if (j->threads > 1)
     for (int piece = 0; piece < all; piece++) {
         int matrix = 0, place = piece;
         while (place >= pieces[matrix]) place -= pieces[matrix++];
-        int first = place * FEW_OUTPUTS, count = smaller(FEW_OUTPUTS, j->w[matrix]->n - first);
+        int first = place * FEW_OUTPUTS, count = plumb_smaller(FEW_OUTPUTS, j->w[matrix]->n - first);
         if (!few_outputs(j, matrix, first, count)) bad |= 1u << matrix;
     }
     return bad;
@@ -355,7 +340,7 @@ static plumb_status run(plumb_compute *c, job *j)
 
 int64_t plumb_linear_bytes(const plumb_compute *c, int rows)
 {
-    int64_t chunk = rows < CHUNK ? rows : CHUNK, nr = c->kernels.gemm.nr, strip = ceil_div(STRIP, (int)nr) * nr;
+    int64_t chunk = rows < CHUNK ? rows : CHUNK, nr = c->kernels.gemm.nr, strip = plumb_ceil_div(STRIP, (int)nr) * nr;
     return (chunk + c->kernels.gemm.mr + c->threads * strip) * BLOCK * (int64_t)sizeof(float);
 }
 

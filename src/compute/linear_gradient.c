@@ -13,6 +13,7 @@
 
 #include "compute/gradient.h"
 #include "compute/kernels.h"
+#include "compute/parts.h"
 
 enum {
     BLOCK = 512,      /* tokens */
@@ -41,33 +42,16 @@ typedef struct job {
     float *weights; /* [threads][strip / nr][block][nr] */
 } job;
 
-static int ceil_div(int a, int b)
-{
-    return a / b + (a % b != 0);
-}
-
-static int smaller(int a, int b)
-{
-    return a < b ? a : b;
-}
-
-/* Cuts `total` into equal parts of at most about `part`, each a multiple of `step`. */
-static int even_part(int total, int part, int step)
-{
-    int parts = ceil_div(total, part);
-    return ceil_div(ceil_div(total, parts), step) * step;
-}
-
 static void cut(job *j, int threads)
 {
     const plumb_kernels *kernels = j->kernels;
     j->threads = (double)j->rows * j->n * j->k < ALONE ? 1 : threads;
-    j->block = even_part(j->rows, BLOCK, 32);
-    j->chunk = even_part(j->n, CHUNK, kernels->gemm.mr);
-    j->strip = even_part(j->k, STRIP, kernels->gemm.nr);
-    j->strips = ceil_div(j->k, j->strip);
-    int wanted = j->strips >= SHARE * j->threads ? 1 : ceil_div(SHARE * j->threads, j->strips);
-    j->pieces = smaller(wanted, j->chunk / kernels->gemm.mr);
+    j->block = plumb_even_part(j->rows, BLOCK, 32);
+    j->chunk = plumb_even_part(j->n, CHUNK, kernels->gemm.mr);
+    j->strip = plumb_even_part(j->k, STRIP, kernels->gemm.nr);
+    j->strips = plumb_ceil_div(j->k, j->strip);
+    int wanted = j->strips >= SHARE * j->threads ? 1 : plumb_ceil_div(SHARE * j->threads, j->strips);
+    j->pieces = plumb_smaller(wanted, j->chunk / kernels->gemm.mr);
 }
 
 /* `columns` columns of `count` rows of x as panels [count][width], `distance` apart; the last is filled up with zeros.
@@ -103,10 +87,11 @@ static void multiply(const job *j, int n0, int first, int last, int kc, int colu
         const float *a = j->inputs + (size_t)i * (size_t)j->block, *b = panels;
         for (int c = 0; c < columns; c += nr, b += (size_t)nr * (size_t)j->block) {
             if (c + nr < columns)
-                ask(y + c + nr, k, smaller(mr, last - i), smaller(nr, columns - c - nr));
+                ask(y + c + nr, k, plumb_smaller(mr, last - i), plumb_smaller(nr, columns - c - nr));
             else if (i + mr < last)
-                ask(y + (size_t)mr * k, k, smaller(mr, last - i - mr), smaller(nr, columns));
-            kernels->gemm.tile(kc, a, b, y + c, j->k, smaller(mr, last - i), smaller(nr, columns - c), true, NULL);
+                ask(y + (size_t)mr * k, k, plumb_smaller(mr, last - i - mr), plumb_smaller(nr, columns));
+            kernels->gemm.tile(kc, a, b, y + c, j->k, plumb_smaller(mr, last - i), plumb_smaller(nr, columns - c), true,
+                               NULL);
         }
     }
 }
@@ -114,18 +99,18 @@ static void multiply(const job *j, int n0, int first, int last, int kc, int colu
 /* One chunk of rows of dw over one block of tokens; to be called by all threads of a team. */
 static void add_block(const job *j, int n0, int r0, float *panels)
 {
-    int mr = j->kernels->gemm.mr, rows = smaller(j->chunk, j->n - n0), kc = smaller(j->block, j->rows - r0);
-    int height = ceil_div(j->chunk / mr, j->pieces) * mr, nr = j->kernels->gemm.nr;
+    int mr = j->kernels->gemm.mr, rows = plumb_smaller(j->chunk, j->n - n0), kc = plumb_smaller(j->block, j->rows - r0);
+    int height = plumb_ceil_div(j->chunk / mr, j->pieces) * mr, nr = j->kernels->gemm.nr;
     const float *dy = j->dy + (size_t)r0 * j->lddy + n0, *x = j->x + (size_t)r0 * j->ldx;
 #pragma omp for schedule(static)
     for (int i = 0; i < rows; i += GROUP * mr)
-        copy_panels(dy + i, j->lddy, kc, smaller(GROUP * mr, rows - i), mr, (size_t)mr * (size_t)j->block,
+        copy_panels(dy + i, j->lddy, kc, plumb_smaller(GROUP * mr, rows - i), mr, (size_t)mr * (size_t)j->block,
                     j->inputs + (size_t)i * (size_t)j->block);
 #pragma omp for schedule(dynamic) collapse(2)
     for (int strip = 0; strip < j->strips; strip++)
         for (int piece = 0; piece < j->pieces; piece++) {
-            int first = smaller(piece * height, rows), last = smaller(first + height, rows);
-            int column = strip * j->strip, columns = smaller(j->strip, j->k - column);
+            int first = plumb_smaller(piece * height, rows), last = plumb_smaller(first + height, rows);
+            int column = strip * j->strip, columns = plumb_smaller(j->strip, j->k - column);
             if (first == last) continue;
             copy_panels(x + column, j->ldx, kc, columns, nr, (size_t)nr * (size_t)j->block, panels);
             multiply(j, n0, first, last, kc, column, columns, panels);
@@ -159,7 +144,7 @@ void plumb_bias_gradient(plumb_compute *c, const float *dy, int lddy, int rows, 
 {
 #pragma omp parallel for num_threads(c->threads) if (c->threads > 1 && (size_t)rows * (size_t)n >= ALONE)
     for (int first = 0; first < n; first += STRIP) {
-        int last = smaller(first + STRIP, n);
+        int last = plumb_smaller(first + STRIP, n);
         for (int i = 0; i < rows; i++) {
             const float *row = dy + (size_t)i * (size_t)lddy;
             for (int j = first; j < last; j++) db[j] += row[j];

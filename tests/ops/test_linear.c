@@ -233,7 +233,7 @@ static void test_small_shapes(void **state)
 /* Several blocks of k, strips of columns and chunks of rows; enough work for all threads. */
 static const shape large_shapes[] = {{1, 300, 1500},   {5, 1000, 257}, {14, 257, 769}, {100, 257, 400},
                                      {257, 100, 1000}, {64, 385, 384}, {200, 6, 385},  {4200, 33, 7},
-                                     {33, 3, 5000},    {3, 5000, 33},  {2049, 1, 100}};
+                                     {33, 3, 5000},    {3, 5000, 33},  {2049, 1, 100}, {9, 40, 2100}};
 enum { LARGE_SHAPES = sizeof large_shapes / sizeof *large_shapes };
 
 static void test_large_shapes(void **state)

@@ -40,7 +40,7 @@ static bool widen(const void *w, plumb_dtype dtype, size_t first, int count, int
     return bad;
 }
 
-bool plumb_ref_pack_weights(const void *w, plumb_dtype dtype, size_t k, int n, int k0, int kc, int nr, float *b)
+static bool pack_weights(const void *w, plumb_dtype dtype, size_t k, int n, int k0, int kc, int nr, float *b)
 {
     bool bad = false;
     for (int j = 0; j < n; j++) bad |= widen(w, dtype, (size_t)j * k + (size_t)k0, kc, nr, b + j);
@@ -49,8 +49,8 @@ bool plumb_ref_pack_weights(const void *w, plumb_dtype dtype, size_t k, int n, i
     return !bad;
 }
 
-bool plumb_ref_pack_weights_transposed(const void *w, plumb_dtype dtype, size_t k, int n0, int nc, int k0, int kcount,
-                                       int nr, float *b)
+static bool pack_weights_transposed(const void *w, plumb_dtype dtype, size_t k, int n0, int nc, int k0, int kcount,
+                                    int nr, float *b)
 {
     bool bad = false;
     for (int p = 0; p < nc; p++, b += nr) {
@@ -60,7 +60,7 @@ bool plumb_ref_pack_weights_transposed(const void *w, plumb_dtype dtype, size_t 
     return !bad;
 }
 
-void plumb_ref_pack_inputs(const float *x, int ldx, int m, int k0, int kc, int mr, float *a)
+static void pack_inputs(const float *x, int ldx, int m, int k0, int kc, int mr, float *a)
 {
     for (int i = 0; i < mr; i++) {
         const float *row = x + (size_t)(i < m ? i : 0) * (size_t)ldx + (size_t)k0;
@@ -74,7 +74,7 @@ void plumb_ref_gemm(plumb_kernels *k)
     k->gemm.nr = NR;
     k->gemm.pair = 1;
     k->gemm.tile = gemm_tile;
-    k->gemm.pack_weights = plumb_ref_pack_weights;
-    k->gemm.pack_weights_transposed = plumb_ref_pack_weights_transposed;
-    k->gemm.pack_inputs = plumb_ref_pack_inputs;
+    k->gemm.pack_weights = pack_weights;
+    k->gemm.pack_weights_transposed = pack_weights_transposed;
+    k->gemm.pack_inputs = pack_inputs;
 }
