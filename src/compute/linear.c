@@ -19,7 +19,7 @@
 
 enum {
     BLOCK = 512,       /* steps of k */
-    CHUNK = 1024,      /* rows */
+    CHUNK = 512,       /* rows */
     STRIP = 128,       /* columns */
     MATRICES = 4,      /* that share their inputs */
     SHARE = 2,         /* pieces of work wanted per thread, so that a slow one does not hold up the others */
