@@ -4,6 +4,7 @@
  *   LANES, floats, words, load, transpose, ...   the registers: avx2_lanes.h or avx512_lanes.h
  *   MR                              rows of a tile
  *   PAIR                            steps of k in an element of a panel: 1 float, 2 bf16
+ *   FEW_SIDE                        registers of outputs that one or two rows extend side by side: 1 or 2
  *   multiply(a, b, sum)             sum + the products of the elements a and b, in each lane
  *   load_columns(w, dtype, count)   `count` successive columns of a row in one register, zeros beyond: bf16 (and all
  *                                   types where PAIR is 2) as two bf16 a lane, other types as one float a lane
@@ -261,30 +262,45 @@ INLINE void extend(const int m, const void *w, plumb_dtype dtype, size_t k, int 
         }
 }
 
-/* n <= LANES outputs of m rows. One row of x leaves the chains no company, and still their latency is a third of the
- * time that memory takes; more rows of w side by side were slower, for want of registers. */
-INLINE void few_outputs(const int m, const void *w, plumb_dtype dtype, size_t k, int n, const float *x, size_t ldx,
-                        float *y, size_t ldy, bool start, const float *bias)
+/* n <= side * LANES outputs of m rows, fewer than that only where side is 1. A chain of multiply-adds waits for the
+ * latency of each: several sets of outputs side by side fill the time, as far as there are registers. */
+INLINE void few_outputs(const int m, const int side, const void *w, plumb_dtype dtype, size_t k, int n, const float *x,
+                        size_t ldx, float *y, size_t ldy, bool start, const float *bias)
 {
-    const size_t step = (size_t)(LANES * columns_of(dtype));
+    const size_t step = (size_t)(LANES * columns_of(dtype)), next = (size_t)LANES * k;
     const lane_set outputs = first_lanes(n);
-    floats sum[PLUMB_FEW];
+    floats sum[FEW_SIDE][PLUMB_FEW];
+#pragma GCC unroll 2
+    for (int s = 0; s < side; s++)
 #pragma GCC unroll 8
-    for (int r = 0; r < m; r++) sum[r] = begin_sum(y + (size_t)r * ldy, start, bias, outputs);
+        for (int r = 0; r < m; r++)
+            sum[s][r] = begin_sum(y + (size_t)r * ldy + s * LANES, start, bias ? bias + s * LANES : NULL, outputs);
     size_t p = 0;
-    for (; p + step <= k && n == LANES; p += step)
-        extend(m, element(w, dtype, p), dtype, k, LANES, (int)step, x + p, ldx, sum);
+    for (; p + step <= k && n >= LANES; p += step)
+#pragma GCC unroll 2
+        for (int s = 0; s < side; s++)
+            extend(m, element(w, dtype, (size_t)s * next + p), dtype, k, LANES, (int)step, x + p, ldx, sum[s]);
     for (; p < k; p += step)
-        extend(m, element(w, dtype, p), dtype, k, n, k - p < step ? (int)(k - p) : (int)step, x + p, ldx, sum);
+#pragma GCC unroll 2
+        for (int s = 0; s < side; s++)
+            extend(m, element(w, dtype, (size_t)s * next + p), dtype, k, n, k - p < step ? (int)(k - p) : (int)step,
+                   x + p, ldx, sum[s]);
+#pragma GCC unroll 2
+    for (int s = 0; s < side; s++)
 #pragma GCC unroll 8
-    for (int r = 0; r < m; r++) store_lanes(y + (size_t)r * ldy, outputs, sum[r]);
+        for (int r = 0; r < m; r++) store_lanes(y + (size_t)r * ldy + s * LANES, outputs, sum[s][r]);
 }
 
 INLINE void few_of_type(const int m, const void *w, plumb_dtype dtype, size_t k, int n, const float *x, size_t ldx,
                         float *y, size_t ldy, bool start, const float *bias)
 {
-    for (int i = 0; i < n; i += LANES)
-        few_outputs(m, element(w, dtype, (size_t)i * k), dtype, k, plumb_smaller(n - i, LANES), x, ldx, y + i, ldy,
+    const int side = m <= 2 ? FEW_SIDE : 1;
+    int i = 0;
+    for (; i + side * LANES <= n; i += side * LANES)
+        few_outputs(m, side, element(w, dtype, (size_t)i * k), dtype, k, side * LANES, x, ldx, y + i, ldy, start,
+                    bias ? bias + i : NULL);
+    for (; i < n; i += LANES)
+        few_outputs(m, 1, element(w, dtype, (size_t)i * k), dtype, k, plumb_smaller(n - i, LANES), x, ldx, y + i, ldy,
                     start, bias ? bias + i : NULL);
 }
 

@@ -18,8 +18,8 @@
 #include "compute/rounding.h"
 
 enum {
-    BLOCK = 1024,      /* steps of k */
-    CHUNK = 1024,      /* rows */
+    BLOCK = 2048,      /* steps of k */
+    CHUNK = 512,       /* rows */
     STRIP = 64,        /* columns */
     MATRICES = 4,      /* that share their inputs */
     SHARE = 2,         /* pieces of work wanted per thread, so that a slow one does not hold up the others */

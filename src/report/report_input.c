@@ -344,15 +344,6 @@ static plumb_status ledger_of_pairs(const char *path, bool *out)
     return s;
 }
 
-/* The figures are of language models. */
-static plumb_status check_command(const char *path, const json_t *record)
-{
-    const char *command = json_string_value(json_object_get(record, "command"));
-    if (!command || strcmp(command, "reward") != 0) return PLUMB_OK;
-    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: is a run of plumb reward, of which there are no figures", path),
-                      "docs/rlhf.md tells how to read its metrics.jsonl and ledger.jsonl");
-}
-
 static plumb_status read_folder(plumb_report *r, const char *path, const plumb_sink *sink)
 {
     plumb_text metrics = {0}, ledger = {0};
@@ -371,7 +362,6 @@ static plumb_status read_folder(plumb_report *r, const char *path, const plumb_s
     }
     PLUMB_GO(add_run(r, path, &run));
     PLUMB_GO(read_record(path, "run.json", &run->record));
-    PLUMB_GO(check_command(path, run->record));
     reading into = {r, run, NULL};
     if (has_metrics) PLUMB_GO(plumb_report_objects(metrics.data, sink, read_metric, &into, NULL, NULL));
     if (has_ledger) PLUMB_GO(ledger_of_pairs(ledger.data, &has_ledger));

@@ -316,12 +316,6 @@ mkdir -p folder
 run "$PLUMB" report folder
 expect_code 2
 expect_err "folder: no run: metrics.jsonl and ledger.jsonl are missing or empty"
-mkdir rm
-echo '{"command":"reward"}' >rm/run.json
-echo '{"step":1,"loss":0.5}' >rm/metrics.jsonl
-run "$PLUMB" report rm
-expect_code 2
-expect_err "rm: is a run of plumb reward, of which there are no figures"
 run "$PLUMB" report missing.jsonl
 expect_code 2
 expect_err "missing.jsonl"

@@ -3,7 +3,7 @@
 
 #include "compute/avx2/avx2_lanes.h"
 
-enum { MR = 6, PAIR = 1 };
+enum { MR = 6, PAIR = 1, FEW_SIDE = 2 };
 
 INLINE floats multiply(floats a, floats b, floats sum)
 {

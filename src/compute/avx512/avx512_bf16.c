@@ -3,7 +3,7 @@
 #include "compute/avx512/avx512_lanes.h"
 #include "compute/kernels.h"
 
-enum { MR = 14, PAIR = 2 };
+enum { MR = 14, PAIR = 2, FEW_SIDE = 1 };
 
 INLINE floats multiply(floats a, floats b, floats sum)
 {

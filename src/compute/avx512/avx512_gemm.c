@@ -3,7 +3,7 @@
 
 #include "compute/avx512/avx512_lanes.h"
 
-enum { MR = 14, PAIR = 1 };
+enum { MR = 14, PAIR = 1, FEW_SIDE = 1 };
 
 INLINE floats multiply(floats a, floats b, floats sum)
 {
