@@ -142,7 +142,8 @@ static void plan_batch(const plumb_rewarder *r, plumb_reward_work *work)
     const plumb_batch *b = &r->batch;
     int rows = (int)b->ids.count, wanted = (int)b->wanted.count;
     int64_t bytes = plumb_forward_bytes(c, rows, wanted) + plumb_rotations_bytes(c, rows) +
-                    plumb_linear_bytes(r->model->compute, rows) + plumb_attend_bytes(r->model->compute, c->head_dim);
+                    plumb_linear_bytes(r->model->compute, rows, plumb_config_depth(c)) +
+                    plumb_attend_bytes(r->model->compute, c->head_dim);
     work->flops += plumb_forward_flops(c, b) + 2.0 * c->hidden_size * wanted;
     if (bytes > work->bytes) work->bytes = bytes;
     if (rows > work->largest_rows) work->largest_rows = rows;

@@ -264,7 +264,7 @@ int64_t plumb_scorer_bytes(const plumb_scorer *s)
     const plumb_config *c = &s->model->config;
     int64_t d = c->hidden_size, target = d * (int64_t)sizeof(float) + 2 * (int64_t)(sizeof(double) + sizeof(int32_t));
     int rows = s->largest_rows > s->longest ? s->largest_rows : s->longest;
-    int64_t bytes = plumb_linear_bytes(s->model->compute, rows);
+    int64_t bytes = plumb_linear_bytes(s->model->compute, rows, plumb_config_depth(c));
     int64_t scratch = plumb_attend_bytes(s->model->compute, c->head_dim), unembedding = 0;
     if (s->largest_rows)
         bytes += plumb_forward_bytes(c, s->largest_rows, s->largest_wanted) + plumb_rotations_bytes(c, s->longest);

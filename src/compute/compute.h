@@ -253,9 +253,10 @@ void plumb_logit_gradient(plumb_compute *c, float cap, float *z, int ldz, int ro
 
 /* --- memory, for plans -------------------------------------------------------------------------------------------- */
 
-/* Bytes that a context holds on to at the most once it has run linears of `rows` rows, attention with heads of
- * `head_dim` elements, or plumb_unembed_logps for `rows` rows. The last two share their memory. */
-int64_t plumb_linear_bytes(const plumb_compute *c, int rows);
+/* Bytes that a context holds on to at the most once it has run linears of `rows` rows and at most `depth` inputs,
+ * attention with heads of `head_dim` elements, or plumb_unembed_logps for `rows` rows. The last two share their memory.
+ */
+int64_t plumb_linear_bytes(const plumb_compute *c, int rows, int depth);
 int64_t plumb_attend_bytes(const plumb_compute *c, int head_dim);
 int64_t plumb_unembed_bytes(int rows);
 

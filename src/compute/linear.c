@@ -338,10 +338,11 @@ static plumb_status run(plumb_compute *c, job *j)
     return PLUMB_OK;
 }
 
-int64_t plumb_linear_bytes(const plumb_compute *c, int rows)
+int64_t plumb_linear_bytes(const plumb_compute *c, int rows, int depth)
 {
-    int64_t chunk = rows < CHUNK ? rows : CHUNK, nr = c->kernels.gemm.nr, strip = plumb_ceil_div(STRIP, (int)nr) * nr;
-    return (chunk + c->kernels.gemm.mr + c->threads * strip) * BLOCK * (int64_t)sizeof(float);
+    int64_t chunk = rows < CHUNK ? rows : CHUNK, block = depth < BLOCK ? depth : BLOCK;
+    int64_t nr = c->kernels.gemm.nr, strip = plumb_ceil_div(STRIP, (int)nr) * nr;
+    return (chunk + c->kernels.gemm.mr + c->threads * strip) * block * (int64_t)sizeof(float);
 }
 
 plumb_status plumb_linear_run(plumb_compute *c, const plumb_linear *w, const float *x, int ldx, int rows, float *y,

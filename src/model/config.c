@@ -527,3 +527,9 @@ int64_t plumb_config_parameters(const plumb_config *c)
     int64_t head = c->head == PLUMB_HEAD_SCORE ? d : c->tied ? 0 : c->vocab_size * d;
     return layer * c->layers + c->vocab_size * d + head + norm;
 }
+
+int plumb_config_depth(const plumb_config *c)
+{
+    int attended = c->heads * c->head_dim, depth = c->hidden_size > attended ? c->hidden_size : attended;
+    return depth > c->intermediate_size ? depth : c->intermediate_size;
+}

@@ -68,4 +68,7 @@ plumb_status plumb_config_parse(const char *text, size_t n, const char *what, pl
 /* Number of parameters that the configuration implies, embeddings counted once when tied. */
 int64_t plumb_config_parameters(const plumb_config *c);
 
+/* The most inputs that a linear of a layer has. */
+int plumb_config_depth(const plumb_config *c);
+
 #endif
