@@ -109,7 +109,7 @@ subset() {
     awk 'NR == FNR { keep[$1 + 1] = 1; next } FNR in keep' "$work/rows" "$data" >"$work/pairs.jsonl"
 }
 
-# time_pairs LABEL OPTIONS...: seconds that plumb score takes for the pairs, in $took. The same pairs once and twice: the
+# time_pairs OPTIONS...: seconds that plumb score takes for the pairs, in $took. The same pairs once and twice: the
 # difference leaves out the start, as the yardstick's clock leaves out its loading.
 time_pairs() {
     cat "$work/pairs.jsonl" "$work/pairs.jsonl" >"$work/twice.jsonl"
@@ -184,8 +184,10 @@ size_run() {
 # The checkpoint goes again if it was made here. Two passes over the pairs find it in the page cache, where that is large
 # enough; the third one reads it from the disk.
 size_scoring() {
-    shape=llama-3-8b made=""
-    [ -n "$model" ] || [ -d "$work/$shape" ] || made=$work/$shape
+    shape=llama-3-8b own=""
+    [ -n "$model" ] || [ -d "$work/$shape" ] || own=$work/$shape
+    trap '[ -z "$own" ] || rm -rf "$own"' EXIT # after a failure too
+    [ -z "$model" ] || shape=${model##*/}
     whole_checkpoint "$shape" || return 0
     pairs=${pairs:-2}
     subset
@@ -198,7 +200,7 @@ size_scoring() {
     for file in "$model"/*.safetensors; do dd if="$file" iflag=nocache count=0 status=none; done
     size_run "$shape --stream-layers, from disk" 2.5 --stream-layers -o "$work/streamed.jsonl"
     record "$shape --stream-layers, from disk: s, without" "$took" "$whole" "$(ratio "$whole" "$took")" "0.90 in full batches"
-    [ -z "$made" ] || rm -r "$made"
+    [ -z "$own" ] || rm -r "$own"
 }
 
 # All weights of the olmo-1b shape in fp32 with AdamW. What does not fit is not begun.

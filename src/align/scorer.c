@@ -67,7 +67,7 @@ plumb_status plumb_scorer_new(const plumb_model *model, const plumb_scorer_optio
     if (!status && s->needs & PLUMB_NEED_GRADIENT && !options->plan)
         status = plumb_gradient_products_new(model, &s->gradients);
     if (!status && s->forward) plumb_forward_watch(s->forward, options->sink);
-    if (!status && s->forward && options->stream) status = plumb_forward_stream(s->forward);
+    if (!status && s->forward && options->stream && !options->plan) status = plumb_forward_stream(s->forward);
     if (!status && s->gradients) plumb_gradient_products_watch(s->gradients, options->sink);
     if (status) {
         plumb_scorer_free(s);

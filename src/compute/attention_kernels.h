@@ -48,7 +48,7 @@ INLINE void product_block(const int rows, const int vectors, const bool whole, c
 
 INLINE void product_vectors(const int rows, int vectors, const operands *o, int last)
 {
-    if (last < LANES) { /* a partial register stands alone: see product_tile */
+    if (last < LANES) { /* alone, so that its mask does not cost the full registers */
         product_block(rows, 1, false, o, last);
         return;
     }

@@ -15,7 +15,7 @@ typedef struct plumb_moments {
 
 /* GEMM, in the manner of BLIS: C [mr][nr] (+)= A panel x B panel over steps of k. An element of a panel has 32 bits: a
  * float, or (pair 2) two bf16 of successive k, the lower k in the lower half; beyond the end of k stands a zero. Counts
- * of k below are in steps of k; a panel has plumb_steps(kc) = (kc + pair - 1) / pair elements along k, and a k0 is a
+ * of k below are in steps of k; a panel has steps = (kc + pair - 1) / pair elements along k, and a k0 is a
  * multiple of pair.
  *   a  [steps][mr] packed inputs, rows beyond `m` zero
  *   b  [steps][nr] packed weights, columns beyond `n` zero */
@@ -37,7 +37,7 @@ typedef struct plumb_gemm {
      * fp32 only (gradients). */
     bool (*pack_weights_transposed)(const void *w, plumb_dtype dtype, size_t k, int n0, int nc, int k0, int kcount,
                                     int nr, float *b);
-    /* Without panels, for m <= PLUMB_FEW rows: y [m][n] from n <= PLUMB_FEW_OUTPUTS rows of w, each read once and to
+    /* Without panels, for m <= PLUMB_FEW rows: y [m][n] from n rows of w, each read once and to
      * its end: the chains of `tile` over all of k, to the bit. NULL: there is none, panels are used. It does not look
      * for NaN: the caller looks at y, which no bad weight leaves finite. */
     void (*few_rows)(const void *w, plumb_dtype dtype, size_t k, int n, const float *x, int ldx, int m, float *y,

@@ -6,8 +6,9 @@
  *             widen and pack the weights [strip][block] into panels of nr columns
  *             for each panel of rows, for each panel of columns: gemm_tile
  *
- * A panel of inputs stays in the first cache, a strip of weights in the second, the inputs of a block in the third. How
- * the work is cut decides speed alone: a tile continues the chain of its outputs from y, so that every output is one
+ * A panel of inputs and a strip of weights (together 0.6 MB) come from the second cache, the inputs of a block (4 MB)
+ * from the third. Such long blocks give up the first cache for fewer round trips of the outputs (SPEED.md has what was
+ * measured). How the work is cut decides speed alone: a tile continues the chain of its outputs from y, so that every output is one
  * chain over ascending k. */
 #include <math.h>
 #include <omp.h>
@@ -340,7 +341,7 @@ static plumb_status run(plumb_compute *c, job *j)
 
 int64_t plumb_linear_bytes(const plumb_compute *c, int rows, int depth)
 {
-    int64_t chunk = rows < CHUNK ? rows : CHUNK, block = depth < BLOCK ? depth : BLOCK;
+    int64_t chunk = rows < CHUNK ? rows : CHUNK, block = plumb_even_part(depth, BLOCK, 32);
     int64_t nr = c->kernels.gemm.nr, strip = plumb_ceil_div(STRIP, (int)nr) * nr;
     return (chunk + c->kernels.gemm.mr + c->threads * strip) * block * (int64_t)sizeof(float);
 }

@@ -62,8 +62,11 @@ plumb_status plumb_prefetch_new(plumb_prefetch **out)
     pthread_cond_init(&p->changed, NULL);
     int error = pthread_create(&p->thread, NULL, read_ahead, p);
     if (error) {
+        pthread_cond_destroy(&p->changed);
+        pthread_mutex_destroy(&p->lock);
         free(p);
-        return plumb_fail(PLUMB_E_MEMORY, "no thread to read ahead with: %s", strerror(error));
+        return plumb_cure(plumb_fail(PLUMB_E_MEMORY, "no thread to read ahead with: %s", strerror(error)),
+                          "allow more processes (ulimit -u), or leave --stream-layers out");
     }
     *out = p;
     return PLUMB_OK;

@@ -2,8 +2,8 @@
  *
  *     plumb_training *t;
  *     plumb_training_new(values, gradients, keep, &t);
- *     plumb_training_forward(t, &batch, &hidden);            hidden [wanted][d], to the bit as plumb_forward_run gives
- * it
+ *     plumb_training_forward(t, &batch, &hidden);            hidden [wanted][d], in fp32 to the bit as
+ *                                                        plumb_forward_run gives it
  *     ... loss, unembedding: dhidden [wanted][d] ...
  *     plumb_training_backward(t, &batch, dhidden, dembed);   adds to the gradients
  *

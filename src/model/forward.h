@@ -37,7 +37,8 @@ plumb_status plumb_forward_run(plumb_forward *f, const plumb_batch *batch, const
 
 /* The same for a batch that was made by plumb_batch_extend: keys and values of its rows are put into the cache, and its
  * segments read them there. wanted may be empty; then *hidden holds nothing. A state has the bits that
- * plumb_forward_run gives for a group whose shared prefix is the extended sequence's `prefix`. */
+ * plumb_forward_run gives for a group of one branch whose shared prefix is the extended sequence's `prefix` (where
+ * inputs are rounded, the second branch of a pair differs from it: plumb_partners in compute.h). */
 plumb_status plumb_forward_extend(plumb_forward *f, const plumb_batch *batch, plumb_cache *cache,
                                   const float **hidden) PLUMB_MUST_USE;
 

@@ -9,7 +9,7 @@
  * A prompt is computed once and shared by its samples; rows that finish are replaced at once by the next ones that
  * wait. A completion depends on the model, its prompt, `seed`, `key` and the sample's number alone: not on the batch,
  * the threads, the number of slots or the order of prompts. Its logits have the bits that plumb_forward_run gives for
- * the group whose shared prefix is the prompt (attention tiles start at the end of the prompt). Token t is drawn with
+ * the group of one branch whose shared prefix is the prompt (attention tiles start at the end of the prompt). Token t is drawn with
  * plumb_uniform(seed, key, sample * 2^32 + t).
  *
  * After a flush the weights may change (a policy that is being trained), and so may an attached adapter: nothing that

@@ -163,6 +163,7 @@ static plumb_status project(const step *s, const float *n)
         return run_many(s, w, 3, &all, (float *[]){st->q_raw, st->k_raw, st->v_raw}, PLUMB_STORE);
     }
     const plumb_linear *w[] = {&l->k, &l->v};
+    /* first, since differences of `all` are put where n may lie */
     plumb_gather_rows(s->compute, n, d, s->b->wanted.data, s->queries, d, st->normed_wanted, d);
     input wanted = spent(st->normed_wanted, s->queries, &s->b->wanted_partners);
     PLUMB_TRY(run(s, &l->q, &wanted, st->q_raw, PLUMB_STORE));

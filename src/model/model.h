@@ -84,8 +84,9 @@ plumb_status plumb_model_bind(const plumb_config *config, plumb_compute *compute
 plumb_status plumb_model_refresh(plumb_model *m) PLUMB_MUST_USE;
 
 /* For models larger than the memory: the mapped weights of layer i (-1: the embedding, config.layers: the unembedding)
- * will be wanted soon, so that `ahead` reads them, or not for a while (their pages leave the memory). Only for models
- * opened from a folder. */
+ * will be wanted soon, so that `ahead` reads them, or not for a while (their pages leave the memory). A pass asks for
+ * the layer behind the one it computes; what nobody asked for is read when it is used. Only for models opened from a
+ * folder. */
 void plumb_model_want_layer(const plumb_model *m, int i, plumb_prefetch *ahead);
 void plumb_model_drop_layer(const plumb_model *m, int i);
 

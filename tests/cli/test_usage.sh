@@ -46,11 +46,12 @@ cp stdout version
 run "$PLUMB" filter --version
 expect_same stdout version
 
-begin "threads sleep when they wait, unless the environment says otherwise"
+begin "threads spin briefly when they wait, unless the environment says otherwise"
 run env -u OMP_WAIT_POLICY -u GOMP_SPINCOUNT OMP_DISPLAY_ENV=true "$PLUMB" --version
 expect_code 0
 expect_same stdout version
-grep -q "OMP_WAIT_POLICY *= *'PASSIVE'" stderr || complain "another policy"
+run env -u OMP_WAIT_POLICY -u GOMP_SPINCOUNT OMP_DISPLAY_ENV=verbose "$PLUMB" --version
+[ "$(grep -c "GOMP_SPINCOUNT = '1000'" stderr)" -eq 1 ] || complain "they do not spin briefly"
 run env OMP_WAIT_POLICY=active OMP_DISPLAY_ENV=true "$PLUMB" --version
 expect_code 0
 grep -q "OMP_WAIT_POLICY *= *'ACTIVE'" stderr || complain "another policy"
