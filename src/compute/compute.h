@@ -91,8 +91,8 @@ typedef enum plumb_store {
     PLUMB_ADD,   /* y += x W^T (+ b): the chain starts from y, then k ascends; b is added to y first */
 } plumb_store;
 
-/* y [rows][n] from x [rows][k]. Weights are widened while they are packed into panels; a NaN or infinity met there is
- * remembered and reported by plumb_compute_check. rows may be 0. */
+/* y [rows][n] from x [rows][k]. Weights are widened while they are packed into panels; a NaN or infinity met there, or
+ * made there by rounding to bf16, is remembered and reported by plumb_compute_check. rows may be 0. */
 plumb_status plumb_linear_run(plumb_compute *c, const plumb_linear *w, const float *x, int ldx, int rows, float *y,
                               int ldy, plumb_store store) PLUMB_MUST_USE;
 
