@@ -96,8 +96,8 @@ typedef enum plumb_store {
 plumb_status plumb_linear_run(plumb_compute *c, const plumb_linear *w, const float *x, int ldx, int rows, float *y,
                               int ldy, plumb_store store) PLUMB_MUST_USE;
 
-/* Several linears of the same input (q, k, v; gate, up): x is packed once. Same results as one call each. count <= 4.
- */
+/* Several linears of the same input (q, k, v; gate, up): x is packed once. Same results as one call each. count <= 4;
+ * k and `exact` are the same in all (else PLUMB_E_INTERNAL). */
 plumb_status plumb_linear_run_many(plumb_compute *c, const plumb_linear *const w[], int count, const float *x, int ldx,
                                    int rows, float *const y[], const int ldy[], plumb_store store) PLUMB_MUST_USE;
 

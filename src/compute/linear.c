@@ -358,10 +358,13 @@ plumb_status plumb_linear_run_many(plumb_compute *c, const plumb_linear *const w
                                    int rows, float *const y[], const int ldy[], plumb_store store)
 {
     if (count < 1 || count > MATRICES) return plumb_fail(PLUMB_E_INTERNAL, "%d linears at once", count);
-    for (int i = 1; i < count; i++)
+    for (int i = 1; i < count; i++) {
         if (w[i]->k != w[0]->k)
             return plumb_fail(PLUMB_E_INTERNAL, "%s and %s have inputs of %d and %d", w[0]->name, w[i]->name, w[0]->k,
                               w[i]->k);
+        if (w[i]->exact != w[0]->exact)
+            return plumb_fail(PLUMB_E_INTERNAL, "only one of %s and %s is exact", w[0]->name, w[i]->name);
+    }
     job j = {.w = w, .count = count, .x = x, .ldx = ldx, .rows = rows, .y = y, .ldy = ldy, .store = store};
     j.depth = w[0]->k;
     return run(c, &j);
