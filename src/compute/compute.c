@@ -181,7 +181,8 @@ void plumb_compute_from_host(plumb_compute *c, void *buffer, const void *host, s
 plumb_status plumb_compute_check(const plumb_compute *c)
 {
     if (!c->bad_weight) return PLUMB_OK;
-    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s holds a NaN or an infinity", c->bad_weight),
+    const char *range = c->arithmetic == PLUMB_FP32 ? "" : ", or a number beyond the range of bf16";
+    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s holds a NaN or an infinity%s", c->bad_weight, range),
                       "the checkpoint is damaged or diverged; use another one");
 }
 

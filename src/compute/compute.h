@@ -91,13 +91,13 @@ typedef enum plumb_store {
     PLUMB_ADD,   /* y += x W^T (+ b): the chain starts from y, then k ascends; b is added to y first */
 } plumb_store;
 
-/* y [rows][n] from x [rows][k]. Weights are widened while they are packed into panels; a NaN or infinity met there is
- * remembered and reported by plumb_compute_check. rows may be 0. */
+/* y [rows][n] from x [rows][k]. Weights are widened while they are packed into panels; a NaN or infinity met there, or
+ * made there by rounding to bf16, is remembered and reported by plumb_compute_check. rows may be 0. */
 plumb_status plumb_linear_run(plumb_compute *c, const plumb_linear *w, const float *x, int ldx, int rows, float *y,
                               int ldy, plumb_store store) PLUMB_MUST_USE;
 
-/* Several linears of the same input (q, k, v; gate, up): x is packed once. Same results as one call each. count <= 4.
- */
+/* Several linears of the same input (q, k, v; gate, up): x is packed once. Same results as one call each. count <= 4;
+ * k and `exact` are the same in all (else PLUMB_E_INTERNAL). */
 plumb_status plumb_linear_run_many(plumb_compute *c, const plumb_linear *const w[], int count, const float *x, int ldx,
                                    int rows, float *const y[], const int ldy[], plumb_store store) PLUMB_MUST_USE;
 

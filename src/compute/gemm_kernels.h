@@ -9,6 +9,8 @@
  *   load_columns(w, dtype, count)   `count` successive columns of a row in one register, zeros beyond: bf16 (and all
  *                                   types where PAIR is 2) as two bf16 a lane, other types as one float a lane
  *
+ * PAIR, multiply and load_columns of products in fp32 are in gemm_floats.h.
+ *
  * A dtype, a number of rows, a full `count` are constants after inlining. Loops over lanes and rows run to a constant,
  * so that any compiler unrolls them. */
 #ifndef PLUMB_COMPUTE_GEMM_KERNELS_H

@@ -177,7 +177,7 @@ static void pack_panel(const job *j, int row0, int rows, int panel, int k0, int 
     if (j->round) plumb_round_bf16(a, (size_t)kc * (size_t)mr);
 }
 
-/* The weights of a unit as panels. Returns false at a NaN or infinity. */
+/* The weights of a unit as panels. Returns false at a NaN or infinity, be it rounding that makes it. */
 static bool pack_strip(const job *j, const unit *u, float *panels)
 {
     const plumb_gemm *gemm = j->gemm;
@@ -192,7 +192,7 @@ static bool pack_strip(const job *j, const unit *u, float *panels)
             finite &= gemm->pack_weights_transposed(w->weight, w->dtype, k, u->k0, u->kc, column, n, nr, panels);
         else
             finite &= gemm->pack_weights(row, w->dtype, k, n, u->k0, u->kc, nr, panels);
-        if (j->round && w->dtype != PLUMB_BF16) plumb_round_bf16(panels, (size_t)u->kc * (size_t)nr);
+        if (j->round && w->dtype != PLUMB_BF16) finite &= plumb_round_bf16(panels, (size_t)u->kc * (size_t)nr);
     }
     return finite;
 }
@@ -267,12 +267,15 @@ static unsigned run_threads(const job *j)
 
 /* ---- few rows ---- */
 
-/* Which element of a matrix is not finite is of no interest, only whether one is. */
-static bool all_finite(const plumb_linear *w, int first, int count)
+/* Which element of a matrix is not finite is of no interest, only whether one is: as stored, or rounded to bf16. */
+static bool all_finite(const plumb_linear *w, int first, int count, bool round)
 {
     size_t from = (size_t)first * (size_t)w->k, n = (size_t)count * (size_t)w->k;
     bool finite = true;
-    for (size_t i = from; i < from + n; i++) finite &= (bool)isfinite(plumb_load(w->weight, w->dtype, i));
+    for (size_t i = from; i < from + n; i++) {
+        float value = plumb_load(w->weight, w->dtype, i);
+        finite &= round ? plumb_round_bf16(&value, 1) : (bool)isfinite(value);
+    }
     return finite;
 }
 
@@ -288,7 +291,7 @@ static bool few_outputs(const job *j, int matrix, int first, int count)
                       j->store == PLUMB_ADD, w->bias ? w->bias + first : NULL);
     for (int i = 0; i < j->rows; i++)
         for (int o = 0; o < count; o++) finite &= (bool)isfinite(y[(size_t)i * (size_t)j->ldy[matrix] + (size_t)o]);
-    return finite || all_finite(w, first, count);
+    return finite || all_finite(w, first, count, j->gemm->pair == 2);
 }
 
 /* Reads the weights once, without panels: what counts then is the memory. */
@@ -356,10 +359,13 @@ plumb_status plumb_linear_run_many(plumb_compute *c, const plumb_linear *const w
                                    int rows, float *const y[], const int ldy[], plumb_store store)
 {
     if (count < 1 || count > MATRICES) return plumb_fail(PLUMB_E_INTERNAL, "%d linears at once", count);
-    for (int i = 1; i < count; i++)
+    for (int i = 1; i < count; i++) {
         if (w[i]->k != w[0]->k)
             return plumb_fail(PLUMB_E_INTERNAL, "%s and %s have inputs of %d and %d", w[0]->name, w[i]->name, w[0]->k,
                               w[i]->k);
+        if (w[i]->exact != w[0]->exact)
+            return plumb_fail(PLUMB_E_INTERNAL, "only one of %s and %s is exact", w[0]->name, w[i]->name);
+    }
     job j = {.w = w, .count = count, .x = x, .ldx = ldx, .rows = rows, .y = y, .ldy = ldy, .store = store};
     j.depth = w[0]->k;
     return run(c, &j);

@@ -278,20 +278,23 @@ static size_t before_blanks(const char *t, size_t at)
 }
 
 /* Looks for a member of the object by its quoted key. [*begin, *end) is its value, or the empty place behind the last
- * member. */
+ * member. Of several the last one counts, as it does for jansson. */
 static bool find_member(const char *t, const plumb_text *key, size_t *begin, size_t *end)
 {
     size_t at = past_blanks(t, strcspn(t, "{") + 1);
+    bool found = false;
     while (t[at] == '"') {
-        size_t name = at, name_end = string_end(t, at), colon = past_blanks(t, name_end);
-        *begin = past_blanks(t, colon + 1);
-        at = value_end(t, *begin);
-        *end = before_blanks(t, at);
-        if (name_end - name == key->size && memcmp(t + name, key->data, key->size) == 0) return true;
+        size_t name = at, name_end = string_end(t, at), value = past_blanks(t, past_blanks(t, name_end) + 1);
+        at = value_end(t, value);
+        if (name_end - name == key->size && memcmp(t + name, key->data, key->size) == 0) {
+            found = true;
+            *begin = value;
+            *end = before_blanks(t, at);
+        }
         at = past_blanks(t, at + (t[at] == ','));
     }
-    *begin = *end = before_blanks(t, at);
-    return false;
+    if (!found) *begin = *end = before_blanks(t, at);
+    return found;
 }
 
 static plumb_status splice_member(const plumb_text *json, const plumb_text *key, const char *value, plumb_text *out)

@@ -125,8 +125,8 @@ plumb_status plumb_adapter_merge(plumb_compute *c, const plumb_adapter *a, const
 /* Reads a folder of PEFT: adapter_config.json and adapter_model.safetensors, widened to fp32. PLUMB_E_INPUT with the
  * key and the reason for everything but plain LoRA (DoRA, modules_to_save beside a reward head, biases, ranks per
  * module, a part of the layers, ...), for tensors that are missing, too many or not finite, and, naming both, for an
- * adapter of another model. A model with a reward head lends it to an adapter that has none, unless it is a fresh one
- * (PLUMB_E_INPUT). */
+ * adapter of another model. A model with a reward head lends it to an adapter that has none by its configuration,
+ * unless it is a fresh one (PLUMB_E_INPUT). */
 plumb_status plumb_adapter_load(const char *folder, const plumb_model *m, plumb_adapter **out) PLUMB_MUST_USE;
 
 /* Writes such a folder, which must exist, so that PeftModel.from_pretrained loads it: the weights in `dtype`, rounded

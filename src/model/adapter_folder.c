@@ -214,6 +214,7 @@ typedef struct reading {
     const plumb_tensors *file;
     const plumb_tensor *first; /* of the file's list */
     bool *used;                /* [tensors of the file] */
+    bool has_head;             /* by adapter_config.json */
 } reading;
 
 static const char *model_name(const plumb_model *m)
@@ -281,6 +282,11 @@ static plumb_status read_head(const reading *r)
 {
     const plumb_tensor *t = plumb_tensors_find(r->file, PLUMB_ADAPTER_SCORE);
     if (t) return read_tensor(r, t, 1, r->a->score.k, r->a->head);
+    if (r->has_head)
+        return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: missing, though modules_to_save of %s names the reward head",
+                                     PLUMB_ADAPTER_SCORE, config_name),
+                          "the trained head is lost, without which the adapter is worth nothing: save it again with "
+                          "PEFT's save_pretrained");
     if (r->m->fresh_score)
         return plumb_cure(
             plumb_fail(PLUMB_E_INPUT,
@@ -340,7 +346,7 @@ static plumb_status open_weights(const char *folder, plumb_tensors **out)
 static plumb_status load_weights(const char *folder, const plumb_model *m, const description *d, plumb_adapter *a)
 {
     plumb_tensors *file = NULL;
-    reading r = {.m = m, .a = a};
+    reading r = {.m = m, .a = a, .has_head = saves_head(d->config)};
     plumb_status s = d->base ? plumb_arena_copy(&a->arena, &a->base, d->base, strlen(d->base)) : PLUMB_OK;
     if (!s) s = plumb_context(open_weights(folder, &file), "%s", folder);
     r.file = file;

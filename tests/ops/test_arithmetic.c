@@ -200,6 +200,30 @@ static void damaged_weights(void **state)
             }
 }
 
+/* Finite numbers from 0x1.ffp127 on are infinities in bf16: found for any number of rows, with panels and without. */
+static void weights_beyond_bf16(void **state)
+{
+    (void)state;
+    for (int isa = 0; isa < TEST_ISAS; isa++)
+        for (int kind = 0; kind < 3; kind++)
+            for (int rows = 1; rows <= 17; rows += 4) {
+                plumb_arithmetic arithmetic = kind < 2 ? kinds[kind] : PLUMB_FP32;
+                product p = make(PLUMB_F32, rows, 37, 43);
+                for (int beyond = 0; beyond < 2; beyond++) {
+                    plumb_compute *c = open_kind(test_isas[isa], arithmetic, 1);
+                    if (!c) break;
+                    ((float *)p.weight)[37 * 43 - 1] = beyond ? -0x1.ffp127F : 0x1.fefffep127F;
+                    check_ok(plumb_linear_run(c, &p.w, p.x, 43 + PAD, rows, p.y, 37 + PAD, PLUMB_STORE));
+                    if (beyond && arithmetic != PLUMB_FP32)
+                        check_error(plumb_compute_check(c), PLUMB_E_INPUT, "beyond the range of bf16");
+                    else
+                        check_ok(plumb_compute_check(c));
+                    plumb_compute_close(c);
+                }
+                release(&p);
+            }
+}
+
 /* The choice that PLUMB_BF16_AUTO makes is one of two, and what it holds for tells back ends apart. */
 static void calibration(void **state)
 {
@@ -234,7 +258,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accuracy),        cmocka_unit_test(same_bits_everywhere), cmocka_unit_test(exact_products),
-        cmocka_unit_test(damaged_weights), cmocka_unit_test(calibration),
+        cmocka_unit_test(damaged_weights), cmocka_unit_test(weights_beyond_bf16),  cmocka_unit_test(calibration),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -325,18 +325,27 @@ static void test_no_rows(void **state)
     plumb_compute_close(c);
 }
 
-static void test_unequal_inputs(void **state)
+static void test_unequal_linears(void **state)
 {
     plumb_compute *c = open_isa(state, 1);
     const float weight[2] = {1, 1};
     float y0 = 0, y1 = 0, *const y[] = {&y0, &y1};
     plumb_linear a = {.weight = weight, .dtype = PLUMB_F32, .n = 1, .k = 1, .name = "a"}, b = a;
+    b.name = "b";
     b.k = 2;
     const plumb_linear *const w[] = {&a, &b};
     const int ldy[] = {1, 1};
-    plumb_status s = plumb_linear_run_many(c, w, 2, weight, 2, 1, y, ldy, PLUMB_STORE);
-    assert_int_equal(plumb_status_code(s), PLUMB_E_INTERNAL);
-    plumb_status_free(s);
+    for (int differ = 0; differ < 2; differ++) {
+        plumb_status s = plumb_linear_run_many(c, w, 2, weight, 2, 1, y, ldy, PLUMB_STORE);
+        assert_int_equal(plumb_status_code(s), PLUMB_E_INTERNAL);
+        assert_string_equal(plumb_status_message(s),
+                            differ ? "only one of a and b is exact" : "a and b have inputs of 1 and 2");
+        plumb_status_free(s);
+        b.k = 1;
+        b.exact = true;
+    }
+    a.exact = true;
+    expect_ok(plumb_linear_run_many(c, w, 2, weight, 2, 1, y, ldy, PLUMB_STORE));
     plumb_compute_close(c);
 }
 
@@ -493,11 +502,11 @@ int main(void)
 {
     const struct CMUnitTest opening[] = {cmocka_unit_test(test_open)};
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_buffers),        cmocka_unit_test(test_no_rows),
-        cmocka_unit_test(test_small_shapes),   cmocka_unit_test(test_large_shapes),
-        cmocka_unit_test(test_row_splits),     cmocka_unit_test(test_run_many),
-        cmocka_unit_test(test_bad_weights),    cmocka_unit_test(test_bad_weight_order),
-        cmocka_unit_test(test_unequal_inputs),
+        cmocka_unit_test(test_buffers),         cmocka_unit_test(test_no_rows),
+        cmocka_unit_test(test_small_shapes),    cmocka_unit_test(test_large_shapes),
+        cmocka_unit_test(test_row_splits),      cmocka_unit_test(test_run_many),
+        cmocka_unit_test(test_bad_weights),     cmocka_unit_test(test_bad_weight_order),
+        cmocka_unit_test(test_unequal_linears),
     };
     int failed = cmocka_run_group_tests(opening, NULL, NULL);
     for (size_t i = 0; i < sizeof isas / sizeof *isas; i++)

@@ -1,15 +1,9 @@
 /* Hidden states of every layer, logits and log-probabilities against transformers, for each architecture and back end.
  */
-#include "support.h"
-
-#include <math.h>
+#include "parity/reference_pairs.h"
 
 #include "io/safetensors.h"
 #include "model/forward.h"
-
-static const char *const models[] = {
-    "olmo",        "olmo-clip-bf16",      "olmo2",   "gemma-bf16", "gemma-chat", "gemma2", "gemma3",   "llama2",
-    "llama3-bf16", "llama3-chat-sharded", "mistral", "qwen2-bf16", "qwen3",      "phi3",   "gpt-neox", "aidreams260k"};
 
 enum { TOLERANCE_DIVISOR = 5000 }; /* 2e-4 of the largest magnitude in the tensor */
 
@@ -100,7 +94,7 @@ static void check_model(const char *name, const char *isa)
 
 static void forward_matches_transformers(void **state)
 {
-    for (size_t i = 0; i < sizeof models / sizeof *models; i++) check_model(models[i], *state);
+    for (size_t i = 0; i < REFERENCE_MODELS; i++) check_model(reference_models[i], *state);
 }
 
 int main(void)

@@ -525,6 +525,18 @@ static void folders_that_are_refused(void **state)
 
 /* ---- reward heads ---- */
 
+/* Puts "score" among modules_to_save of the folder, whatever its weights are. */
+static void claim_a_head(const char *folder)
+{
+    char path[700];
+    snprintf(path, sizeof path, "%s/adapter_config.json", folder);
+    json_t *config = json_load_file(path, 0, NULL);
+    assert_non_null(config);
+    json_object_set_new(config, "modules_to_save", json_pack("[s]", "score"));
+    assert_int_equal(json_dump_file(config, path, 0), 0);
+    json_decref(config);
+}
+
 /* A language model under a fresh head: the adapter begins with it, owns it, and its folder brings it back. */
 static void a_reward_head_goes_with_its_adapter(void **state)
 {
@@ -569,6 +581,9 @@ static void a_reward_head_goes_with_its_adapter(void **state)
     m->fresh_score = NULL; /* as if the head were the checkpoint's own: it is lent */
     check_ok(plumb_adapter_load(folder, m, &again));
     assert_memory_equal(again->head, m->score.weight, (size_t)d * sizeof *a->head);
+    claim_a_head(folder);
+    check_error(plumb_adapter_load(folder, m, &(plumb_adapter *){NULL}), PLUMB_E_INPUT,
+                "base_model.model.score.weight: missing, though modules_to_save");
     plumb_text_free(&base);
     plumb_adapter_free(again);
     plumb_adapter_free(copy);

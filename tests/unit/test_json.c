@@ -272,6 +272,8 @@ static void sets_one_member_of_a_text(void **state)
         {"{\"pad\": null}", "{\"pad\": \"<\\\"p>\"}"},
         {"{\"a\": {\"pad\": [1, \"}\\\"\"]}, \"pad\" : {\"content\": \"x,\"}\n, \"b\": 2}",
          "{\"a\": {\"pad\": [1, \"}\\\"\"]}, \"pad\" : \"<\\\"p>\"\n, \"b\": 2}"},
+        {"{\"pad\": 1, \"a\": 2, \"pad\": 3, \"b\": 4}",
+         "{\"pad\": 1, \"a\": 2, \"pad\": \"<\\\"p>\", \"b\": 4}"}, /* the last one is what a parser sees */
         {"{\"a\": \"pad\"}", "{\"a\": \"pad\",\n  \"pad\": \"<\\\"p>\"}"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
