@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -109,28 +111,43 @@ static void *json_memory(size_t size)
     return memory;
 }
 
-/* GCC's OpenMP threads spin for milliseconds when they wait for each other, unless the environment says otherwise before
- * the program begins: on a machine that does other work too, processors are then spent on waiting for a thread that has
- * none, and everything takes several times as long. Threads that sleep at once cost half the speed of a small model. So
- * where nothing is said, the program begins once more with threads that spin for some microseconds; where that cannot
- * be done, it goes on as it is. What plumb starts (commands of --reward) does not inherit it. */
+/* Is this program the file that runs? Not so under a debugger of memory, or when the dynamic loader was started by
+ * hand. */
+static bool is_own_file(void)
+{
+    const char *program = (const char *)getauxval(AT_EXECFN); // NOLINT(performance-no-int-to-ptr): so it is handed over
+    struct stat own, running;
+    return getauxval(AT_BASE) && program && stat(program, &own) == 0 && stat("/proc/self/exe", &running) == 0 &&
+           own.st_dev == running.st_dev && own.st_ino == running.st_ino;
+}
+
+/* GCC's OpenMP threads spin for milliseconds when they wait for each other, unless the environment says otherwise
+ * before the program begins: on a machine that does other work too, processors are then spent on waiting for a thread
+ * that has none, and everything takes several times as long. Threads that sleep at once cost half the speed of a small
+ * model. So where nothing is said, the program begins once more with threads that spin for some microseconds; where
+ * that cannot be done, it goes on as it is. What plumb starts (commands of --reward) does not inherit it. */
 static void spin_briefly(char **argv)
 {
-    static const char variable[] = "GOMP_SPINCOUNT", briefly[] = "1000";
-    const char *given = getenv(variable);
-    if (given && strcmp(given, briefly) == 0) unsetenv(variable);
-    if (given || getenv("OMP_WAIT_POLICY")) return;
+    static const char variable[] = "GOMP_SPINCOUNT", again[] = "PLUMB_STARTED_AGAIN";
     char self[4096]; /* its own name, so that ps does not call it "exe" */
+    if (getenv(again)) {
+        unsetenv(again);
+        unsetenv(variable);
+        return;
+    }
+    if (getenv(variable) || getenv("OMP_WAIT_POLICY") || !is_own_file()) return;
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (n <= 0 || setenv(variable, briefly, 0)) return;
+    if (n <= 0 || setenv(variable, "1000", 0) || setenv(again, "1", 0)) return;
     self[n] = '\0';
     execv(self, argv);
+    unsetenv(again);
     unsetenv(variable);
 }
 
 int main(int argc, char **argv)
 {
     spin_briefly(argv);
+    signal(SIGCHLD, SIG_DFL); /* inherited as ignored, it would hide how a command of --reward ended */
     signal(SIGPIPE, SIG_IGN); /* a reader that went away is a write error, with a message and an exit code */
     signal(SIGXFSZ, SIG_IGN); /* and so is a file at the limit of ulimit -f */
     json_set_alloc_funcs(json_memory, free);

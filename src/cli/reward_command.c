@@ -158,6 +158,7 @@ static bool reap(child *c, int *how)
 {
     pid_t got = waitpid(c->pid, how, WNOHANG);
     if (got == 0 || (got < 0 && errno == EINTR)) return false;
+    if (got < 0) *how = 255 << 8; /* how it ended nobody knows: not taken for success */
     c->pid = 0;
     return true;
 }
@@ -295,7 +296,11 @@ plumb_status plumb_reward_command_check(const plumb_reward_command *how)
         found = may_be_run(word.data);
     else if (n && !s)
         s = ask_shell(how, word.data, &found);
-    if (!s && !found)
+    struct stat about;
+    if (!s && !found && stat(word.data, &about) == 0 && S_ISREG(about.st_mode))
+        s = plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: is there, but may not be run", word.data),
+                       "chmod +x %s, or name its interpreter: 'python3 %s'", word.data, word.data);
+    else if (!s && !found)
         s = plumb_cure(first[n] ? plumb_fail(PLUMB_E_INPUT, "/bin/sh finds no program %s", word.data)
                                 : plumb_fail(PLUMB_E_INPUT, "is neither a folder nor a program that /bin/sh finds"),
                        what_rewards_are);

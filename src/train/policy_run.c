@@ -137,7 +137,10 @@ static plumb_status load(run *r, const json_t *state)
     PLUMB_TRY(plumb_run_folder_load(r->s.folder, &r->o.trainer.optimizer, r->s.trainer, r->s.synced, r->s.value));
     r->s.step = r->saved = json_integer_value(json_object_get(state, "step"));
     r->unproven = true;
-    return plumb_policy_unpack(&r->s, state);
+    PLUMB_TRY(plumb_policy_unpack(&r->s, state));
+    if (!r->s.evaluation_due || r->s.ledger) return PLUMB_OK;
+    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: the run was stopped while it measured pairs", r->o.folder),
+                      "give the --ledger_data that it was begun with");
 }
 
 /* A step was made from it, so that it is good and older ones may go. */
@@ -215,7 +218,7 @@ static plumb_status close_step(run *r)
     if (s->synced && s->step % pace->ref_model_sync_steps == 0)
         PLUMB_TRY(plumb_masters_mix(s->synced, plumb_trainer_masters(s->trainer), pace->ref_model_mixup_alpha));
     bool due = pace->save_steps && s->step % pace->save_steps == 0 && s->step < s->steps;
-    return due ? save(r) : PLUMB_OK;
+    return due && r->saved < s->step ? save(r) : PLUMB_OK; /* saved: this step's end was done again from it */
 }
 
 static plumb_status end_step(run *r)

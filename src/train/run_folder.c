@@ -193,7 +193,8 @@ static plumb_status open_there(const char *path, const char *name, int64_t size,
 }
 
 /* Two processes in one folder would cut off each other's lines and remove each other's checkpoints: a run that is
- * resumed while it still goes on. Where a file system has no locks, this safeguard is not to be had. */
+ * resumed while it still goes on. Where a file system has no locks (or, as NFS, none of a folder), this safeguard is
+ * not to be had. */
 static plumb_status lock_folder(plumb_run_folder *f)
 {
     f->lock = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -451,6 +452,19 @@ plumb_status plumb_run_folder_prune(const plumb_run_folder *f, int64_t step, int
     return s;
 }
 
+/* A complete checkpoint takes the place of one of the same step at once: there is always one of the two. */
+static int put_in_place(const char *partial, const char *final)
+{
+#ifdef RENAME_EXCHANGE
+    if (renameat2(AT_FDCWD, partial, AT_FDCWD, final, RENAME_EXCHANGE) == 0) {
+        remove_tree(partial);
+        return 0;
+    }
+#endif
+    remove_tree(final); /* there is none, or the file system exchanges no names */
+    return rename(partial, final);
+}
+
 plumb_status plumb_run_folder_save(plumb_run_folder *f, plumb_trainer *t, const plumb_optimizer *o, int64_t step,
                                    json_t *state, const plumb_masters *reference, plumb_trainer *value)
 {
@@ -463,10 +477,7 @@ plumb_status plumb_run_folder_save(plumb_run_folder *f, plumb_trainer *t, const 
         s = write_checkpoint(f, &c, partial.data);
         if (s) remove_tree(partial.data); /* a full disk gets its room back */
     }
-    if (!s) {
-        remove_tree(final.data);
-        if (rename(partial.data, final.data)) s = failed("rename to it", final.data);
-    }
+    if (!s && put_in_place(partial.data, final.data)) s = failed("rename to it", final.data);
     plumb_text_free(&final);
     plumb_text_free(&partial);
     return s;

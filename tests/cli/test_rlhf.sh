@@ -148,7 +148,7 @@ watched()
     shift 2
     run "$PLUMB" grpo "$policy" "$prompts" --limit 4 --reward "$grade" --num_generations 2 --max_completion_length 6 \
         --per_device_train_batch_size 2 --learning_rate 1e-3 --max_steps 5 --logging_steps 1 --log_completions --beta 0.04 \
-        --ledger_data "$watched_pairs" --ledger_steps 2 --ledger_tokens 3 -o "$watched_run" "$@"
+        --ledger_data "$watched_pairs" --ledger_steps 2 --ledger_tokens 3 --save_steps 2 -o "$watched_run" "$@"
 }
 head -n 6 "$prompts" >six.jsonl
 watched ledger six.jsonl

@@ -148,7 +148,7 @@ static void checked(void **state)
         {"rule", "a reward model's folder, which must be there, the word rules, or a command"},
         {" plumb-no-such-program --fast", "/bin/sh finds no program plumb-no-such-program"},
         {"./no/such/folder", "is neither a folder nor a program"},
-        {"/etc/passwd x", "/bin/sh finds no program /etc/passwd"}, /* there, but no program */
+        {"/etc/passwd x", "/etc/passwd: is there, but may not be run"}, /* there, but no program */
         {"/etc", "is neither a folder nor a program"},             /* the caller knows folders */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
