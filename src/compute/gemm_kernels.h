@@ -269,7 +269,7 @@ INLINE void extend(const int m, const void *w, plumb_dtype dtype, size_t k, int 
 INLINE void few_outputs(const int m, const int side, const void *w, plumb_dtype dtype, size_t k, int n, const float *x,
                         size_t ldx, float *y, size_t ldy, bool start, const float *bias)
 {
-    const size_t step = (size_t)(LANES * columns_of(dtype)), next = (size_t)LANES * k;
+    const size_t step = (size_t)LANES * (size_t)columns_of(dtype), next = (size_t)LANES * k;
     const lane_set outputs = first_lanes(n);
     floats sum[FEW_SIDE][PLUMB_FEW];
 #pragma GCC unroll 2

@@ -298,7 +298,7 @@ static bool few_outputs(const job *j, int matrix, int first, int count)
 static unsigned run_few(const job *j)
 {
     unsigned bad = 0;
-    int pieces[MATRICES], all = 0;
+    int pieces[MATRICES] = {0}, all = 0;
     for (int i = 0; i < j->count; i++) all += pieces[i] = plumb_ceil_div(j->w[i]->n, FEW_OUTPUTS);
 #pragma omp parallel for schedule(dynamic) num_threads(j->threads) reduction(| : bad) if (j->threads > 1)
     for (int piece = 0; piece < all; piece++) {

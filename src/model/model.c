@@ -106,7 +106,7 @@ static plumb_status check_unused(const plumb_model *m)
     size_t count;
     const plumb_tensor *list = plumb_tensors_list(m->tensors, &count), *beyond = NULL;
     int64_t lowest = 0;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; m->used && i < count; i++) {
         int64_t layer = m->used[i] ? -1 : layer_of(m, list[i].name);
         if (layer < m->config.layers || (beyond && layer >= lowest)) continue;
         beyond = &list[i];
@@ -402,8 +402,8 @@ static void advise_layer(const plumb_model *m, int i, advice *give, plumb_prefet
         return;
     }
     const plumb_layer *l = &m->layers[i];
-    const plumb_linear *all[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
-    for (size_t k = 0; k < sizeof all / sizeof *all; k++) advise(all[k], give, ahead);
+    const plumb_linear *all[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down, NULL};
+    for (const plumb_linear *const *w = all; *w; w++) advise(*w, give, ahead);
 }
 
 void plumb_model_want_layer(const plumb_model *m, int i, plumb_prefetch *ahead)

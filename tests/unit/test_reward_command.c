@@ -149,7 +149,7 @@ static void checked(void **state)
         {" plumb-no-such-program --fast", "/bin/sh finds no program plumb-no-such-program"},
         {"./no/such/folder", "is neither a folder nor a program"},
         {"/etc/passwd x", "/etc/passwd: is there, but may not be run"}, /* there, but no program */
-        {"/etc", "is neither a folder nor a program"},             /* the caller knows folders */
+        {"/etc", "is neither a folder nor a program"},                  /* the caller knows folders */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         plumb_reward_command how = {.command = cases[i].command, .timeout = 20};
