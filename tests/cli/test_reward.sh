@@ -229,6 +229,13 @@ for name in reward/chosen reward/rejected; do
     column "$name" stdout >b
     expect_same a b # read at the same token
 done
+mkdir bare && cp lora/adapter_* bare
+cp -r "$base" padded && chmod -R u+w padded
+sed 's/"pad_token_id": null/"pad_token_id": 1/' "$base/config.json" >padded/config.json
+sed 's/{/{"pad_token": "<|eot_id|>",/' "$base/tokenizer_config.json" >padded/tokenizer_config.json
+ok "$PLUMB" merge padded bare -o by_config -q # an adapter without a tokenizer: what the base's config.json says
+run cat by_config/config.json
+expect_out '"pad_token_id": 1'
 run "$PLUMB" reward merged "$chat" -o on_top --limit 8 --use_peft --max_steps 1 -q
 expect_code 0
 column reward/chosen merged.jsonl >a
