@@ -59,6 +59,13 @@ head -n 1 rm/ledger.jsonl >a
 head -n 1 other/ledger.jsonl >b
 ! cmp -s a b || complain "another seed gives the same head"
 
+begin "its report"
+run "$PLUMB" report rm --format json
+expect_code 0
+expect_err "1 figure; 13 left out"
+expect_out "\"step\":8,\"accuracy\":$(column accuracy rm/metrics.jsonl | tail -n 1),\"margin\":$(column margin rm/metrics.jsonl | tail -n 1)"
+expect_out 'The margin of rewards in rm went from'
+
 begin "its rewards"
 run "$PLUMB" reward-score rm "$chat" --limit 8 -o rewards.jsonl
 expect_code 0
