@@ -246,7 +246,7 @@ static plumb_status write_files(run *r)
 {
     const char *base = r->v->base.items[0], *to = r->folder.partial.data;
     PLUMB_TRY(plumb_copy_config(base, to, r->dtype, &r->model->config));
-    PLUMB_TRY(plumb_copy_side_files(r->reward.model ? r->reward.text : base, to, &r->model->config));
+    PLUMB_TRY(plumb_copy_side_files(r->reward.model ? r->reward.text : base, to, &r->model->config, &r->cli->sink));
     PLUMB_TRY(write_record(r));
     return plumb_checkpoint_write(to, r->specs, r->count, 0, give_weights, r);
 }

@@ -5,8 +5,11 @@
 
 #include "base/progress.h"
 #include "cli/reward_source.h"
+#include "io/output.h"
 #include "model/backward.h"
 #include "model/eos.h"
+#include "model/reward_model.h"
+#include "text/tokenizer.h"
 #include "train/policy_run.h"
 
 /* All that a command holds; freed in one place. */
@@ -78,6 +81,26 @@ static plumb_status open_rewards(body *b)
     return PLUMB_OK;
 }
 
+static plumb_status refuse_adapter(const char *folder)
+{
+    bool adapter;
+    PLUMB_TRY(plumb_is_adapter_folder(folder, &adapter));
+    if (!adapter) return PLUMB_OK;
+    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s: an adapter cannot be the value model", folder),
+                      "plumb merge BASE %s -o M, then --value M", folder);
+}
+
+/* The tokenizer is written beside the value model at the end and then names its pad token: it must be readable now. */
+static plumb_status check_value_tokenizer(const plumb_model *value)
+{
+    plumb_tokenizer *tokenizer = NULL;
+    bool there = false;
+    if (value->config.pad_id >= 0) PLUMB_TRY(plumb_path_holds(value->folder, "tokenizer.json", &there));
+    if (there) PLUMB_TRY(plumb_tokenizer_open(value->folder, &tokenizer));
+    plumb_tokenizer_free(tokenizer);
+    return PLUMB_OK;
+}
+
 /* The value model: --value, the first reward model, or the model itself, whose head is then a fresh one. */
 static plumb_status open_value(body *b)
 {
@@ -85,9 +108,11 @@ static plumb_status open_value(body *b)
     const char *folder = b->v->value ? b->v->value : reward ? reward : b->o.model;
     bool fresh;
     if (b->o.method != PLUMB_PPO) return PLUMB_OK;
+    PLUMB_TRY(plumb_context(refuse_adapter(folder), "value model"));
     PLUMB_TRY(plumb_context(
         plumb_model_open_score(folder, b->train.compute, (uint64_t)b->train.v->common.seed, &b->value, &fresh),
         "value model"));
+    PLUMB_TRY(plumb_context(check_value_tokenizer(b->value), "value model"));
     if (b->value->config.vocab_size < b->train.model->config.vocab_size)
         return plumb_cure(plumb_fail(PLUMB_E_INPUT, "--value %s: has fewer tokens than the model", folder),
                           "it reads the model's own tokens: give a model of the same family");

@@ -352,7 +352,8 @@ const plumb_option plumb_train_options[] = {
     {.name = "ledger_data", .group = "Ledger and gate", STRING("PAIRS"), POLICY(SAMPLERS, ledger_data),
      .changes_no_result = true,
      .help = "a preference file: ledger.jsonl then tells what the run does to the log-probs of its pairs, as the ledger of "
-             "plumb dpo does; they are not trained on"},
+             "plumb dpo does; they are not trained on. prompt_key, chosen_key, rejected_key and implicit_prompt are "
+             "those of the prompts and of this file alike"},
     {.name = "max_length", .group = "Ledger and gate", INTEGER(0, 1 << 24), SOME(SAMPLERS, max_length),
      .fallback = "1024", .none = "0",
      .help = "ledger_data: cut prompt + response at N tokens, at the end; 0 or none: never. Without it 1024 or the "

@@ -59,7 +59,7 @@ static plumb_status open_model(const char *folder, const char *base, plumb_compu
 static plumb_status take_pad(plumb_reward_model *m)
 {
     const char *token = json_string_value(json_object_get(m->encoder->variables, "pad_token"));
-    if (!m->adapter || !token) return PLUMB_OK;
+    if (!token) return PLUMB_OK;
     int32_t id = plumb_tokenizer_id(m->encoder->tokenizer, token, strlen(token));
     if (id < 0)
         return plumb_fail(PLUMB_E_INPUT, "%s: the pad token \"%s\" is no token of the tokenizer", m->text, token);
@@ -77,7 +77,7 @@ plumb_status plumb_reward_model_open(const char *folder, const char *base, const
     const char *text = own ? folder : out->model->folder;
     PLUMB_TRY(plumb_arena_copy(&out->model->arena, &out->text, text, strlen(text)));
     PLUMB_TRY(plumb_encoder_open(text, chat_template, out->model->config.eos_id, &out->encoder));
-    return take_pad(out);
+    return out->adapter && own ? take_pad(out) : PLUMB_OK;
 }
 
 void plumb_reward_model_close(plumb_reward_model *m)

@@ -21,9 +21,9 @@ typedef struct plumb_reward_model {
 
 /* Opens FOLDER; with `base` it is an adapter of that checkpoint, with NULL whatever lies in it: the checkpoint of an
  * adapter is then what its adapter_config.json names. chat_template: as of plumb_encoder_open. config.pad_id of an
- * adapter's model is the pad token of its own tokenizer, or without one of the base's, where that names one, since the
- * base's config.json cannot know which token its training took. PLUMB_E_INPUT for a language model, for an adapter of one, and where the checkpoint of an adapter
- * is not there. On failure too *out may be closed. */
+ * adapter's model is the pad token of its own tokenizer where that names one, since the base's config.json cannot know
+ * which token its training took. PLUMB_E_INPUT for a language model, for an adapter of one, and where the checkpoint of
+ * an adapter is not there. On failure too *out may be closed. */
 plumb_status plumb_reward_model_open(const char *folder, const char *base, const char *chat_template,
                                      plumb_compute *compute, plumb_reward_model *out) PLUMB_MUST_USE;
 void plumb_reward_model_close(plumb_reward_model *m);

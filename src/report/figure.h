@@ -76,6 +76,8 @@ bool plumb_present_judges(const plumb_report *r);
 plumb_status plumb_draw_refusals(const plumb_report *r, plumb_figure *f);
 bool plumb_present_rewards(const plumb_report *r);
 plumb_status plumb_draw_rewards(const plumb_report *r, plumb_figure *f);
+bool plumb_present_margins(const plumb_report *r);
+plumb_status plumb_draw_margins(const plumb_report *r, plumb_figure *f);
 bool plumb_present_identify(const plumb_report *r);
 plumb_status plumb_draw_identify(const plumb_report *r, plumb_figure *f);
 

@@ -1,4 +1,5 @@
-/* Figure of policy gradient: rewards, divergence, prompts without spread and generated tokens over steps. */
+/* Figures of rewards over steps: of policy gradient with divergence, prompts without spread and generated tokens; of
+ * the two sides of pairs with accuracy and margin. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,12 +24,47 @@ static bool has_metric(const plumb_report_run *run, int which)
     return false;
 }
 
-bool plumb_present_rewards(const plumb_report *r)
+static bool some_run_has(const plumb_report *r, int which)
 {
     for (size_t i = 0; i < r->run_count; i++)
-        if (has_metric(&r->runs[i], PLUMB_METRIC_REWARD)) return true;
+        if (has_metric(&r->runs[i], which)) return true;
     return false;
 }
+
+bool plumb_present_rewards(const plumb_report *r)
+{
+    return some_run_has(r, PLUMB_METRIC_REWARD);
+}
+
+bool plumb_present_margins(const plumb_report *r)
+{
+    return some_run_has(r, PLUMB_METRIC_MARGIN);
+}
+
+/* ---- the table ---- */
+
+typedef struct column {
+    const char *name, *label;
+    plumb_column_kind kind;
+} column;
+
+static void put_columns(plumb_figure *f, const column *columns, int count)
+{
+    plumb_table_column(&f->table, "run", "run", PLUMB_COLUMN_TEXT);
+    plumb_table_column(&f->table, "step", "step", PLUMB_COLUMN_COUNT);
+    for (int i = 0; i < count; i++) plumb_table_column(&f->table, columns[i].name, columns[i].label, columns[i].kind);
+}
+
+static void put_rows(plumb_figure *f, const plumb_report_run *run, int first, int count)
+{
+    for (size_t t = 0; t < run->metric_count; t++) {
+        plumb_table_string(&f->table, run->name);
+        plumb_table_number(&f->table, run->metric_step[t]);
+        for (int k = 0; k < count; k++) plumb_table_number(&f->table, metric(run, t, first + k));
+    }
+}
+
+/* ---- panels ---- */
 
 static void free_series(series *s)
 {
@@ -177,33 +213,60 @@ static void put_finding(plumb_figure *f, const plumb_report_run *run)
 
 plumb_status plumb_draw_rewards(const plumb_report *r, plumb_figure *f)
 {
-    static const struct {
-        const char *name, *label;
-        plumb_column_kind kind;
-    } columns[] = {{"reward", "mean reward", PLUMB_COLUMN_NUMBER},
-                   {"reward_std", "deviation", PLUMB_COLUMN_NUMBER},
-                   {"reward_group_std", "deviation within a prompt", PLUMB_COLUMN_NUMBER},
-                   {"prompts_without_spread", "prompts without spread", PLUMB_COLUMN_SHARE},
-                   {"frac_reward_zero_std", "the same by TRL", PLUMB_COLUMN_SHARE},
-                   {"kl", "KL a token", PLUMB_COLUMN_NUMBER},
-                   {"objective/kl", "KL a completion", PLUMB_COLUMN_NUMBER},
-                   {"generated_tokens", "generated tokens", PLUMB_COLUMN_COUNT}};
+    static const column columns[] = {{"reward", "mean reward", PLUMB_COLUMN_NUMBER},
+                                     {"reward_std", "deviation", PLUMB_COLUMN_NUMBER},
+                                     {"reward_group_std", "deviation within a prompt", PLUMB_COLUMN_NUMBER},
+                                     {"prompts_without_spread", "prompts without spread", PLUMB_COLUMN_SHARE},
+                                     {"frac_reward_zero_std", "the same by TRL", PLUMB_COLUMN_SHARE},
+                                     {"kl", "KL a token", PLUMB_COLUMN_NUMBER},
+                                     {"objective/kl", "KL a completion", PLUMB_COLUMN_NUMBER},
+                                     {"generated_tokens", "generated tokens", PLUMB_COLUMN_COUNT}};
     enum { COLUMNS = sizeof columns / sizeof *columns };
-    _Static_assert(COLUMNS == PLUMB_REPORT_METRICS - PLUMB_METRIC_REWARD, "a column for each metric of rewards");
-    plumb_table_column(&f->table, "run", "run", PLUMB_COLUMN_TEXT);
-    plumb_table_column(&f->table, "step", "step", PLUMB_COLUMN_COUNT);
-    for (int i = 0; i < COLUMNS; i++) plumb_table_column(&f->table, columns[i].name, columns[i].label, columns[i].kind);
+    _Static_assert(COLUMNS == PLUMB_METRIC_ACCURACY - PLUMB_METRIC_REWARD, "a column for each metric of rewards");
+    put_columns(f, columns, COLUMNS);
     for (size_t i = 0; i < r->run_count; i++) {
         const plumb_report_run *run = &r->runs[i];
         if (!has_metric(run, PLUMB_METRIC_REWARD)) continue;
         PLUMB_TRY(draw_panels(f, run));
-        for (size_t t = 0; t < run->metric_count; t++) {
-            plumb_table_string(&f->table, run->name);
-            plumb_table_number(&f->table, run->metric_step[t]);
-            for (int k = 0; k < COLUMNS; k++) plumb_table_number(&f->table, metric(run, t, PLUMB_METRIC_REWARD + k));
-        }
+        put_rows(f, run, PLUMB_METRIC_REWARD, COLUMNS);
         put_finding(f, run);
         plumb_figure_command(r, f, run->record, "plumb grpo MODEL PROMPTS -o RUN");
+    }
+    return PLUMB_OK;
+}
+
+/* ---- rewards of pairs ---- */
+
+static void put_margin_finding(plumb_figure *f, const plumb_report_run *run)
+{
+    char a[40], b[40];
+    double first, last = last_of(run, PLUMB_METRIC_MARGIN, &first);
+    plumb_putf(&f->finding, "The margin of rewards in %s went from %s to %s", run->name, plumb_people(first, a),
+               plumb_people(last, b));
+    last = last_of(run, PLUMB_METRIC_ACCURACY, &first);
+    if (isfinite(last))
+        plumb_putf(&f->finding, ", accuracy from %s to %s", plumb_people_share(first, a), plumb_people_share(last, b));
+    plumb_putf(&f->finding, ", in the batches of training. ");
+}
+
+plumb_status plumb_draw_margins(const plumb_report *r, plumb_figure *f)
+{
+    static const column columns[] = {{"accuracy", "accuracy", PLUMB_COLUMN_SHARE},
+                                     {"margin", "margin", PLUMB_COLUMN_NUMBER},
+                                     {"mean_reward", "mean reward", PLUMB_COLUMN_NUMBER}};
+    enum { COLUMNS = sizeof columns / sizeof *columns };
+    _Static_assert(COLUMNS == PLUMB_REPORT_METRICS - PLUMB_METRIC_ACCURACY,
+                   "a column for each metric of pairs' rewards");
+    put_columns(f, columns, COLUMNS);
+    for (size_t i = 0; i < r->run_count; i++) {
+        const plumb_report_run *run = &r->runs[i];
+        if (!has_metric(run, PLUMB_METRIC_MARGIN)) continue;
+        PLUMB_TRY(one_panel(f, run, PLUMB_METRIC_ACCURACY, "chosen", "accuracy", true));
+        PLUMB_TRY(one_panel(f, run, PLUMB_METRIC_MARGIN, "accent", "margin", false));
+        PLUMB_TRY(one_panel(f, run, PLUMB_METRIC_MEAN_REWARD, "accent", "mean reward", false));
+        put_rows(f, run, PLUMB_METRIC_ACCURACY, COLUMNS);
+        put_margin_finding(f, run);
+        plumb_figure_command(r, f, run->record, "plumb reward MODEL DATA -o RM");
     }
     return PLUMB_OK;
 }

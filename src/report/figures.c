@@ -120,6 +120,15 @@ const plumb_figure_kind plumb_figure_kinds[] = {
      .draw = plumb_draw_rewards,
      .missing = "rewards over steps",
      .remedy = "plumb grpo MODEL PROMPTS -o RUN"},
+    {.id = "margins",
+     .title = "Accuracy and margin of rewards",
+     .reading =
+         "Rewards of the two sides in the batches of training: share of pairs whose chosen response has the higher "
+         "one; chosen less rejected (of KTO, wanted less unwanted); mean over both.",
+     .present = plumb_present_margins,
+     .draw = plumb_draw_margins,
+     .missing = "the training of a reward model",
+     .remedy = "plumb reward MODEL DATA -o RM"},
 };
 const size_t plumb_figure_kind_count = sizeof plumb_figure_kinds / sizeof *plumb_figure_kinds;
 

@@ -28,6 +28,9 @@ enum {
     PLUMB_METRIC_KL,           /* the mean of a token */
     PLUMB_METRIC_OBJECTIVE_KL, /* PPO: the sum of a completion */
     PLUMB_METRIC_TOKENS,       /* generated so far */
+    PLUMB_METRIC_ACCURACY,     /* of rewards of pairs: share of those with the chosen side higher */
+    PLUMB_METRIC_MARGIN,       /* chosen - rejected */
+    PLUMB_METRIC_MEAN_REWARD,  /* of both sides */
     PLUMB_REPORT_METRICS,
 };
 

@@ -357,7 +357,7 @@ static plumb_status read_folder(plumb_report *r, const char *path, const plumb_s
     if (!has_metrics && !has_ledger) {
         s = plumb_cure(
             plumb_fail(PLUMB_E_INPUT, "%s: no run: metrics.jsonl and ledger.jsonl are missing or empty", path),
-            "give the folder that plumb dpo -o wrote");
+            "give the folder that plumb dpo or another training command wrote with -o");
         goto done;
     }
     PLUMB_GO(add_run(r, path, &run));

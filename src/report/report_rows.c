@@ -67,7 +67,10 @@ static const char *const metric_names[PLUMB_REPORT_METRICS] = {"logps/chosen",
                                                                "frac_reward_zero_std",
                                                                "kl",
                                                                "objective/kl",
-                                                               "generated_tokens"};
+                                                               "generated_tokens",
+                                                               "accuracy",
+                                                               "margin",
+                                                               "mean_reward"};
 
 plumb_status plumb_report_read_metric(plumb_report_run *run, const json_t *row)
 {
@@ -83,6 +86,11 @@ plumb_status plumb_report_read_metric(plumb_report_run *run, const json_t *row)
     for (int i = 0; i < PLUMB_REPORT_METRICS; i++) PLUMB_TRY(number(row, metric_names[i], &values[i]));
     if (isnan(values[PLUMB_METRIC_REWARD])) /* PPO of TRL has no other name for it */
         PLUMB_TRY(number(row, "objective/scores", &values[PLUMB_METRIC_REWARD]));
+    if (isnan(values[PLUMB_METRIC_CHOSEN + 2])) { /* without pairs' log-probs: of KTO, and of TRL's DPO */
+        if (isnan(values[PLUMB_METRIC_ACCURACY]))
+            PLUMB_TRY(number(row, "rewards/accuracies", &values[PLUMB_METRIC_ACCURACY]));
+        if (isnan(values[PLUMB_METRIC_MARGIN])) PLUMB_TRY(number(row, "rewards/margins", &values[PLUMB_METRIC_MARGIN]));
+    }
     run->metric_step[run->metric_count++] = step;
     return PLUMB_OK;
 }

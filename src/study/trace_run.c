@@ -19,7 +19,8 @@ enum { LARGEST_RECORD = 64 << 20 };
 
 static plumb_status record_fault(const char *what)
 {
-    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s", what), "give the folder that plumb dpo wrote with -o");
+    return plumb_cure(plumb_fail(PLUMB_E_INPUT, "%s", what),
+                      "give the folder that plumb dpo, kto, rloo, grpo or ppo wrote with -o");
 }
 
 static plumb_status read_options(const json_t *json, plumb_run_record *r)

@@ -326,9 +326,9 @@ static plumb_status prepare(run *r, const plumb_model *start, const plumb_model 
 
 static plumb_status finish(run *r, const plumb_model *value)
 {
-    PLUMB_TRY(plumb_run_folder_finish(r->s.folder, r->s.trainer, r->o.model, r->o.dtype));
+    PLUMB_TRY(plumb_run_folder_finish(r->s.folder, r->s.trainer, r->o.model, r->o.dtype, r->o.sink));
     if (!r->s.value) return PLUMB_OK;
-    return plumb_run_folder_finish_beside(r->s.folder, "value", r->s.value, value->folder, r->o.dtype);
+    return plumb_run_folder_finish_beside(r->s.folder, "value", r->s.value, value->folder, r->o.dtype, r->o.sink);
 }
 
 static void free_run(run *r)

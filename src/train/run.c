@@ -547,7 +547,7 @@ plumb_status plumb_run(const plumb_run_options *options, const plumb_model *star
     if (!s && options->begun) s = options->begun(options->begun_user);
     if (!s) s = prepare(&r, state);
     if (!s) s = loop(&r);
-    if (!s) s = plumb_run_folder_finish(r.folder, r.trainer, options->model, options->dtype);
+    if (!s) s = plumb_run_folder_finish(r.folder, r.trainer, options->model, options->dtype, options->sink);
     json_decref(state);
     free_run(&r);
     return s;

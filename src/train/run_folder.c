@@ -573,7 +573,7 @@ plumb_status plumb_copy_config(const char *from, const char *to, plumb_dtype dty
 
 /* As TRL does, the tokenizer of a reward model names the token that the reward's place is found by: an adapter has no
  * config.json to say it. */
-static plumb_status name_pad_token(const char *folder, const plumb_config *c)
+static plumb_status set_pad_token(const char *folder, const plumb_config *c)
 {
     plumb_text path = {0}, text = {0};
     plumb_tokenizer *tokenizer = NULL;
@@ -595,37 +595,55 @@ static plumb_status name_pad_token(const char *folder, const plumb_config *c)
     return s;
 }
 
-plumb_status plumb_copy_side_files(const char *from, const char *to, const plumb_config *c)
+/* Weights are worth more than that name, which config.json has too. */
+static plumb_status name_pad_token(const char *folder, const plumb_config *c, const plumb_sink *sink)
+{
+    plumb_status s = set_pad_token(folder, c);
+    if (plumb_status_code(s) != PLUMB_E_INPUT) return s;
+    plumb_note(sink, "the tokenizer in %s does not name the pad token, %" PRId64 ": %s", folder, c->pad_id,
+               plumb_status_message(s));
+    plumb_status_free(s);
+    return PLUMB_OK;
+}
+
+plumb_status plumb_copy_side_files(const char *from, const char *to, const plumb_config *c, const plumb_sink *sink)
 {
     static const char *const names[] = {
         "tokenizer.json",      "tokenizer_config.json",  "special_tokens_map.json", "added_tokens.json",
         "chat_template.jinja", "generation_config.json", "tokenizer.model",         "vocab.json",
         "merges.txt"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) PLUMB_TRY(copy_file(from, to, names[i]));
-    return name_pad_token(to, c);
+    return name_pad_token(to, c, sink);
 }
 
-static plumb_status finish_into(const char *folder, plumb_trainer *t, const char *model, plumb_dtype dtype)
+/* The weights are written even where the other files cannot be. */
+static plumb_status finish_into(const char *folder, plumb_trainer *t, const char *model, plumb_dtype dtype,
+                                const plumb_sink *sink)
 {
     const plumb_masters *w = plumb_trainer_masters(t);
-    PLUMB_TRY(plumb_copy_side_files(model, folder, &w->values->config));
-    if (!w->adapter)
-        PLUMB_TRY(plumb_copy_config(model, folder, dtype, &w->values->config)); /* an adapter's config is its own */
-    return plumb_masters_save(w, folder, dtype);
+    const plumb_config *c = &w->values->config;
+    plumb_status others = plumb_copy_side_files(model, folder, c, sink);
+    if (!others && !w->adapter)
+        others = plumb_copy_config(model, folder, dtype, c); /* an adapter's config is its own */
+    plumb_status s = plumb_masters_save(w, folder, dtype);
+    if (!s) return others;
+    plumb_status_free(others);
+    return s;
 }
 
-plumb_status plumb_run_folder_finish(plumb_run_folder *f, plumb_trainer *t, const char *model, plumb_dtype dtype)
+plumb_status plumb_run_folder_finish(plumb_run_folder *f, plumb_trainer *t, const char *model, plumb_dtype dtype,
+                                     const plumb_sink *sink)
 {
-    return finish_into(f->path, t, model, dtype);
+    return finish_into(f->path, t, model, dtype, sink);
 }
 
 plumb_status plumb_run_folder_finish_beside(plumb_run_folder *f, const char *name, plumb_trainer *t, const char *model,
-                                            plumb_dtype dtype)
+                                            plumb_dtype dtype, const plumb_sink *sink)
 {
     plumb_text folder = {0};
     plumb_status s = plumb_path_join(&folder, f->path, name);
     if (!s) s = create_folder(folder.data);
-    if (!s) s = finish_into(folder.data, t, model, dtype);
+    if (!s) s = finish_into(folder.data, t, model, dtype, sink);
     plumb_text_free(&folder);
     return s;
 }

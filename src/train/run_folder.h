@@ -50,16 +50,19 @@ plumb_status plumb_run_folder_load(const plumb_run_folder *f, const plumb_optimi
                                    plumb_masters *reference, plumb_trainer *value) PLUMB_MUST_USE;
 
 /* Writes the result: weights in `dtype`, config.json and the files of the tokenizer of `model` as plumb_copy_config and
- * plumb_copy_side_files write them; with LoRA the adapter's folder instead of weights and config. */
-plumb_status plumb_run_folder_finish(plumb_run_folder *f, plumb_trainer *t, const char *model,
-                                     plumb_dtype dtype) PLUMB_MUST_USE;
+ * plumb_copy_side_files write them; with LoRA the adapter's folder instead of weights and config. Where only the files
+ * beside the weights fail, the weights are there all the same. */
+plumb_status plumb_run_folder_finish(plumb_run_folder *f, plumb_trainer *t, const char *model, plumb_dtype dtype,
+                                     const plumb_sink *sink) PLUMB_MUST_USE;
 /* The same of a second model into RUN/NAME. */
 plumb_status plumb_run_folder_finish_beside(plumb_run_folder *f, const char *name, plumb_trainer *t, const char *model,
-                                            plumb_dtype dtype) PLUMB_MUST_USE;
+                                            plumb_dtype dtype, const plumb_sink *sink) PLUMB_MUST_USE;
 
 /* Copies what a checkpoint folder holds beside weights and config: tokenizer, chat template, generation config. `c` is
- * the model's that is written: the tokenizer of a reward model gets its pad token (tokenizer_config.json). */
-plumb_status plumb_copy_side_files(const char *from, const char *to, const plumb_config *c) PLUMB_MUST_USE;
+ * the model's that is written: the tokenizer of a reward model gets its pad token (tokenizer_config.json); a
+ * note says where that cannot be. */
+plumb_status plumb_copy_side_files(const char *from, const char *to, const plumb_config *c,
+                                   const plumb_sink *sink) PLUMB_MUST_USE;
 
 /* config.json of `from` into `to` with its dtype set, and where c has a reward head with what makes it a reward
  * model's.

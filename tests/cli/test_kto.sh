@@ -147,6 +147,7 @@ expect_err "run/ledger.jsonl:1: these are single completions of plumb kto, not p
 expect_err "plumb trace MODEL RUN PAIRS"
 run "$PLUMB" report run -o page.html # metrics alone
 expect_code 0
+grep -q '<figure id="margins"' page.html || complain "no margins of wanted and unwanted completions"
 
 begin "the unpaired APO-zero"
 run "$PLUMB" kto "$reference" "$rows" -o apo --loss_type apo_zero_unpaired --train_sampling_strategy random \

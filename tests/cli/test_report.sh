@@ -9,7 +9,7 @@ ok "$PLUMB" dpo "$model" "$pairs" -o run --ledger_steps 1 --ledger_tokens 3 --ma
 run "$PLUMB" report run scores.jsonl -o report.html
 expect_code 0
 expect_no_out
-expect_err "7 figures; 6 left out for want of data (listed at the end of the report)"
+expect_err "7 figures; 7 left out for want of data (listed at the end of the report)"
 expect_file report.html.meta.json
 expect_no_file report.html.partial
 for id in course scores score-change slices tokens quadrants lorenz; do

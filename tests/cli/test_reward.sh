@@ -59,6 +59,13 @@ head -n 1 rm/ledger.jsonl >a
 head -n 1 other/ledger.jsonl >b
 ! cmp -s a b || complain "another seed gives the same head"
 
+begin "its report"
+run "$PLUMB" report rm --format json
+expect_code 0
+expect_err "1 figure; 13 left out"
+expect_out "\"step\":8,\"accuracy\":$(column accuracy rm/metrics.jsonl | tail -n 1),\"margin\":$(column margin rm/metrics.jsonl | tail -n 1)"
+expect_out 'The margin of rewards in rm went from'
+
 begin "its rewards"
 run "$PLUMB" reward-score rm "$chat" --limit 8 -o rewards.jsonl
 expect_code 0
@@ -229,6 +236,13 @@ for name in reward/chosen reward/rejected; do
     column "$name" stdout >b
     expect_same a b # read at the same token
 done
+mkdir bare && cp lora/adapter_* bare
+cp -r "$base" padded && chmod -R u+w padded
+sed 's/"pad_token_id": null/"pad_token_id": 1/' "$base/config.json" >padded/config.json
+sed 's/{/{"pad_token": "<|eot_id|>",/' "$base/tokenizer_config.json" >padded/tokenizer_config.json
+ok "$PLUMB" merge padded bare -o by_config -q # an adapter without a tokenizer: what the base's config.json says
+run cat by_config/config.json
+expect_out '"pad_token_id": 1'
 run "$PLUMB" reward merged "$chat" -o on_top --limit 8 --use_peft --max_steps 1 -q
 expect_code 0
 column reward/chosen merged.jsonl >a

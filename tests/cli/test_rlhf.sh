@@ -296,6 +296,22 @@ expect_no_file wrong
 run "$PLUMB" ppo "$policy" "$prompts" --reward "$rm" --value "$reference/config.json" -o wrong
 expect_code 2
 expect_err "value model: $reference/config.json"
+run "$PLUMB" ppo "$policy" "$prompts" --reward rm-lora -o wrong
+expect_code 2
+expect_err "value model: rm-lora: an adapter cannot be the value model"
+expect_err "plumb merge BASE rm-lora -o M, then --value M"
+cp -r "$rm" critic && chmod -R u+w critic
+echo '{}' >critic/tokenizer.json
+ppo --value critic -o wrong
+expect_code 2
+expect_err "value model: critic"
+expect_no_file wrong
+cp "$rm/tokenizer.json" critic
+echo '[]' >critic/tokenizer_config.json # read at the end alone: no reason to lose what was trained
+ppo --value critic -o critical
+expect_code 0
+expect_err "the tokenizer in critical/value does not name the pad token"
+expect_file critical/value/model.safetensors
 
 begin "a mistyped reward shows before anything is generated"
 # mistyped REWARD MESSAGE

@@ -348,6 +348,10 @@ expect_out '"verdict":null'
 expect_err "6 without a verdict: the ledger lists no tokens"
 
 begin "runs without log-probs of pairs say what to do instead"
+mkdir other
+echo '{"command": "dpo", "model": 7}' >other/run.json
+refuse "other/run.json: names no model and data" other
+expect_err "give the folder that plumb dpo, kto, rloo, grpo or ppo wrote with -o"
 run "$PLUMB" reward "$DATA/models/reward-init" "$DATA/pairs/pairs.chat.jsonl" --limit 4 -o rewards --max_steps 1 -q
 expect_code 0
 refuse "rewards/run.json: is the record of plumb reward, whose model gives rewards, not log-probs" rewards
