@@ -140,8 +140,7 @@ static void free_run(run *r)
 
 static plumb_status open_model(run *r)
 {
-    static const char *const isas[] = {NULL, "ref", "avx2", "avx512"}; /* as in the option's choices */
-    PLUMB_TRY(plumb_compute_open(isas[r->v->isa], plumb_cli_threads(&r->v->common), &r->compute));
+    PLUMB_TRY(plumb_cli_open_compute(&r->v->common, r->v->isa, 0, &r->compute));
     return plumb_reward_model_open(r->v->model.items[0], NULL, r->v->chat_template, r->compute, &r->reward);
 }
 

@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 extern char **environ;
 
 enum {
@@ -33,13 +35,6 @@ typedef struct child {
     plumb_text output;
     double began;
 } child;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void close_end(int *fd)
 {
@@ -127,7 +122,7 @@ static plumb_status read_some(child *c)
 static plumb_status check_time(const child *c)
 {
     PLUMB_TRY(plumb_check_interrupt(c->how->sink));
-    if (!(c->how->timeout > 0) || now() - c->began < c->how->timeout) return PLUMB_OK;
+    if (!(c->how->timeout > 0) || plumb_clock_seconds() - c->began < c->how->timeout) return PLUMB_OK;
     return plumb_cure(plumb_fail(PLUMB_E_INPUT, "the command took longer than %g seconds", c->how->timeout),
                       "--reward_timeout gives it more, 0 all the time it wants");
 }
@@ -235,7 +230,7 @@ static plumb_status read_answer(const plumb_text *output, size_t count, double *
 plumb_status plumb_reward_command_run(const plumb_reward_command *how, const plumb_text *rows, size_t count,
                                       double *rewards, int64_t *bad)
 {
-    child c = {.how = how, .to = -1, .from = -1, .began = now()};
+    child c = {.how = how, .to = -1, .from = -1, .began = plumb_clock_seconds()};
     *bad = -1;
     plumb_status s = start(&c);
     if (!s) s = talk(&c, rows);

@@ -332,3 +332,22 @@ plumb_status plumb_json_real(plumb_text *t, double value, int digits)
     if (!isfinite(value)) return plumb_text_append(t, "null", 4);
     return plumb_text_printf(t, "%.*g", digits, value);
 }
+
+json_t *plumb_json_reals(const double *list, size_t count)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; array && i < count; i++)
+        if (json_array_append_new(array, isfinite(list[i]) ? json_real(list[i]) : json_null())) {
+            json_decref(array);
+            return NULL;
+        }
+    return array;
+}
+
+void plumb_json_read_reals(const json_t *array, double *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const json_t *value = json_array_get(array, i);
+        list[i] = json_is_number(value) ? json_number_value(value) : NAN;
+    }
+}

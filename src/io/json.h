@@ -49,4 +49,9 @@ plumb_status plumb_json_set_string(plumb_text *json, const char *key, const char
 /* Appends a finite number with `digits` significant digits, shortest form (%.*g); NaN and infinities as null. */
 plumb_status plumb_json_real(plumb_text *t, double value, int digits) PLUMB_MUST_USE;
 
+/* An array of numbers (NULL: no memory), the caller's to release, and back, to the bit: one that is not finite is null
+ * and becomes NaN, as does one that is missing. */
+json_t *plumb_json_reals(const double *list, size_t count);
+void plumb_json_read_reals(const json_t *array, double *list, size_t count);
+
 #endif

@@ -2,24 +2,7 @@
 
 #include <math.h>
 
-static json_t *reals(const double *list, size_t count)
-{
-    json_t *array = json_array();
-    for (size_t i = 0; array && i < count; i++)
-        if (json_array_append_new(array, isfinite(list[i]) ? json_real(list[i]) : json_null())) {
-            json_decref(array);
-            return NULL;
-        }
-    return array;
-}
-
-static void read_reals(const json_t *array, double *list, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        const json_t *value = json_array_get(array, i);
-        list[i] = json_is_number(value) ? json_number_value(value) : NAN;
-    }
-}
+#include "io/json.h"
 
 /* ---- the rollout ---- */
 
@@ -54,9 +37,9 @@ static json_t *pack_rollout(const plumb_policy_state *s)
 {
     const plumb_rollout *r = &s->rollout;
     return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o*}", "generation", (json_int_t)s->generation, "completions",
-                     completions_of(s), "advantages", reals(r->advantages, r->count), "old_logps",
-                     reals(r->old_logps, r->total), "ref_logps", reals(r->ref_logps, r->total), "token_weight",
-                     r->token_weight ? reals(r->token_weight, r->total) : NULL);
+                     completions_of(s), "advantages", plumb_json_reals(r->advantages, r->count), "old_logps",
+                     plumb_json_reals(r->old_logps, r->total), "ref_logps", plumb_json_reals(r->ref_logps, r->total),
+                     "token_weight", r->token_weight ? plumb_json_reals(r->token_weight, r->total) : NULL);
 }
 
 static plumb_status damaged(void)
@@ -94,13 +77,13 @@ static plumb_status unpack_rollout(plumb_policy_state *s, const json_t *packed)
     if (status) return status;
     if (r->count != (size_t)(s->prompts_each * s->o->group)) return damaged();
     PLUMB_TRY(plumb_rollout_settle(r, s->o->reward_count));
-    read_reals(json_object_get(packed, "advantages"), r->advantages, r->count);
-    read_reals(json_object_get(packed, "old_logps"), r->old_logps, r->total);
-    read_reals(json_object_get(packed, "ref_logps"), r->ref_logps, r->total);
+    plumb_json_read_reals(json_object_get(packed, "advantages"), r->advantages, r->count);
+    plumb_json_read_reals(json_object_get(packed, "old_logps"), r->old_logps, r->total);
+    plumb_json_read_reals(json_object_get(packed, "ref_logps"), r->ref_logps, r->total);
     if (weight) {
         PLUMB_TRY(plumb_arena_new(&r->arena, &r->token_weight, r->total, sizeof(double)));
         PLUMB_TRY(plumb_arena_new(&r->arena, &r->nthr, r->total, sizeof(double)));
-        read_reals(weight, r->token_weight, r->total);
+        plumb_json_read_reals(weight, r->token_weight, r->total);
     }
     s->generation = json_integer_value(json_object_get(packed, "generation"));
     return PLUMB_OK;
@@ -129,7 +112,7 @@ plumb_status plumb_policy_pack(const plumb_policy_state *s, json_t **out)
     for (int i = 0; i < NUMBERS; i++) flat[i] = *fields[i];
     *out = json_pack("{s:o, s:b, s:I, s:I, s:o, s:o*}", "window", plumb_means_pack(&s->window), "evaluation_due",
                      s->evaluation_due, "completions", (json_int_t)s->counts.completions, "generated",
-                     (json_int_t)s->counts.generated, "numbers", reals(flat, NUMBERS), "rollout",
+                     (json_int_t)s->counts.generated, "numbers", plumb_json_reals(flat, NUMBERS), "rollout",
                      goes_on ? pack_rollout(s) : NULL);
     return *out ? PLUMB_OK : plumb_no_memory();
 }
@@ -142,7 +125,7 @@ plumb_status plumb_policy_unpack(plumb_policy_state *s, const json_t *state)
     s->evaluation_due = json_is_true(json_object_get(state, "evaluation_due"));
     s->counts.completions = json_integer_value(json_object_get(state, "completions"));
     s->counts.generated = json_integer_value(json_object_get(state, "generated"));
-    read_reals(json_object_get(state, "numbers"), flat, NUMBERS);
+    plumb_json_read_reals(json_object_get(state, "numbers"), flat, NUMBERS);
     numbers_of(s, fields);
     for (int i = 0; i < NUMBERS; i++) *fields[i] = flat[i];
     return rollout ? unpack_rollout(s, rollout) : PLUMB_OK;

@@ -291,26 +291,6 @@ static plumb_status check_rewards(const run *r)
 
 /* ---- checkpoints ---- */
 
-/* A number that is none, such as `displaced` in a run without pairs, is null. */
-static json_t *reals(const double *list, size_t count)
-{
-    json_t *array = json_array();
-    for (size_t i = 0; array && i < count; i++)
-        if (json_array_append_new(array, isfinite(list[i]) ? json_real(list[i]) : json_null())) {
-            json_decref(array);
-            return NULL;
-        }
-    return array;
-}
-
-static void read_reals(const json_t *array, double *list, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        const json_t *value = json_array_get(array, i);
-        list[i] = json_is_number(value) ? json_number_value(value) : NAN;
-    }
-}
-
 enum { WINDOW_REALS = 20 + 2 * PLUMB_STEP_COLUMNS };
 
 /* The window's sums as a flat list, to go on in the middle of one. */
@@ -350,13 +330,13 @@ static plumb_status save(run *r)
     double window[WINDOW_REALS];
     pack_window(&r->window, window, false);
     json_t *state = json_object();
-    bool bad = !state || json_object_set_new(state, "window", reals(window, WINDOW_REALS)) ||
+    bool bad = !state || json_object_set_new(state, "window", plumb_json_reals(window, WINDOW_REALS)) ||
                json_object_set_new(state, "window_steps", json_integer(r->window_steps)) ||
                json_object_set_new(state, "window_batches", json_integer(r->window.micro_batches)) ||
-               json_object_set_new(state, "last_loss", reals(&r->report->last.loss, 1)) ||
+               json_object_set_new(state, "last_loss", plumb_json_reals(&r->report->last.loss, 1)) ||
                json_object_set_new(state, "evaluation_due", json_boolean(r->evaluation_due)) ||
                json_object_set_new(state, "gate_due", json_boolean(r->gate_due));
-    if (r->o->gate.kind) bad |= json_object_set_new(state, "ln_ches", reals(r->ln_ches, r->e->count)) != 0;
+    if (r->o->gate.kind) bad |= json_object_set_new(state, "ln_ches", plumb_json_reals(r->ln_ches, r->e->count)) != 0;
     plumb_status s = bad ? plumb_no_memory() : check_weights(r);
     if (!s) s = plumb_run_folder_save(r->folder, r->trainer, &r->o->trainer.optimizer, r->step, state, r->synced, NULL);
     json_decref(state);
@@ -370,16 +350,16 @@ static plumb_status load(run *r, const json_t *state)
 {
     double window[WINDOW_REALS];
     PLUMB_TRY(plumb_run_folder_load(r->folder, &r->o->trainer.optimizer, r->trainer, r->synced, NULL));
-    read_reals(json_object_get(state, "window"), window, WINDOW_REALS);
+    plumb_json_read_reals(json_object_get(state, "window"), window, WINDOW_REALS);
     pack_window(&r->window, window, true);
     r->window_steps = json_integer_value(json_object_get(state, "window_steps"));
     r->window.micro_batches = json_integer_value(json_object_get(state, "window_batches"));
     r->step = r->saved = r->report->steps = json_integer_value(json_object_get(state, "step"));
     r->unproven = true;
-    read_reals(json_object_get(state, "last_loss"), &r->report->last.loss, 1);
+    plumb_json_read_reals(json_object_get(state, "last_loss"), &r->report->last.loss, 1);
     r->evaluation_due = json_is_true(json_object_get(state, "evaluation_due"));
     r->gate_due = json_is_true(json_object_get(state, "gate_due"));
-    if (r->o->gate.kind) read_reals(json_object_get(state, "ln_ches"), r->ln_ches, r->e->count);
+    if (r->o->gate.kind) plumb_json_read_reals(json_object_get(state, "ln_ches"), r->ln_ches, r->e->count);
     return run_gate(r, NULL);
 }
 
